@@ -1,0 +1,1 @@
+"""The agent on the reader: two processes, `tap` (cards, keys, journal) and `link` (network)."""

@@ -1,0 +1,77 @@
+"""What a reader is told about itself: one TOML file, written by provisioning, read by both halves.
+
+Every key is bounded, an unknown key is refused, and paths are relative to the file.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from wire.entries import Name, Short
+from wire.limits import PROGRAMMES_PER_PLACE_MAX
+from wire.topics import ReaderName, parse_reader
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class ConfigRefused(ValueError):
+    """The file cannot be used; the sentence names the file, the key and the bound."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One reader: who it is, where it stands, what it talks to."""
+
+    reader: str
+    """`tenant/reader`, as in its certificate."""
+    place: Name
+    place_kind: Literal["bus", "taxi", "school", "desk", "kiosk"]
+    programmes: Annotated[list[Name], Meta(min_length=1, max_length=PROGRAMMES_PER_PLACE_MAX)]
+    """In the order in which a card is looked up; `unknown` stands under the first."""
+    front_end: Annotated[str, Meta(pattern="^(udp|tty|usb)(:[A-Za-z0-9.:-]+)?$")]
+    """nfcpy's path, such as `usb:054c:06c3` or `udp:127.0.0.1:54321`."""
+    technologies: Annotated[list[Literal["106B", "212F", "106A"]], Meta(min_length=1)]
+    """In the order of polling; the commonest card of the place first."""
+    broker_host: str
+    broker_port: Port
+    devices_url: Annotated[str, Meta(pattern="^https://")]
+    """The fleet's listener for rosters and keys."""
+    page_port: Port
+    """The local page, on 127.0.0.1 alone."""
+    line: Short = ""
+    felica_system: Annotated[str, Meta(pattern="^[0-9A-F]{4}$")] = "0003"
+    """The system code whose IDm identifies a FeliCa card: 0003 is Japanese transit IC."""
+    state: str = "state"
+    """Folder of journal, rosters and marks."""
+    authority: str = "authority.pem"
+    certificate: str = "reader.pem"
+    key: str = "reader.key"
+    """Of the network half: TLS and the signature of batches."""
+    sealing_key: str = "sealing.key"
+    """Of the card half alone: opens programme keys."""
+    fleet_key: str = "fleet.pub"
+    """Ed25519, pinned at enrolment: whatever the fleet says is signed by it."""
+
+    @property
+    def name(self) -> ReaderName:
+        """The reader's full name in its two parts."""
+        return parse_reader(self.reader)
+
+
+_PATHS: Final = ("state", "authority", "certificate", "key", "sealing_key", "fleet_key")
+
+
+def read_config(path: Path) -> Config:
+    """Return the configuration with absolute paths. Raises ConfigRefused."""
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        config = msgspec.convert(data, Config)
+        parse_reader(config.reader)
+    except (OSError, ValueError) as error:
+        raise ConfigRefused(f"{path}: {error}") from error
+    base = path.resolve().parent
+    return msgspec.structs.replace(
+        config, **{key: str(base / getattr(config, key)) for key in _PATHS}
+    )

@@ -1,0 +1,137 @@
+"""What the two processes of the agent say to each other, over a Unix socket, a JSON line each.
+
+`tap` listens, one `link` is connected at a time. Neither waits for the other: `tap` decides and
+keeps entries without `link`, and drops what it could have shown when nobody listens. The journal,
+not this socket, carries entries.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from wire.clock import ClockState
+from wire.codes import Code, Outcome
+from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short
+from wire.messages import Count
+
+SOCKET_NAME: Final = "tap.sock"
+"""In the reader's state folder, mode 0600."""
+LINE_BYTES_MAX: Final = 8192
+DECLARED_FOR_S: Final = 20
+"""How long a pressed direction waits for its tap."""
+
+
+class _Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="say"):
+    pass
+
+
+# tap → link
+
+
+class Shown(_Said, frozen=True, tag="shown"):
+    """One presentation or press has been decided and is durable (`n` 0: nothing was kept)."""
+
+    journal: Hex128
+    n: Annotated[int, Meta(ge=0)]
+    at_ms: AtMs
+    outcome: Outcome
+    code: Code
+    message: Short
+    arguments: dict[str, str]
+    stages_us: dict[str, int]
+    """Of wire.messages.STAGES, those that were timed; empty for a press."""
+
+
+class Appended(_Said, frozen=True, tag="appended"):
+    """The journal's tip, said at once after each entry and when `link` connects."""
+
+    journal: Hex128
+    n: Sequence
+    tip: Hash
+
+
+class Condition(_Said, frozen=True, tag="condition"):
+    """How the card half is; said when it changes and when `link` connects."""
+
+    ready: bool
+    trouble: Code | None
+    front_end: Short
+    clock: ClockState
+    rosters: dict[str, Count]
+    """Version in use by programme."""
+    keys: Hash | None = None
+    """SHA-256 of the sealed keys in use."""
+
+
+class Counted(_Said, frozen=True, tag="counted"):
+    """Something that happened in the card half, for telemetry: `front-end.reopened`, …"""
+
+    name: Short
+
+
+# link → tap
+
+
+class Pressed(_Said, frozen=True, tag="pressed"):
+    """The driver let one person on without a tap."""
+
+    button: Literal["present-only", "device-fault"]
+
+
+class Declared(_Said, frozen=True, tag="declared"):
+    """A person chose a direction; it holds for the next tap within DECLARED_FOR_S."""
+
+    direction: Literal["", "in", "out"]
+
+
+class Vehicle(_Said, frozen=True, tag="vehicle"):
+    """What the vehicle's own equipment says: duty, line and the stop it stands at."""
+
+    duty: Short
+    stop: Short
+    line: Short
+
+
+class RosterReady(_Said, frozen=True, tag="roster-ready"):
+    """A complete, verified roster lies at `rosters/{programme}.roster` in the state folder."""
+
+    programme: Name
+
+
+class RosterCurrent(_Said, frozen=True, tag="roster-current"):
+    """The fleet said at `at_ms` (its time, signed) that this version is the one wanted."""
+
+    programme: Name
+    version: Count
+    at_ms: AtMs
+
+
+class KeysReady(_Said, frozen=True, tag="keys-ready"):
+    """New sealed programme keys lie at `keys.sealed` in the state folder."""
+
+
+class FleetTime(_Said, frozen=True, tag="fleet-time"):
+    """The fleet's signed time at the moment of receipt; half a round trip old at most 2 s."""
+
+    at_ms: AtMs
+
+
+class Acknowledged(_Said, frozen=True, tag="acknowledged"):
+    """The ledger has this journal up to `through`; whole journals before it may be pruned."""
+
+    journal: Hex128
+    through: Count
+
+
+FromTap = Shown | Appended | Condition | Counted
+FromLink = (
+    Pressed
+    | Declared
+    | Vehicle
+    | RosterReady
+    | RosterCurrent
+    | KeysReady
+    | FleetTime
+    | Acknowledged
+)

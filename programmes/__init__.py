@@ -1,0 +1,1 @@
+"""The rulebooks: pure functions that the reader and the ledger share, one module a programme."""

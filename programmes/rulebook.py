@@ -1,0 +1,151 @@
+"""What every programme (制度) offers: one pure function that decides, and what it needs to know.
+
+The same function runs on the reader and in the ledger. A programme is one module, found by its
+file name; `RULEBOOKS` in `programmes/register.py` lists them. Its parameters are dated tables,
+edited by a clerk; a decision names the version of the table that it used, so a past month can be
+replayed under another one.
+"""
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from wire.codes import Code, Outcome
+from wire.roster import RosterRow, RuleTable
+
+Direction = Literal["", "in", "out"]
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class RuleTableRefused(ValueError):
+    """A rule table that a programme cannot work with; the sentence names the key and the bound."""
+
+
+class NoRuleInForce(RuleTableRefused):
+    """No table covers this day: the first one begins later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the tap happens, as far as a rule may look at it."""
+
+    name: str
+    kind: Literal["bus", "taxi", "school", "desk", "kiosk"]
+    line: str = ""
+    """The bus line (系統) that the vehicle serves at this moment; empty when not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """An earlier entry of the same card that booked something (accepted, not a repeat)."""
+
+    at_ms: int
+    declared: Direction = ""
+    perhaps_not_shown: bool = False
+    """The last entry before a power cut: the passenger may never have seen the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a decision may depend on; nothing else exists for it."""
+
+    at_ms: int
+    place: Place
+    member: RosterRow | None
+    rules: Sequence[RuleTable]
+    """All dated tables of the roster's header, in any order."""
+    roster_age_s: int
+    clock_known: bool = True
+    declared: Direction = ""
+    booked: Sequence[Booked] = ()
+    """This card's entries at this reader that booked something, oldest first, of seven days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a presentation, and the sentence that says so."""
+
+    outcome: Outcome
+    code: Code
+    shown: str
+    """Message id in `locale/`."""
+    rule: str = ""
+    rider_pays_yen: int | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """What the sentence names, already written out (「07:42」); never a person's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A golden example that a clerk can read and sign: the story, the facts, the decision."""
+
+    story: str
+    facts: Facts
+    outcome: Outcome
+    code: Code
+    rider_pays_yen: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """One programme, as the reader and the ledger meet it."""
+
+    name: str
+    """Its name in topics, rosters and entries, such as `senior-pass`."""
+    decide: Callable[[Facts], Decision]
+    parameters: type[msgspec.Struct]
+    """The type of one rule table's parameters; unknown keys are refused."""
+    examples: tuple[Example, ...]
+
+
+PERHAPS_NOT_SHOWN_WINDOW_S: Final = 600
+"""Nobody pays twice for a power cut: how long the last entry before it answers as a repeat."""
+
+
+def rule_in_force(rules: Sequence[RuleTable], day: datetime.date) -> RuleTable:
+    """Return the table with the latest start that is not after `day`. Raises NoRuleInForce."""
+    begun = [table for table in rules if table.valid_from <= day]
+    if not begun:
+        raise NoRuleInForce(f"no rule table is in force on {day}: add one that begins earlier")
+    return max(begun, key=lambda table: table.valid_from)
+
+
+def read_parameters(table: RuleTable, parameters: type[P]) -> P:
+    """Return a table's parameters, typed and bounded. Raises RuleTableRefused."""
+    try:
+        return msgspec.convert(table.parameters, parameters)
+    except msgspec.ValidationError as error:
+        raise RuleTableRefused(f"rule table {table.version}: {error}") from error
+
+
+def is_repeat(facts: Facts, window_s: int) -> bool:
+    """True when the card's last booked entry is inside the repeat window.
+
+    A clock that went back does not open the window again: an entry from the future counts as now.
+    """
+    if not facts.booked:
+        return False
+    last = facts.booked[-1]
+    window = max(window_s, PERHAPS_NOT_SHOWN_WINDOW_S) if last.perhaps_not_shown else window_s
+    return facts.at_ms - last.at_ms < window * 1000
+
+
+def refuse(code: Code, rule: str = "", **arguments: str) -> Decision:
+    """Return a refusal with the sentence that all programmes share for this code."""
+    return Decision(Outcome.REFUSED, code, f"refused.{code}", rule, arguments=arguments)
+
+
+def check_table(
+    rulebook: Rulebook, version: str, valid_from: str, parameters: dict[str, Any]
+) -> RuleTable:
+    """Return a checked rule table from plain data. Raises RuleTableRefused."""
+    try:
+        day = datetime.date.fromisoformat(valid_from)
+    except ValueError as error:
+        raise RuleTableRefused(f"{valid_from!r} is no day: write it as 2026-04-01") from error
+    table = RuleTable(version=version, valid_from=day, parameters=parameters)
+    read_parameters(table, rulebook.parameters)
+    return table

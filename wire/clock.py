@@ -1,0 +1,42 @@
+"""What time it is, and how far that may be trusted.
+
+Time on the wire is UTC in whole milliseconds (`at_ms`). A reader has no battery behind its clock,
+so every entry says in what state the clock was.
+"""
+
+import enum
+import time
+from typing import Protocol
+
+
+class ClockState(enum.StrEnum):
+    """How far a reader trusts its clock."""
+
+    SYNCHRONISED = "synchronised"
+    """Agreed with a signed time of the fleet since the agent started."""
+    HOLDOVER = "holdover"
+    """Plausible (not before the floor), but not checked since the start."""
+    UNKNOWN = "unknown"
+    """Before the floor (build date or last entry): certainly wrong."""
+
+
+class Clock(Protocol):
+    """The two clocks a process may look at; passed in, so that tests and the town set their own."""
+
+    def now_ms(self) -> int:
+        """UTC, ms since 1970; may jump."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since an unspecified start; never jumps."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now_ms(self) -> int:
+        """See Clock."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_ns(self) -> int:
+        """See Clock."""
+        return time.monotonic_ns()

@@ -1,0 +1,154 @@
+"""What a reader writes down: one entry, encoded once, chained, never changed.
+
+An entry is encoded once as JSON; these bytes are hashed, kept in the journal, sent, and stored in
+the ledger unchanged. Its identity is (reader, journal, sequence). The chain is
+
+    hash(0) = SHA-256("kazasu-journal-1" 00 reader 00 journal)
+    hash(n) = SHA-256(hash(n-1) ‖ bytes of entry n)
+
+so an entry belongs to one reader, one journal and one place in it. The last hash is the *tip*.
+A journal is begun at every start of the agent: its first entry (`start`, sequence 1) names the
+journal before it, so a number is never used twice, whatever happened to the disk.
+"""
+
+import hashlib
+import secrets
+from typing import Annotated, Final, Literal, NewType
+
+import msgspec
+from msgspec import Meta
+
+from wire.clock import ClockState
+from wire.codes import Code, Outcome
+from wire.credential import Scheme
+from wire.limits import ENTRY_BYTES_MAX, SEQUENCE_MAX
+
+JournalId = NewType("JournalId", str)
+"""16 random bytes as 32 lower-case hex digits."""
+
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Hex128 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
+Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+Sequence = Annotated[int, Meta(ge=1, le=SEQUENCE_MAX)]
+AtMs = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
+Yen = Annotated[int, Meta(ge=0, le=1_000_000)]
+Short = Annotated[str, Meta(max_length=40)]
+RuleVersion = Annotated[str, Meta(max_length=64)]
+
+CHAIN_LABEL: Final = b"kazasu-journal-1"
+
+
+class _Entry(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", omit_defaults=True
+):
+    """What every entry carries: its number and when it was, by both clocks of the reader."""
+
+    v: Literal[1]
+    n: Sequence
+    at_ms: AtMs
+    mono_ms: AtMs
+    clock: ClockState
+
+
+class Former(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The journal before this one, as the agent found it: its last readable entry and tip."""
+
+    journal: Hex128
+    n: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
+    tip: Hash
+
+
+class Start(_Entry, frozen=True, tag="start"):
+    """The first entry of every journal. A journal never outlives a boot, so `boot` stands here."""
+
+    boot: Short
+    agent: Short
+    former: Former | None = None
+
+
+class Tap(_Entry, frozen=True, tag="tap"):
+    """One presentation of one card and what the reader decided.
+
+    `credential` is absent when no identifier was read, and for cards that no roster knows unless
+    the programme's triage is on. `older_credential` is the card's credential under the key epoch
+    before, when it was found only there. `declared` is the direction a person chose beforehand.
+    """
+
+    programme: Name
+    outcome: Outcome
+    code: Code
+    shown: Short
+    """Message id of the sentence that the person saw."""
+    scheme: Scheme | None = None
+    key_epoch: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    credential: Hex128 | None = None
+    older_credential: Hex128 | None = None
+    category: Short = ""
+    rider_pays_yen: Yen | None = None
+    declared: Literal["", "in", "out"] = ""
+    rule: RuleVersion = ""
+    roster: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
+    roster_age_s: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
+    duty: Short = ""
+    stop: Short = ""
+
+
+class Press(_Entry, frozen=True, tag="press"):
+    """A person was let on without a tap, counted on the programme's own counters."""
+
+    programme: Name
+    button: Literal["present-only", "device-fault"]
+    """`present-only` 提示のみ: showed a card; `device-fault` 機器故障: the reader did not work."""
+    rule: RuleVersion = ""
+    rider_pays_yen: Yen | None = None
+    duty: Short = ""
+    stop: Short = ""
+
+
+class ClockStep(_Entry, frozen=True, tag="clock"):
+    """The reader's clock jumped: times before this entry, in this journal, are off by `step_ms`."""
+
+    step_ms: Annotated[int, Meta(ge=-SEQUENCE_MAX, le=SEQUENCE_MAX)]
+
+
+Entry = Start | Tap | Press | ClockStep
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
+
+
+class EntryRefused(ValueError):
+    """These bytes are no entry of a version that we know; the sentence says why."""
+
+
+def new_journal() -> JournalId:
+    """Return a fresh random journal id."""
+    return JournalId(secrets.token_hex(16))
+
+
+def encode(entry: Entry) -> bytes:
+    """Encode an entry, once. Raises EntryRefused when it is longer than ENTRY_BYTES_MAX."""
+    body = _encoder.encode(entry)
+    if len(body) > ENTRY_BYTES_MAX:
+        raise EntryRefused(f"an entry has at most {ENTRY_BYTES_MAX} bytes, this one {len(body)}")
+    return body
+
+
+def decode(body: bytes) -> Entry:
+    """Return the entry that these bytes encode. Raises EntryRefused."""
+    if len(body) > ENTRY_BYTES_MAX:
+        raise EntryRefused(f"an entry has at most {ENTRY_BYTES_MAX} bytes, this one {len(body)}")
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EntryRefused(str(error)) from error
+
+
+def genesis(reader: str, journal: JournalId) -> bytes:
+    """Return hash(0) of a journal; `reader` is the full name `tenant/reader`."""
+    return hashlib.sha256(b"\0".join((CHAIN_LABEL, reader.encode(), journal.encode()))).digest()
+
+
+def chain(former: bytes, body: bytes) -> bytes:
+    """Return the hash of an entry that follows `former`."""
+    return hashlib.sha256(former + body).digest()

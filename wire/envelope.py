@@ -1,0 +1,159 @@
+"""Who said it: every message is signed, for one purpose and one audience.
+
+    {"v": 1, "key": key id, "signature": base64, "body": {...}}
+
+The signature covers `"kazasu-envelope-1" 00 purpose 00 audience 00 body bytes`; the body's bytes
+are taken from the message as they are, never encoded again. The audience is the reader's full
+name, or for a roster `tenant/programme/place`, so no message can be replayed to another one.
+Fleet → reader: one Ed25519 key, pinned at enrolment. Reader → fleet: the reader's P-256 key.
+A key id is the first 8 bytes of SHA-256 over the key's SubjectPublicKeyInfo, in hex.
+"""
+
+import enum
+import hashlib
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from msgspec import Meta
+
+from wire.limits import PAYLOAD_BYTES_MAX
+
+LABEL: Final = b"kazasu-envelope-1"
+
+PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+T = TypeVar("T")
+
+
+class Purpose(enum.StrEnum):
+    """What a signature is for; a signature for one purpose is none for another."""
+
+    BATCH = "batch"
+    STATUS = "status"
+    TELEMETRY = "telemetry"
+    TWIN_REPORTED = "twin-reported"
+    ACK = "ack"
+    TWIN_DESIRED = "twin-desired"
+    ROSTER = "roster"
+
+
+class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    v: Literal[1]
+    key: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    signature: Annotated[bytes, Meta(max_length=128)]
+    body: msgspec.Raw
+
+
+class _Version(msgspec.Struct):
+    v: int
+
+
+class MessageRefused(ValueError):
+    """A message that is not taken in; `reason` is a stable word for counters and quarantine."""
+
+    reason = "malformed"
+
+
+class TooLarge(MessageRefused):
+    """Longer than the contract allows."""
+
+    reason = "too-large"
+
+
+class FutureVersion(MessageRefused):
+    """Of a version that this program does not know yet: upgrade the fleet first."""
+
+    reason = "future-version"
+
+
+class NotSigned(MessageRefused):
+    """Signed by another key, for another purpose or audience, or changed on the way."""
+
+    reason = "not-signed"
+
+
+def key_id(key: PublicKey) -> str:
+    """Return the 16 hex digits that name a public key."""
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(der).hexdigest()[:16]
+
+
+def _signed_bytes(purpose: Purpose, audience: str, body: bytes) -> bytes:
+    return b"\0".join((LABEL, purpose.encode(), audience.encode(), body))
+
+
+class Signer:
+    """Signs bodies with one private key; the key id is worked out once."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+        self.key_id: Final = key_id(key.public_key())
+
+    def seal(self, purpose: Purpose, audience: str, body: msgspec.Struct) -> bytes:
+        """Return the signed message that carries `body`. Raises TooLarge."""
+        raw = msgspec.json.encode(body)
+        message = _signed_bytes(purpose, audience, raw)
+        if isinstance(self._key, ed25519.Ed25519PrivateKey):
+            signature = self._key.sign(message)
+        else:
+            signature = self._key.sign(message, ec.ECDSA(hashes.SHA256()))
+        envelope = _Envelope(v=1, key=self.key_id, signature=signature, body=msgspec.Raw(raw))
+        payload = msgspec.json.encode(envelope)
+        if purpose is not Purpose.ROSTER and len(payload) > PAYLOAD_BYTES_MAX:
+            raise TooLarge(f"{purpose} of {len(payload)} bytes; at most {PAYLOAD_BYTES_MAX}")
+        return payload
+
+
+def open_envelope(
+    payload: bytes,
+    purpose: Purpose,
+    audience: str,
+    key: PublicKey,
+    body_type: type[T],
+    limit: int = PAYLOAD_BYTES_MAX,
+) -> T:
+    """Return the verified body of a message.
+
+    The signature is verified before the body is looked at. Raises TooLarge, FutureVersion,
+    NotSigned or MessageRefused, each with a sentence that says what is wrong.
+    """
+    if len(payload) > limit:
+        raise TooLarge(f"{len(payload)} bytes; at most {limit}")
+    try:
+        envelope = msgspec.json.decode(payload, type=_Envelope)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _refusal(payload, error) from error
+    _verify(envelope, purpose, audience, key)
+    try:
+        return msgspec.json.decode(envelope.body, type=body_type)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _refusal(bytes(envelope.body), error) from error
+
+
+def _verify(envelope: _Envelope, purpose: Purpose, audience: str, key: PublicKey) -> None:
+    if envelope.key != key_id(key):
+        raise NotSigned(f"signed by key {envelope.key}, expected {key_id(key)}")
+    message = _signed_bytes(purpose, audience, bytes(envelope.body))
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(envelope.signature, message)
+        else:
+            key.verify(envelope.signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature as error:
+        raise NotSigned(f"the signature is no {purpose} for {audience}") from error
+
+
+def _refusal(raw: bytes, error: Exception) -> MessageRefused:
+    """Tell a message of a later version from one that is simply wrong."""
+    try:
+        version = msgspec.json.decode(raw, type=_Version).v
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return MessageRefused(str(error))
+    if version > 1:
+        return FutureVersion(f"version {version}; this program knows 1: upgrade it first")
+    return MessageRefused(str(error))

@@ -1,0 +1,39 @@
+"""Every limit that both ends of the wire must agree on, with its unit and its reason.
+
+A payload over its limit is refused whole by the receiver; a sender never makes one.
+"""
+
+from typing import Final
+
+ENTRY_BYTES_MAX: Final = 1024
+"""One entry as encoded JSON. The largest (a tap with every field filled) is about 500 bytes."""
+
+BATCH_ENTRIES_MAX: Final = 200
+"""Entries in one batch: about 70 kB/s of JSON per reader while it drains a backlog."""
+
+BATCH_BYTES_MAX: Final = 64 * 1024
+"""Encoded entries of one batch; the envelope around them adds about 400 bytes."""
+
+PAYLOAD_BYTES_MAX: Final = 80 * 1024
+"""Any MQTT payload: the largest batch with its envelope, and a margin. The broker's limit too."""
+
+LOST_MAX: Final = 1_000_000
+"""Numbers that one batch may declare lost; more than a reader writes in years."""
+
+SEQUENCE_MAX: Final = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
+
+ROSTER_ROWS_MAX: Final = 4_000_000
+"""Rows of one roster: no Japanese municipality has more residents (Yokohama: 3.8 million)."""
+
+ROSTER_HEADER_BYTES_MAX: Final = 256 * 1024
+"""The signed header of a roster, with its rule tables."""
+
+KEYS_BYTES_MAX: Final = 64 * 1024
+"""Sealed programme keys of one reader: 18 programmes of two epochs are about 4 kB."""
+
+PROGRAMMES_PER_PLACE_MAX: Final = 18
+"""All programmes of the core at one reader."""
+
+JOURNAL_KEPT_DAYS: Final = 7
+"""Days that a reader keeps acknowledged entries (1 to 40 by design; a week covers a holiday)."""
