@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
+from wire.credential import Scheme
 from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short
 from wire.messages import Count
 
@@ -62,6 +63,20 @@ class Condition(_Said, frozen=True, tag="condition"):
     """Version in use by programme."""
     keys: Hash | None = None
     """SHA-256 of the sealed keys in use."""
+
+
+class Stranger(_Said, frozen=True, tag="stranger"):
+    """A card that no roster knows, where triage is on; `link` sends it as wire.messages.Triage or
+    forgets it.
+    """
+
+    at_ms: AtMs
+    programme: Name
+    scheme: Scheme
+    key_epoch: Annotated[int, Meta(ge=1, le=65_535)]
+    credential: Hex128
+    journal: Hex128
+    n: Sequence
 
 
 class Counted(_Said, frozen=True, tag="counted"):
@@ -124,7 +139,7 @@ class Acknowledged(_Said, frozen=True, tag="acknowledged"):
     through: Count
 
 
-FromTap = Shown | Appended | Condition | Counted
+FromTap = Shown | Appended | Condition | Stranger | Counted
 FromLink = (
     Pressed
     | Declared

@@ -69,8 +69,8 @@ class Start(_Entry, frozen=True, tag="start"):
 class Tap(_Entry, frozen=True, tag="tap"):
     """One presentation of one card and what the reader decided.
 
-    `credential` is absent when no identifier was read, and for cards that no roster knows unless
-    the programme's triage is on. `older_credential` is the card's credential under the key epoch
+    `credential` is absent when no identifier was read and for cards that no roster knows: strangers
+    leave nothing. `older_credential` is the card's credential under the key epoch
     before, when it was found only there. `declared` is the direction a person chose beforehand.
     """
 

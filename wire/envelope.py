@@ -34,6 +34,7 @@ class Purpose(enum.StrEnum):
     BATCH = "batch"
     STATUS = "status"
     TELEMETRY = "telemetry"
+    TRIAGE = "triage"
     TWIN_REPORTED = "twin-reported"
     ACK = "ack"
     TWIN_DESIRED = "twin-desired"

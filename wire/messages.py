@@ -1,6 +1,6 @@
 """What is said between reader and fleet; every message travels in `wire.envelope`.
 
-Reader → fleet: Batch, Status, Telemetry, TwinReported. Fleet → reader: Ack, TwinDesired.
+Reader → fleet: Batch, Status, Telemetry, Triage, TwinReported. Fleet → reader: Ack, TwinDesired.
 """
 
 from typing import Annotated, Final, Literal
@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from wire.codes import Code
+from wire.credential import Scheme
 from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short
 from wire.limits import BATCH_ENTRIES_MAX, LOST_MAX, PROGRAMMES_PER_PLACE_MAX, SEQUENCE_MAX
 
@@ -107,6 +108,23 @@ class Telemetry(_Body, frozen=True):
     stages: dict[Short, Histogram]
     counters: dict[Short, Count]
     """`tap.<code>`, `front-end.reopened`, `uplink.resent`, … at most 64 of them."""
+
+
+class Triage(_Body, frozen=True):
+    """A card that no roster knows was held here, where the programme's triage is on.
+
+    It travels apart from the entries, which keep nothing of strangers: it is not kept by the
+    reader, and the fleet erases it after seven days. A clerk can assign the card to a member.
+    """
+
+    at_ms: AtMs
+    programme: Name
+    scheme: Scheme
+    key_epoch: Annotated[int, Meta(ge=1, le=65_535)]
+    credential: Hex128
+    journal: Hex128
+    n: Sequence
+    """The entry of that tap, so that the same tap is listed once."""
 
 
 class RosterWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

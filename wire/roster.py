@@ -68,7 +68,7 @@ class RosterHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     categories: list[Short]
     rules: list[RuleTable]
     triage: bool
-    """`unknown` taps keep their credential for seven days, so that a clerk can assign the card."""
+    """The reader reports cards that no roster knows (wire.messages.Triage) for a clerk to assign."""
     rows: Annotated[int, Meta(ge=0, le=ROSTER_ROWS_MAX)]
     rows_sha256: Hash
 

@@ -22,12 +22,13 @@ class Leaf(enum.StrEnum):
     ENTRIES = "entries"
     STATUS = "status"
     TELEMETRY = "telemetry"
+    TRIAGE = "triage"
     TWIN_REPORTED = "twin/reported"
     ACK = "ack"
     TWIN_DESIRED = "twin/desired"
 
 
-UP: Final = (Leaf.ENTRIES, Leaf.STATUS, Leaf.TELEMETRY, Leaf.TWIN_REPORTED)
+UP: Final = (Leaf.ENTRIES, Leaf.STATUS, Leaf.TELEMETRY, Leaf.TRIAGE, Leaf.TWIN_REPORTED)
 """Leaves that only the reader may write."""
 DOWN: Final = (Leaf.ACK, Leaf.TWIN_DESIRED)
 """Leaves that only the fleet may write and only this reader may read."""
