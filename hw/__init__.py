@@ -1,0 +1,1 @@
+"""The hardware: boards, harnesses and power budgets as data, and its virtual twin `hw.sim`."""

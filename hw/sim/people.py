@@ -1,0 +1,249 @@
+"""The people of the town, drawn from a seed: who they are, what card they carry, how they hold it.
+
+The same seed and day give the same people with the same cards, byte for byte. A person who is
+enrolled has an `Enrolment`: what a clerk would read from the card at a desk, in the form that
+`kazasu-provision credentials` takes. Nobody here has an individual number.
+"""
+
+import datetime
+import enum
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hw.sim.cards import (
+    APDU_MS,
+    Card,
+    FeliCaCard,
+    Phone,
+    StaffToken,
+    foreign_eid,
+)
+from hw.sim.mynumber import ChipData, MyNumberCard
+from wire.codes import Code
+from wire.credential import Scheme
+
+BUSES = ("bus-1", "bus-2")
+SCHOOLS = ("school-1", "school-2")
+SENIOR_PASS = "senior-pass"
+ATTENDANCE = "attendance"
+
+SCHOOLS_SHARE = 0.37
+"""Of the people, those who work at a school; the rest ride a bus."""
+SLOW_APDU_MS = 60.0
+"""An old or badly held card: it still answers inside the 309 ms that a card may take."""
+FAMILY_NAMES = tuple(
+    "佐藤 鈴木 高橋 田中 伊藤 渡辺 山本 中村 小林 加藤 吉田 山田 松本 井上".split()
+)
+GIVEN_NAMES = tuple("和子 清 節子 茂 幸子 勇 美咲 翔太 陽子 健一 恵 誠 由美 隆 直樹 千代".split())
+
+
+class Habit(enum.Enum):
+    """How a person holds the card."""
+
+    PLAIN = "holds it until the sentence appears"
+    TWICE = "holds it again at once, to be sure"
+    LYING = "leaves it lying on the reader"
+    TORN = "pulls it away too early, then holds it again"
+    NO_CARD = "has no card with them; the driver presses 提示のみ"
+
+
+class Kind(NamedTuple):
+    """One sort of person: how many of a hundred, the card, the habit, the answer to expect."""
+
+    name: str
+    share: int
+    carries: str
+    habit: Habit = Habit.PLAIN
+    expects: Code = Code.OK
+    category: str = "all"
+
+
+SENIORS = (
+    Kind("senior", 44, "my-number"),
+    Kind("senior with certificate", 9, "certificate"),
+    Kind("senior with transit card", 12, "felica"),
+    Kind("senior with a town pass", 6, "my-number", category="town"),
+    Kind("senior in a hurry", 4, "my-number", Habit.TORN),
+    Kind("senior who makes sure", 4, "my-number", Habit.TWICE),
+    Kind("senior who lets it lie", 2, "felica", Habit.LYING),
+    Kind("senior with a slow card", 3, "slow"),
+    Kind("pass has expired", 3, "my-number", expects=Code.EXPIRED),
+    Kind("pass begins next month", 2, "felica", expects=Code.NOT_YET),
+    Kind("card was reported lost", 2, "my-number", expects=Code.STOP_LISTED),
+    Kind("stranger", 3, "my-number", expects=Code.UNKNOWN),
+    Kind("stranger with transit card", 2, "felica", expects=Code.UNKNOWN),
+    Kind("visitor with a foreign card", 1, "foreign", expects=Code.CARD_NOT_USABLE),
+    Kind("visitor with a phone", 1, "phone", expects=Code.CARD_NOT_USABLE),
+    Kind("card at home", 2, "nothing", Habit.NO_CARD),
+)
+TEACHERS = (
+    Kind("teacher", 42, "my-number", category="teacher"),
+    Kind("teacher with token", 20, "token", category="teacher"),
+    Kind("teacher with transit card", 14, "felica", category="teacher"),
+    Kind("teacher with certificate", 6, "certificate", category="teacher"),
+    Kind("teacher in a hurry", 4, "my-number", Habit.TORN, category="teacher"),
+    Kind("teacher who makes sure", 4, "token", Habit.TWICE, category="teacher"),
+    Kind("teacher who lets it lie", 2, "my-number", Habit.LYING, category="teacher"),
+    Kind("hired today", 3, "my-number", expects=Code.UNKNOWN, category="teacher"),
+    Kind("retired in spring", 3, "my-number", expects=Code.EXPIRED, category="teacher"),
+    Kind("token was lost", 2, "token", expects=Code.STOP_LISTED, category="teacher"),
+)
+STRANGERS = frozenset({Code.UNKNOWN, Code.CARD_NOT_USABLE})
+
+
+class Enrolment(NamedTuple):
+    """One member of a programme with the card that they were enrolled with."""
+
+    programme: str
+    member: str
+    """The clerk's number for the person, such as `S0042`."""
+    name: str
+    born: datetime.date
+    category: str
+    valid_from: datetime.date
+    valid_to: datetime.date | None
+    stopped_from: datetime.datetime | None
+    scheme: Scheme
+    identifier: bytes
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who comes to a reader today; `card()` is a card that nobody else has."""
+
+    number: int
+    kind: Kind
+    place: str
+    born: datetime.date
+    name: str
+    card: Callable[[], Card] | None
+    enrolment: Enrolment | None
+
+    @property
+    def expects(self) -> Code:
+        """The answer that this person's card gets here when nothing goes wrong."""
+        if self.kind.category == "town" and self.place != "bus-1":
+            return Code.WRONG_PLACE
+        return self.kind.expects
+
+
+class _Carried(NamedTuple):
+    """A card, and what a desk would read from it when its holder is enrolled."""
+
+    card: Callable[[], Card] | None
+    scheme: Scheme | None = None
+    identifier: bytes = b""
+
+
+def draw_people(
+    seed: int, day: datetime.date, people: int, apdu_ms: float = APDU_MS
+) -> list[Person]:
+    """Draw so many people (1 to 5000) for a day; every kind at least once when they are enough."""
+    rng = random.Random(f"kazasu town {seed}")
+    teachers = round(people * SCHOOLS_SHARE)
+    kinds = [(kind, BUSES) for kind in _deal(rng, SENIORS, people - teachers)]
+    kinds += [(kind, SCHOOLS) for kind in _deal(rng, TEACHERS, teachers)]
+    return [
+        _person(rng, number, kind, places[number % 2], day, apdu_ms)
+        for number, (kind, places) in enumerate(kinds, 1)
+    ]
+
+
+def _deal(rng: random.Random, kinds: tuple[Kind, ...], count: int) -> Iterator[Kind]:
+    """Give one of each kind, commonest first, then kinds by their shares, in mixed order."""
+    dealt = sorted(kinds, key=lambda kind: -kind.share)[:count]
+    shares = [kind.share for kind in kinds]
+    dealt += rng.choices(kinds, shares, k=count - len(dealt))
+    rng.shuffle(dealt)
+    yield from dealt
+
+
+def _person(
+    rng: random.Random,
+    number: int,
+    kind: Kind,
+    place: str,
+    day: datetime.date,
+    apdu_ms: float,
+) -> Person:
+    rides = place in BUSES
+    born = _birthday(rng, day, (70, 95) if rides else (22, 64))
+    name = f"{rng.choice(FAMILY_NAMES)} {rng.choice(GIVEN_NAMES)}"
+    carried = _carried(rng, kind.carries, day, apdu_ms)
+    enrolment = None
+    if carried.scheme and kind.expects not in STRANGERS:
+        enrolment = Enrolment(
+            SENIOR_PASS if rides else ATTENDANCE,
+            f"{'S' if rides else 'T'}{number:04}",
+            name,
+            born,
+            kind.category,
+            *_validity(kind.expects, day),
+            carried.scheme,
+            carried.identifier,
+        )
+    return Person(number, kind, place, born, name, carried.card, enrolment)
+
+
+def _birthday(rng: random.Random, day: datetime.date, ages: tuple[int, int]) -> datetime.date:
+    return day - datetime.timedelta(days=rng.randrange(ages[0] * 366, ages[1] * 365))
+
+
+def _validity(
+    expects: Code, day: datetime.date
+) -> tuple[datetime.date, datetime.date | None, datetime.datetime | None]:
+    """First day, last day and moment of the stop that lead to the expected answer."""
+    year_began = datetime.date(day.year if day.month >= 4 else day.year - 1, 4, 1)
+    year_ends = year_began.replace(year=year_began.year + 1) - datetime.timedelta(days=1)
+    week = datetime.timedelta(days=7)
+    if expects is Code.EXPIRED:
+        return year_began - 52 * week, day - week, None
+    if expects is Code.NOT_YET:
+        return day + week, year_ends + 52 * week, None
+    if expects is Code.STOP_LISTED:
+        stopped = datetime.datetime.combine(day - week, datetime.time(10), datetime.UTC)
+        return year_began, year_ends, stopped
+    return year_began, year_ends, None
+
+
+def _carried(rng: random.Random, what: str, day: datetime.date, apdu_ms: float) -> _Carried:
+    """Draw a card of one sort; each call of its `card` gives that same card, freshly powered."""
+    if what in ("my-number", "slow", "certificate"):
+        return _my_number(rng, what, day, SLOW_APDU_MS if what == "slow" else apdu_ms)
+    if what == "felica":
+        idm = b"\x01" + rng.randbytes(7)
+        first = bytes([idm[0] & 0x0F]) + idm[1:]  # of the card's first system, 0003
+        return _Carried(lambda: FeliCaCard(idm), Scheme.FELICA_IDM, first)
+    if what == "token":
+        uid = b"\x04" + rng.randbytes(6)
+        return _Carried(lambda: StaffToken(uid), Scheme.STAFF_TOKEN, uid)
+    own = random.Random(rng.random())
+    if what == "foreign":
+        return _Carried(lambda: foreign_eid(own))
+    return _Carried((lambda: Phone(own)) if what == "phone" else None)
+
+
+def _my_number(rng: random.Random, what: str, day: datetime.date, apdu_ms: float) -> _Carried:
+    """Some cards answer with a new PUPI each time; one enrolled by certificate may lack the AP."""
+    data = ChipData.drawn(rng, day)
+    pupi = random.Random(rng.random()) if rng.random() < 0.5 else rng.randbytes(4)
+    common_ap = what != "certificate" or rng.random() < 0.5
+
+    def card() -> Card:
+        return MyNumberCard(data, pupi, common_ap=common_ap, apdu_ms=apdu_ms)
+
+    if what == "certificate":
+        return _Carried(card, Scheme.JPKI_AUTH, certificate_identifier(data))
+    return _Carried(card, Scheme.COMMON_AP, data.serial.encode())
+
+
+def certificate_identifier(data: ChipData) -> bytes:
+    """The identifier of scheme `jpki-auth`: the serial's INTEGER bytes, then notBefore's.
+
+    Times before 2050 stand as UTCTime, 13 characters (RFC 5280, 4.1.2.5).
+    """
+    serial = data.certificate_serial
+    integer = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
+    return integer + f"{data.not_before:%y%m%d%H%M%SZ}".encode()
