@@ -1,0 +1,1 @@
+"""Identities, programme keys and broker policy: what exists before a reader is switched on."""

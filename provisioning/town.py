@@ -1,0 +1,117 @@
+"""What a town looks like: one TOML file, written by a person, read whole and bounded.
+
+    tenant = "kazasu-shi"
+
+    [ports]            # all on 127.0.0.1
+    readers = 18883    # MQTT for readers        devices = 18443   # HTTPS for readers
+    fleet = 18884      # MQTT for the fleet      console = 18080, office = 18081
+
+    [[place]]
+    name = "bus-1"
+    kind = "bus"
+    line = "1"
+    programmes = ["senior-pass"]
+    triage_programmes = []
+    label_ja = "1号車"
+    label_en = "Bus 1"
+    front_end = "udp:127.0.0.1:54321"
+    technologies = ["106B", "212F"]
+    page_port = 18101
+
+One reader stands at each place and has the place's name.
+"""
+
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from provisioning.vault import ProvisioningRefused
+from wire.entries import Short
+from wire.limits import PROGRAMMES_PER_PLACE_MAX
+from wire.registry import PLACES_MAX
+from wire.topics import ReaderName, parse_name, parse_reader
+
+Port = Annotated[int, Meta(ge=1024, le=65_535)]
+Programmes = Annotated[list[str], Meta(max_length=PROGRAMMES_PER_PLACE_MAX)]
+
+
+class TownRefused(ProvisioningRefused):
+    """The town file cannot be used; the sentence names the file, the key and the bound."""
+
+
+class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where each server listens, on the loopback interface alone."""
+
+    readers: Port
+    fleet: Port
+    devices: Port
+    console: Port
+    office: Port
+
+
+class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One place with its reader."""
+
+    name: str
+    kind: Literal["bus", "taxi", "school", "desk", "kiosk"]
+    programmes: Annotated[Programmes, Meta(min_length=1)]
+    label_ja: Annotated[Short, Meta(min_length=1)]
+    label_en: Annotated[Short, Meta(min_length=1)]
+    front_end: Annotated[str, Meta(pattern="^(udp|tty|usb)(:[A-Za-z0-9.:-]+)?$")]
+    technologies: Annotated[list[Literal["106B", "212F", "106A"]], Meta(min_length=1, max_length=3)]
+    page_port: Port
+    line: Short = ""
+    triage_programmes: Programmes = []
+
+
+class Town(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tenant, its ports and its places."""
+
+    tenant: str
+    ports: Ports
+    place: Annotated[list[Place], Meta(min_length=1, max_length=PLACES_MAX)]
+
+    def reader_at(self, place: Place) -> ReaderName:
+        """Return the full name of the reader that stands at a place."""
+        return ReaderName(self.tenant, place.name)
+
+    @property
+    def programmes(self) -> list[str]:
+        """Every programme of the town, sorted."""
+        return sorted({programme for place in self.place for programme in place.programmes})
+
+
+def read_town(path: Path) -> Town:
+    """Return a checked town. Raises TownRefused."""
+    try:
+        town = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Town)
+        _check(town)
+    except (OSError, ValueError) as error:
+        raise TownRefused(f"{path}: {error}") from error
+    return town
+
+
+def _check(town: Town) -> None:
+    parse_name(town.tenant)
+    for place in town.place:
+        parse_reader(str(town.reader_at(place)))
+        for programme in place.programmes:
+            parse_name(programme)
+        if extra := set(place.triage_programmes) - set(place.programmes):
+            raise ValueError(f"{place.name}: triage of {sorted(extra)}, which it does not serve")
+        _once(f"{place.name}: programme", place.programmes)
+        _once(f"{place.name}: technology", place.technologies)
+    _once("place", [place.name for place in town.place])
+    pages = [place.page_port for place in town.place]
+    _once("port", [*pages, *msgspec.structs.astuple(town.ports)])
+
+
+def _once(what: str, values: Sequence[object]) -> None:
+    twice = [value for value, times in Counter(values).items() if times > 1]
+    if twice:
+        raise ValueError(f"{what} {twice[0]} stands twice: each may stand once")
