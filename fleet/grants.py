@@ -1,0 +1,244 @@
+"""Who may touch which table and column: one table of grants, and the database refuses the rest.
+
+On SQLite the connection's authorizer holds it: whatever is not granted is denied when a statement
+is prepared, ATTACH and every writing PRAGMA included, and a role without any write opens the file
+read-only. PostgreSQL takes the same table as GRANT statements for one user a role. The operator's
+console has no grant on `persons`, on an entry's bytes, or on a credential.
+"""
+
+import enum
+import sqlite3
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import sqlalchemy as sa
+
+from fleet import schema
+
+Database = Literal["fleet", "persons"]
+
+
+class Role(enum.StrEnum):
+    """A process's role; OWNER is the person at the command line, who has the files anyway."""
+
+    OWNER = "owner"
+    INGEST = "ingest"
+    DEVICES = "devices"
+    CONSOLE = "console"
+    OFFICE = "office"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a role may do with one table. Reading is by column; update names its columns."""
+
+    read: frozenset[str]
+    insert: bool = False
+    update: frozenset[str] = frozenset()
+    delete: bool = False
+
+
+def _columns(table: sa.Table, but: Collection[str] = ()) -> frozenset[str]:
+    return frozenset(column.name for column in table.columns) - frozenset(but)
+
+
+def _read(table: sa.Table, but: Collection[str] = ()) -> tuple[str, Grant]:
+    return table.name, Grant(_columns(table, but))
+
+
+def _append(table: sa.Table) -> tuple[str, Grant]:
+    return table.name, Grant(_columns(table), insert=True)
+
+
+def _change(table: sa.Table, *update: str, delete: bool = False) -> tuple[str, Grant]:
+    """Insert too, and update these columns (none named: all)."""
+    every = _columns(table)
+    return table.name, Grant(every, True, frozenset(update) or every, delete)
+
+
+def _only(table: sa.Table, read: Collection[str], *update: str) -> tuple[str, Grant]:
+    return table.name, Grant(frozenset(read), update=frozenset(update))
+
+
+_S: Final = schema
+_PERSONAL_ENTRY: Final = ("body", "credential", "category")
+"""Columns of an entry by which a member's movements could be followed."""
+_LOG_IN: Final = (
+    _only(
+        _S.account,
+        _columns(_S.account),
+        "failures",
+        "locked_until_ms",
+        "password",
+    ),
+    _change(_S.session, delete=True),
+    _append(_S.audit),
+)
+_CLOSING_A_GAP: Final = (
+    _only(_S.gap, _columns(_S.gap), "closed_at_ms", "how", "closed_by", "why", "missing"),
+    _only(_S.journal, _columns(_S.journal), "spans", "through"),
+    _only(_S.alarm, _columns(_S.alarm), "cleared_at_ms", "cleared_by", "why"),
+)
+
+GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
+    Role.INGEST: {
+        "fleet": dict(
+            (
+                _read(_S.place),
+                _read(_S.reader, ["keys_sealed"]),
+                _read(_S.rule),
+                _read(_S.revision),
+                _read(_S.ledger_epoch),
+                _append(_S.entry),
+                _append(_S.conflict),
+                _append(_S.finding),
+                _change(_S.journal),
+                _change(_S.quarantine, "times"),
+                _change(_S.quarantine_hour, delete=True),
+                _change(_S.gap, "missing", "closed_at_ms", "how"),
+                _change(_S.alarm),
+                _change(_S.entry_minute, "count", delete=True),
+                _change(_S.reader_state),
+                _change(_S.bad_message, "count", "last_at_ms"),
+                _change(_S.stage_minute, delete=True),
+                _change(_S.counter_minute, delete=True),
+                _change(_S.roster, delete=True),
+            )
+        ),
+        "persons": dict(
+            (
+                _read(_S.member, ["registration_number", "stopped_why"]),
+                _only(
+                    _S.card, _columns(_S.card, ["stopped_why"]), "credential", "scheme", "key_epoch"
+                ),
+                _change(_S.triage, delete=True),
+                _change(_S.programme_revision, "revision"),
+                _append(_S.person_audit),
+            )
+        ),
+    },
+    Role.DEVICES: {
+        "fleet": dict((_read(_S.reader), _read(_S.place), _read(_S.roster), _read(_S.revision))),
+        "persons": {},
+    },
+    Role.CONSOLE: {
+        "fleet": dict(
+            (
+                _read(_S.place),
+                _read(_S.reader, ["keys_sealed"]),
+                _read(_S.reader_state),
+                _read(_S.bad_message),
+                _read(_S.ledger_epoch),
+                _read(_S.entry, _PERSONAL_ENTRY),
+                _read(_S.conflict, ["body"]),
+                _read(_S.quarantine, ["payload"]),
+                _read(_S.quarantine_hour),
+                _read(_S.finding),
+                _read(_S.entry_minute),
+                _read(_S.rule),
+                _read(_S.roster),
+                _read(_S.revision),
+                _read(_S.stage_minute),
+                _read(_S.counter_minute),
+                *_CLOSING_A_GAP,
+                *_LOG_IN,
+            )
+        ),
+        "persons": {},
+    },
+    Role.OFFICE: {
+        "fleet": dict(
+            (
+                _read(_S.place),
+                _read(_S.reader, ["keys_sealed"]),
+                _read(_S.reader_state),
+                _read(_S.entry),
+                _read(_S.journal),
+                _read(_S.finding),
+                _read(_S.rule),
+                _read(_S.roster),
+                _read(_S.revision),
+                *_LOG_IN,
+            )
+        ),
+        "persons": dict(
+            (
+                _change(_S.person),
+                _change(_S.member),
+                _change(_S.card),
+                _change(_S.triage, delete=True),
+                _change(_S.programme_revision),
+                _append(_S.person_audit),
+            )
+        ),
+    },
+}
+
+_READ_PRAGMAS: Final = frozenset({"data_version", "foreign_keys", "read_uncommitted"})
+"""What a connection may ask about itself; nothing may be set."""
+_HARMLESS: Final = frozenset(
+    {
+        sqlite3.SQLITE_SELECT,
+        sqlite3.SQLITE_TRANSACTION,
+        sqlite3.SQLITE_SAVEPOINT,
+        sqlite3.SQLITE_RECURSIVE,
+    }
+)
+_Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
+
+
+def may_write(role: Role, database: Database) -> bool:
+    """True when the role may change anything in this database."""
+    if role is Role.OWNER:
+        return True
+    return any(g.insert or g.update or g.delete for g in GRANTS[role][database].values())
+
+
+def authorizer(role: Role, database: Database) -> _Authorizer:
+    """Return the function that SQLite asks about each step of each statement (not for OWNER).
+
+    Actions and their arguments: https://www.sqlite.org/c3ref/c_alter_table.html.
+    """
+    grants = GRANTS[role][database]
+
+    def may(action: int, first: str | None, second: str | None) -> bool:
+        if action in _HARMLESS:
+            return True
+        if action == sqlite3.SQLITE_FUNCTION:
+            return (second or "").lower() not in {"load_extension", "fts3_tokenizer"}
+        if action == sqlite3.SQLITE_PRAGMA:
+            return first in _READ_PRAGMAS and second is None
+        grant = grants.get(first or "")
+        return grant is not None and _allows(grant, action, second)
+
+    def authorize(
+        action: int,
+        first: str | None,
+        second: str | None,
+        _database: str | None,
+        _trigger: str | None,
+    ) -> int:
+        return sqlite3.SQLITE_OK if may(action, first, second) else sqlite3.SQLITE_DENY
+
+    return authorize
+
+
+def _allows(grant: Grant, action: int, column: str | None) -> bool:
+    """Judge one action on a granted table; reading no column at all (count) asks for ''."""
+    if action == sqlite3.SQLITE_READ:
+        return not column or column in grant.read
+    if action == sqlite3.SQLITE_INSERT:
+        return grant.insert
+    if action == sqlite3.SQLITE_UPDATE:
+        return column in grant.update
+    return action == sqlite3.SQLITE_DELETE and grant.delete
+
+
+def make_append_only(connection: sa.Connection, table: str) -> None:
+    """Let the database refuse to change or remove a row of this table, whoever asks."""
+    for verb in ("UPDATE", "DELETE"):
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )

@@ -1,0 +1,1 @@
+"""How the databases came to their present form; every released step stays."""

@@ -1,0 +1,489 @@
+"""The tables of the fleet, in two databases: `fleet` (no persons) and `persons`.
+
+Rules: an entry, a conflict and an audit line are never changed or removed (triggers refuse it);
+the two databases meet only in credentials, which differ in every programme; which role may touch
+what stands in `fleet.grants`. Times are UTC in ms since 1970 (`_at_ms`), money integer yen, hashes
+raw bytes. Types are portable, so that PostgreSQL takes the same tables.
+"""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+_NAMES: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+fleet: Final = sa.MetaData(naming_convention=_NAMES)
+"""Registry, ledger, rosters, telemetry, accounts: nothing that names a person."""
+persons: Final = sa.MetaData(naming_convention=_NAMES)
+"""Persons, their memberships and cards."""
+
+APPEND_ONLY: Final = {"fleet": ("entry", "conflict", "audit"), "persons": ("audit",)}
+"""Tables that only grow, by database; enforced by `grants.make_append_only`."""
+
+_Id: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite counts rows by itself only for INTEGER."""
+
+
+def _id() -> sa.Column[Any]:
+    return sa.Column("id", _Id, primary_key=True, autoincrement=True)
+
+
+def _text(name: str, default: str | None = None) -> sa.Column[Any]:
+    """A text that is always there; with a default it may be left out when a row is added."""
+    return sa.Column(name, sa.Text, nullable=False, server_default=default)
+
+
+def _number(name: str, default: str | None = None) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=default)
+
+
+# --- who may speak, and from where ---------------------------------------------------------------
+
+place: Final = sa.Table(
+    "place",
+    fleet,
+    sa.Column("name", sa.Text, primary_key=True),
+    _text("kind"),
+    _text("line", ""),
+    sa.Column("programmes", sa.JSON, nullable=False),
+    sa.Column("triage_programmes", sa.JSON, nullable=False),
+    _text("label_ja", ""),
+    _text("label_en", ""),
+    comment="Where readers stand. programmes: names in the order in which a card is looked up; "
+    "triage_programmes: those whose unknown cards a clerk may assign for seven days.",
+)
+
+reader: Final = sa.Table(
+    "reader",
+    fleet,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, sa.ForeignKey("place.name"), nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False, unique=True),
+    _text("public_key"),
+    _text("sealing_public_key"),
+    sa.Column("keys_sealed", sa.LargeBinary),
+    sa.Column("keys_sha256", sa.LargeBinary),
+    _number("enrolled_at_ms"),
+    sa.Column("revoked_at_ms", sa.BigInteger),
+    _text("revoked_why", ""),
+    comment="Readers by full name tenant/reader. fingerprint: SHA-256 of the certificate, hex; "
+    "keys as PEM; keys_sealed: programme keys that only the reader can open. A revoked reader "
+    "stays listed, is answered nothing, and its messages are counted in bad_message.",
+)
+
+reader_state: Final = sa.Table(
+    "reader_state",
+    fleet,
+    sa.Column("reader", sa.Text, sa.ForeignKey("reader.name"), primary_key=True),
+    sa.Column("online", sa.Boolean, nullable=False),
+    sa.Column("online_since_ms", sa.BigInteger),
+    _number("status_at_ms"),
+    _number("received_at_ms"),
+    _text("agent", ""),
+    _text("front_end", ""),
+    sa.Column("ready", sa.Boolean, nullable=False),
+    sa.Column("trouble", sa.Text),
+    sa.Column("journal", sa.Text),
+    _number("n", "0"),
+    _number("waiting", "0"),
+    sa.Column("rosters", sa.JSON, nullable=False),
+    sa.Column("reported", sa.JSON),
+    _number("connections", "0"),
+    comment="One row a reader: its last status. trouble: code of wire.codes, null when ready; "
+    "journal, n: the tip that it named; waiting: entries not yet acknowledged; rosters: list of "
+    "{programme, version, age_s}; reported: {at_ms, agent, rosters, keys, trouble} of the twin; "
+    "connections: how often it came online. received_at_ms is the fleet's clock, the rest its own.",
+)
+
+bad_message: Final = sa.Table(
+    "bad_message",
+    fleet,
+    sa.Column("reader", sa.Text, primary_key=True),
+    sa.Column("leaf", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, primary_key=True),
+    _number("count"),
+    _number("last_at_ms"),
+    comment="Messages that were not taken in, by reader, leaf and stable reason; reader '?' stands "
+    "for every name that is not in the registry, so the table is bounded by the registry.",
+)
+
+# --- the ledger ----------------------------------------------------------------------------------
+
+ledger_epoch: Final = sa.Table(
+    "ledger_epoch",
+    fleet,
+    sa.Column("epoch", sa.Text, primary_key=True),
+    _number("began_at_ms"),
+    _text("reason"),
+    comment="The ledger's lives; the latest is named in acknowledgements. A restore into an older "
+    "state begins a new one, and readers send again what the restored ledger lacks.",
+)
+
+journal: Final = sa.Table(
+    "journal",
+    fleet,
+    _id(),
+    sa.Column("reader", sa.Text, sa.ForeignKey("reader.name"), nullable=False),
+    _text("journal"),
+    sa.Column("former_journal", sa.Text),
+    sa.Column("former_n", sa.BigInteger),
+    sa.Column("former_tip", sa.LargeBinary),
+    sa.Column("started_at_ms", sa.BigInteger),
+    _text("agent", ""),
+    _number("received_at_ms"),
+    _number("through", "0"),
+    _number("seen", "0"),
+    sa.Column("seen_hash", sa.LargeBinary),
+    _number("claimed", "0"),
+    sa.Column("superseded", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("spans", sa.JSON, nullable=False),
+    _number("unreplayed", "0"),
+    sa.UniqueConstraint("reader", "journal"),
+    comment="One row a journal. through: all numbers up to it are accounted for; seen: the "
+    "greatest that is, with its chain hash seen_hash; claimed: the greatest that the reader said "
+    "it wrote (status, or the next journal's first entry); spans: accounted numbers as sorted, "
+    "disjoint [first, last] pairs; superseded: the reader began another one after it; "
+    "unreplayed: taps whose decision could not be replayed (roster no longer kept).",
+)
+
+entry: Final = sa.Table(
+    "entry",
+    fleet,
+    sa.Column("position", _Id, primary_key=True, autoincrement=True),
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id"), nullable=False),
+    _number("n"),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    _number("received_at_ms"),
+    _text("kind"),
+    _number("at_ms"),
+    _text("clock"),
+    sa.Column("programme", sa.Text),
+    sa.Column("outcome", sa.Text),
+    sa.Column("code", sa.Text),
+    sa.Column("credential", sa.Text),
+    sa.Column("scheme", sa.Text),
+    sa.Column("category", sa.Text),
+    sa.Column("declared", sa.Text),
+    sa.Column("rider_pays_yen", sa.Integer),
+    sa.Column("rule", sa.Text),
+    sa.Column("roster_version", sa.BigInteger),
+    sa.UniqueConstraint("journal_id", "n"),
+    comment="The ledger. Append-only; identity (journal_id, n); position: order of commit; body: "
+    "the reader's bytes unchanged, from which all columns after received_at_ms are taken; hash: "
+    "of the journal's chain at n; kind: start, tap, press (then code holds the button) or clock.",
+)
+sa.Index(
+    "ix_entry_credential_at_ms",
+    entry.c.credential,
+    entry.c.at_ms,
+    sqlite_where=entry.c.credential.is_not(None),
+    postgresql_where=entry.c.credential.is_not(None),
+)
+
+conflict: Final = sa.Table(
+    "conflict",
+    fleet,
+    _id(),
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id"), nullable=False),
+    _number("n"),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("body_sha256", sa.LargeBinary, nullable=False),
+    _number("received_at_ms"),
+    sa.UniqueConstraint("journal_id", "n", "body_sha256"),
+    comment="Other bytes for an identity that the ledger already has. Append-only.",
+)
+
+quarantine: Final = sa.Table(
+    "quarantine",
+    fleet,
+    _id(),
+    _number("received_at_ms"),
+    _text("reader"),
+    _text("topic"),
+    _text("reason"),
+    _text("detail"),
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id")),
+    sa.Column("first", sa.BigInteger),
+    sa.Column("last", sa.BigInteger),
+    sa.Column("hash", sa.LargeBinary),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    _number("times", "1"),
+    sa.Index("ix_quarantine_reader_sha256", "reader", "sha256"),
+    sa.Index("ix_quarantine_journal_id_last", "journal_id", "last"),
+    comment="What could not be read or verified, byte for byte. With journal_id the numbers first "
+    "to last count as committed and hash is the chain's after last; without, nothing does. reason: "
+    "stable word; times: how often the same bytes came.",
+)
+
+quarantine_hour: Final = sa.Table(
+    "quarantine_hour",
+    fleet,
+    sa.Column("reader", sa.Text, primary_key=True),
+    sa.Column("hour_ms", sa.BigInteger, primary_key=True),
+    _number("kept"),
+    _number("dropped"),
+    comment="Unverifiable messages by reader and hour: kept in quarantine, and dropped because "
+    "the hour's rows were full.",
+)
+
+gap: Final = sa.Table(
+    "gap",
+    fleet,
+    _id(),
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id"), nullable=False),
+    _number("first"),
+    _number("last"),
+    _number("missing"),
+    _text("cause"),
+    _number("opened_at_ms"),
+    sa.Column("closed_at_ms", sa.BigInteger),
+    sa.Column("how", sa.Text),
+    sa.Column("closed_by", sa.Text),
+    sa.Column("why", sa.Text),
+    sa.UniqueConstraint("journal_id", "first", "last", "cause"),
+    comment="Numbers first to last that the ledger has not got; missing: how many of them now. "
+    "cause: declared-lost (the reader said so) or not-arrived. how: filled or written-off (then "
+    "closed_by and why say who and why); null while open.",
+)
+
+finding: Final = sa.Table(
+    "finding",
+    fleet,
+    sa.Column("position", _Id, sa.ForeignKey("entry.position"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    _text("outcome"),
+    _text("code"),
+    _text("rule"),
+    sa.Column("rider_pays_yen", sa.Integer),
+    _number("found_at_ms"),
+    comment="A decision that the ledger would have made differently. kind: replay (a fault: the "
+    "same inputs gave another answer) or roster-lag (the reader's list was older than what the "
+    "fleet knew; its decision stands, the city bears it). The rest is the ledger's answer.",
+)
+
+alarm: Final = sa.Table(
+    "alarm",
+    fleet,
+    _id(),
+    _text("kind"),
+    _text("subject"),
+    sa.Column("reader", sa.Text),
+    _text("detail", ""),
+    _number("first_at_ms"),
+    _number("last_at_ms"),
+    _number("count"),
+    sa.Column("cleared_at_ms", sa.BigInteger),
+    sa.Column("cleared_by", sa.Text),
+    sa.Column("why", sa.Text),
+    sa.UniqueConstraint("kind", "subject"),
+    comment="What needs a person's attention, once a kind and subject, counted. kind: one of "
+    "ledger.AlarmKind; subject: what it is about. It happening again opens a cleared one.",
+)
+
+entry_minute: Final = sa.Table(
+    "entry_minute",
+    fleet,
+    sa.Column("minute_ms", sa.BigInteger, primary_key=True),
+    sa.Column("reader", sa.Text, primary_key=True),
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    _number("count"),
+    comment="New entries by the minute in which they were committed; code: of a tap, the button "
+    "of a press, or empty (programme empty too) for start and clock entries. Kept like telemetry.",
+)
+
+# --- what readers are told -----------------------------------------------------------------------
+
+rule: Final = sa.Table(
+    "rule",
+    fleet,
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("valid_from", sa.Date, nullable=False),
+    sa.Column("parameters", sa.JSON, nullable=False),
+    _number("added_at_ms"),
+    _text("added_by"),
+    comment="Dated rule tables of the programmes; the latest valid_from not after a day rules it. "
+    "A version is never changed: a correction is a new version.",
+)
+
+roster: Final = sa.Table(
+    "roster",
+    fleet,
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, sa.ForeignKey("place.name"), primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("content_sha256", sa.LargeBinary, nullable=False),
+    _number("rows"),
+    _number("bytes"),
+    _number("built_at_ms"),
+    comment="Rosters that were built; the greatest version is the one wanted. The files lie under "
+    "rosters/ in the state folder. content_sha256 leaves out version and time.",
+)
+
+revision: Final = sa.Table(
+    "revision",
+    fleet,
+    sa.Column("name", sa.Text, primary_key=True),
+    _number("revision"),
+    comment="Counts changes of `registry` and `rules`, for those who must notice them.",
+)
+
+# --- telemetry -----------------------------------------------------------------------------------
+
+stage_minute: Final = sa.Table(
+    "stage_minute",
+    fleet,
+    sa.Column("reader", sa.Text, primary_key=True),
+    sa.Column("from_ms", sa.BigInteger, primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("counts", sa.JSON, nullable=False),
+    _number("sum_us"),
+    comment="Histogram of one stage of wire.messages.STAGES in one minute of one reader (its own "
+    "clock); counts: 35 buckets of HISTOGRAM_EDGES_US.",
+)
+
+counter_minute: Final = sa.Table(
+    "counter_minute",
+    fleet,
+    sa.Column("reader", sa.Text, primary_key=True),
+    sa.Column("from_ms", sa.BigInteger, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    _number("value"),
+    comment="What a reader counted in one minute.",
+)
+sa.Index("ix_stage_minute_from_ms", stage_minute.c.from_ms)
+sa.Index("ix_counter_minute_from_ms", counter_minute.c.from_ms)
+
+# --- people who work with it ---------------------------------------------------------------------
+
+account: Final = sa.Table(
+    "account",
+    fleet,
+    sa.Column("name", sa.Text, primary_key=True),
+    _text("role"),
+    _text("password"),
+    _number("added_at_ms"),
+    _number("failures", "0"),
+    _number("locked_until_ms", "0"),
+    comment="Local accounts. role: operator or clerk; password: argon2id.",
+)
+
+session: Final = sa.Table(
+    "session",
+    fleet,
+    sa.Column("token_sha256", sa.LargeBinary, primary_key=True),
+    sa.Column(
+        "account", sa.Text, sa.ForeignKey("account.name", ondelete="CASCADE"), nullable=False
+    ),
+    _number("begun_at_ms"),
+    _number("seen_at_ms"),
+    comment="Open log-ins; the token itself is only in the browser.",
+)
+
+audit: Final = sa.Table(
+    "audit",
+    fleet,
+    _id(),
+    _number("at_ms"),
+    _text("who"),
+    _text("what"),
+    _text("subject"),
+    _text("detail", ""),
+    comment="What people did here: who, what (a stable word), to what. Append-only.",
+)
+
+# --- persons -------------------------------------------------------------------------------------
+
+person: Final = sa.Table(
+    "person",
+    persons,
+    _id(),
+    _text("name"),
+    _text("kana", ""),
+    sa.Column("birth_date", sa.Date),
+    _number("updated_at_ms"),
+    comment="People as the clerks know them.",
+)
+
+member: Final = sa.Table(
+    "member",
+    persons,
+    _id(),
+    sa.Column("person_id", _Id, sa.ForeignKey("person.id"), nullable=False),
+    _text("programme"),
+    _text("registration_number"),
+    _text("category", ""),
+    sa.Column("valid_from", sa.Date),
+    sa.Column("valid_to", sa.Date),
+    sa.Column("stopped_from_ms", sa.BigInteger),
+    _text("stopped_why", ""),
+    _number("updated_at_ms"),
+    sa.UniqueConstraint("programme", "registration_number"),
+    comment="A person's enrolment in one programme; both days of the validity are included.",
+)
+
+card: Final = sa.Table(
+    "card",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    _text("programme"),
+    _text("credential"),
+    _text("scheme"),
+    sa.Column("key_epoch", sa.Integer, nullable=False),
+    sa.Column("stopped_from_ms", sa.BigInteger),
+    _text("stopped_why", ""),
+    _number("assigned_at_ms"),
+    _text("assigned_by"),
+    sa.UniqueConstraint("programme", "credential"),
+    comment="A member's cards, each as the programme's credential.",
+)
+
+triage: Final = sa.Table(
+    "triage",
+    persons,
+    _id(),
+    _text("programme"),
+    _text("credential"),
+    _text("scheme"),
+    sa.Column("key_epoch", sa.Integer, nullable=False),
+    _text("reader"),
+    _text("place"),
+    _text("journal"),
+    _number("n"),
+    _number("at_ms"),
+    _number("received_at_ms"),
+    sa.UniqueConstraint("programme", "credential"),
+    comment="Cards that no roster knew, where the programme's triage is on: the last presentation "
+    "of each. Erased seven days after received_at_ms, and at once when assigned.",
+)
+
+programme_revision: Final = sa.Table(
+    "programme_revision",
+    persons,
+    sa.Column("programme", sa.Text, primary_key=True),
+    _number("revision"),
+    comment="Counts changes of a programme's members and cards: a roster is to be built.",
+)
+
+person_audit: Final = sa.Table(
+    "audit",
+    persons,
+    _id(),
+    _number("at_ms"),
+    _text("who"),
+    _text("what"),
+    _text("subject"),
+    _text("detail", ""),
+    comment="What people did to members and cards. Append-only; names no person, only numbers.",
+)
