@@ -72,6 +72,7 @@ class Tap(_Entry, frozen=True, tag="tap"):
     `credential` is absent when no identifier was read and for cards that no roster knows: strangers
     leave nothing. `older_credential` is the card's credential under the key epoch
     before, when it was found only there. `declared` is the direction a person chose beforehand.
+    `line` is what the vehicle served at that moment: the decision may rest on it.
     """
 
     programme: Name
@@ -90,7 +91,12 @@ class Tap(_Entry, frozen=True, tag="tap"):
     roster: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
     roster_age_s: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
     duty: Short = ""
+    line: Short = ""
     stop: Short = ""
+
+    def __post_init__(self) -> None:
+        if self.code is Code.UNKNOWN and (self.credential or self.older_credential):
+            raise ValueError("an unknown card's credential never stands in an entry")
 
 
 class Press(_Entry, frozen=True, tag="press"):
