@@ -1,0 +1,94 @@
+"""Fixtures that any test may use: a free port and waiting with a deadline.
+
+No test sleeps for a fixed time: it waits for what it means, and fails with words when that has not
+come by the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+# Many times what the slowest real part (mosquitto, Chromium) takes on two busy cores.
+WITHIN_S = 15.0
+# Short enough to be no part of what is measured, long enough to leave the cores to others.
+PAUSE_S = 0.02
+
+
+class Eventually(Protocol):
+    """The type of the fixture `eventually`."""
+
+    def __call__(self, probe: Callable[[], T], *, within_s: float = WITHIN_S, that: str = "") -> T:
+        """The first true value of `probe()`; an AssertionError with `that` after `within_s`."""
+
+
+class EventuallyAsync(Protocol):
+    """The type of the fixture `eventually_async`: the same, for a probe that may be awaited."""
+
+    async def __call__(
+        self, probe: Callable[[], T | Awaitable[T]], *, within_s: float = WITHIN_S, that: str = ""
+    ) -> T:
+        """The first true value of `probe()`; an AssertionError with `that` after `within_s`."""
+
+
+def _wait(probe: Callable[[], T], *, within_s: float = WITHIN_S, that: str = "") -> T:
+    deadline = time.monotonic() + within_s
+    while not (value := probe()):
+        if time.monotonic() > deadline:
+            raise AssertionError(_late(within_s, that, value))
+        time.sleep(PAUSE_S)
+    return value
+
+
+async def _wait_async(
+    probe: Callable[[], T | Awaitable[T]], *, within_s: float = WITHIN_S, that: str = ""
+) -> T:
+    deadline = time.monotonic() + within_s
+    while True:
+        found = probe()
+        value = await found if isinstance(found, Awaitable) else found
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(_late(within_s, that, value))
+        await asyncio.sleep(PAUSE_S)
+
+
+def _late(within_s: float, that: str, value: object) -> str:
+    return f"not within {within_s} s: {that or 'the condition'} (last seen: {value!r})"
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Waits for a condition: `eventually(lambda: page.exists(), that="the page is there")`."""
+    return _wait
+
+
+@pytest.fixture(scope="session")
+def eventually_async() -> EventuallyAsync:
+    """Waits for a condition in an event loop: `await eventually_async(lambda: queue.empty())`."""
+    return _wait_async
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Names TCP ports on 127.0.0.1 that nobody listens on, a new one at each call."""
+    named: set[int] = set()
+
+    def name() -> int:
+        while True:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                port: int = listener.getsockname()[1]
+            if port not in named:
+                named.add(port)
+                return port
+
+    return name
