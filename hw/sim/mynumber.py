@@ -67,7 +67,7 @@ class ChipData:
 class MyNumberCard(TypeBCard):
     """A My Number Card: common AP, JPKI, and the two APs that guard the 12-digit number.
 
-    With `pupi` the card draws a PUPI from it at each activation, else it keeps one of its own.
+    `pupi` is fixed, or drawn at each activation, or by default one of the card's own.
     `filler` bytes FF follow the certificate in its file; `common_ap` can be missing; the rest of
     the keywords are the chip's (see `cards.Chip`).
     """
@@ -75,7 +75,7 @@ class MyNumberCard(TypeBCard):
     def __init__(
         self,
         data: ChipData,
-        pupi: random.Random | None = None,
+        pupi: bytes | random.Random | None = None,
         *,
         filler: int = 0,
         common_ap: bool = True,

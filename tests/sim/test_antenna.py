@@ -133,6 +133,34 @@ def test_a_card_removed_while_it_thinks_never_answers(
     assert frames[-1].to_card
 
 
+def test_a_reader_that_gives_up_finds_the_thinking_card_again_at_once(
+    antenna: Antenna, front_end: nfc.clf.ContactlessFrontend
+) -> None:
+    antenna.place(my_number_card(apdu_ms=1000))
+    for _ in range(2):
+        tag = nfc.tag.activate(front_end, front_end.sense(B))
+        tag._dep.n_retry_nak, tag._dep.fwt = 0, 0.05
+        with pytest.raises(nfc.tag.TagCommandError):
+            tag.transceive(SELECT_COMMON_AP)
+        started_s = time.monotonic()
+        assert front_end.sense(B) is not None
+        assert time.monotonic() - started_s < 0.1
+
+
+def test_a_new_reader_is_served_though_the_old_one_died_without_switching_off(
+    antenna: Antenna,
+) -> None:
+    antenna.place(my_number_card())
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dying,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as new,
+    ):
+        for reader in (dying, new):
+            reader.sendto(b"106B 050010", ("127.0.0.1", antenna.port))
+        new.settimeout(2)
+        assert new.recv(100).startswith(b"106B 50")
+
+
 def test_the_field_goes_off_at_each_sense_and_the_card_forgets(
     antenna: Antenna, front_end: nfc.clf.ContactlessFrontend
 ) -> None:

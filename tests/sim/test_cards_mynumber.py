@@ -218,11 +218,15 @@ def test_a_slow_card_that_asks_for_time_is_waited_for(hold_chip: Hold) -> None:
     assert 0.45 <= time.monotonic() - started_s < 0.7
 
 
-def test_a_slow_card_that_does_not_ask_is_found_by_retries(hold_chip: Hold) -> None:
+def test_a_slow_card_that_does_not_ask_is_deaf_meanwhile_and_found_by_retries(
+    hold_chip: Hold,
+) -> None:
     card = MyNumberCard(DATA, apdu_ms=400)  # longer than its frame waiting time of 309 ms
     tag = hold_chip(card)
+    started_s = time.monotonic()
     assert send(tag, select(COMMON_AP)) == "9000"
     assert read(tag, READ_RECORD) == DATA.common_record()
+    assert time.monotonic() - started_s >= 0.8
     assert len(card.apdus) == 2
 
 
