@@ -1,0 +1,224 @@
+"""What a demo came to: journals against ledger, what people saw against both, and how long it took.
+
+Pure: rows and sightings in, findings out. Upheld: the ledger holds every journal entry by entry,
+byte for byte, and nothing else; what anyone saw is in it exactly once, as they saw it; no card was
+booked twice inside the repeat window; every number of every journal is there.
+"""
+
+import collections
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from wire.codes import Code, Outcome
+from wire.entries import EntryRefused, Press, Tap, decode
+from wire.messages import STAGES
+
+LISTED_MAX: Final = 5
+"""Examples named for one kind of fault; the count says the rest."""
+
+
+class Identity(NamedTuple):
+    """What an entry is called everywhere."""
+
+    reader: str
+    journal: str
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.reader} {self.journal[:8]} #{self.n}"
+
+
+class Row(NamedTuple):
+    """One entry as a journal or the ledger holds it."""
+
+    identity: Identity
+    body: bytes
+
+
+class Sighting(NamedTuple):
+    """What people saw on a reader's page for one entry."""
+
+    identity: Identity
+    outcome: Outcome
+    code: Code
+    waited_ms: float | None = None
+    """From holding the card to seeing the sentence; None when nobody held one (a press)."""
+    stages_us: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that happened in front of the readers."""
+
+    people: int
+    presentations: int
+    sightings: Sequence[Sighting]
+    without_answer: int = 0
+    """Presentations at which no sentence appeared in time (a reader was down)."""
+    unexpected: Sequence[str] = ()
+    """Answers that a person's card should not have got, in a sentence each."""
+    events: Sequence[str] = ()
+    """Kills and cuts."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found; each list holds the identities concerned."""
+
+    in_journals: int
+    in_ledger: int
+    journals: int
+    lost: list[Identity] = field(default_factory=list)
+    """In a journal, not in the ledger."""
+    changed: list[Identity] = field(default_factory=list)
+    """In both, with other bytes."""
+    foreign: list[Identity] = field(default_factory=list)
+    """In the ledger, in no journal."""
+    twice: list[Identity] = field(default_factory=list)
+    """In the ledger more than once."""
+    gaps: list[Identity] = field(default_factory=list)
+    """Numbers below the last one of a journal that the ledger has not got."""
+    unkept: list[Identity] = field(default_factory=list)
+    """Shown to people, but not in the ledger as they saw it."""
+    doubled: list[Identity] = field(default_factory=list)
+    """Booked although the same card was booked inside the repeat window."""
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+    codes: dict[Code, int] = field(default_factory=dict)
+    """Of refused taps."""
+    presses: dict[str, int] = field(default_factory=dict)
+
+    def faults(self) -> list[str]:
+        """What is wrong, a sentence each; empty when the books balance."""
+        kinds = (
+            ("of the journals are not in the ledger", self.lost),
+            ("have other bytes in the ledger than in the journal", self.changed),
+            ("of the ledger are in no journal", self.foreign),
+            ("are in the ledger more than once", self.twice),
+            ("are missing in the ledger's sequences", self.gaps),
+            ("were seen by people but are not in the ledger as seen", self.unkept),
+            ("book a card twice inside its repeat window", self.doubled),
+        )
+        return [f"{len(found)} entries {what}: {_some(found)}" for what, found in kinds if found]
+
+
+def _some(found: Sequence[Identity]) -> str:
+    more = f" and {len(found) - LISTED_MAX} more" if len(found) > LISTED_MAX else ""
+    return ", ".join(str(identity) for identity in found[:LISTED_MAX]) + more
+
+
+def judge(
+    journals: Iterable[Row],
+    ledger: Iterable[Row],
+    sightings: Iterable[Sighting],
+    repeat_window_s: float,
+) -> Findings:
+    """Compare what the readers wrote, what the ledger holds and what people saw."""
+    written = {row.identity: row.body for row in journals}
+    rows = list(ledger)
+    held = {row.identity: row.body for row in rows}
+    counted = collections.Counter(row.identity for row in rows)
+    taps, presses = _taps_and_presses(held)
+    return Findings(
+        in_journals=len(written),
+        in_ledger=len(rows),
+        journals=len({identity[:2] for identity in written}),
+        lost=sorted(written.keys() - held.keys()),
+        changed=sorted(i for i in written.keys() & held.keys() if written[i] != held[i]),
+        foreign=sorted(held.keys() - written.keys()),
+        twice=sorted(i for i, times in counted.items() if times > 1),
+        gaps=_gaps(held),
+        unkept=_unkept(sightings, taps, presses),
+        doubled=_doubled(taps, repeat_window_s),
+        outcomes=collections.Counter(tap.outcome for tap in taps.values()),
+        codes=collections.Counter(
+            tap.code for tap in taps.values() if tap.outcome is Outcome.REFUSED
+        ),
+        presses=collections.Counter(press.button for press in presses.values()),
+    )
+
+
+def _taps_and_presses(
+    held: dict[Identity, bytes],
+) -> tuple[dict[Identity, Tap], dict[Identity, Press]]:
+    taps, presses = {}, {}
+    for identity, body in held.items():
+        try:
+            entry = decode(body)
+        except EntryRefused:
+            continue  # its bytes are compared all the same
+        if isinstance(entry, Tap):
+            taps[identity] = entry
+        elif isinstance(entry, Press):
+            presses[identity] = entry
+    return taps, presses
+
+
+def _gaps(held: Iterable[Identity]) -> list[Identity]:
+    last: dict[tuple[str, str], int] = {}
+    for reader, journal, n in held:
+        last[reader, journal] = max(n, last.get((reader, journal), 0))
+    have = set(held)
+    every = (Identity(*journal, n) for journal, end in last.items() for n in range(1, end + 1))
+    return sorted(identity for identity in every if identity not in have)
+
+
+def _unkept(
+    sightings: Iterable[Sighting], taps: dict[Identity, Tap], presses: dict[Identity, Press]
+) -> list[Identity]:
+    def kept(seen: Sighting) -> bool:
+        if seen.identity in presses:
+            return seen.outcome is Outcome.ACCEPTED
+        tap = taps.get(seen.identity)
+        return tap is not None and (tap.outcome, tap.code) == (seen.outcome, seen.code)
+
+    return sorted(seen.identity for seen in sightings if not kept(seen))
+
+
+def _doubled(taps: dict[Identity, Tap], window_s: float) -> list[Identity]:
+    """Accepted taps of one card, one reader and one direction, too close to the one before."""
+    cards = collections.defaultdict(list)
+    for identity, tap in taps.items():
+        if tap.outcome is Outcome.ACCEPTED and tap.credential:
+            card = (identity.reader, tap.programme, tap.credential, tap.declared)
+            cards[card].append((tap.at_ms, identity))
+    return sorted(
+        later[1]
+        for booked in cards.values()
+        for former, later in itertools.pairwise(sorted(booked))
+        if later[0] - former[0] < window_s * 1000
+    )
+
+
+class Latency(NamedTuple):
+    """How long one stage took, in ms."""
+
+    stage: str
+    times: int
+    p50: float
+    p95: float
+    p99: float
+
+
+def latencies(sightings: Sequence[Sighting]) -> list[Latency]:
+    """The people's own waiting first, then the agents' stages in their order."""
+    waited = [s.waited_ms for s in sightings if s.waited_ms is not None]
+    found = [_latency("held → seen", waited)]
+    for stage in STAGES:
+        found.append(
+            _latency(stage, [s.stages_us[stage] / 1000 for s in sightings if stage in s.stages_us])
+        )
+    return [latency for latency in found if latency.times]
+
+
+def _latency(stage: str, values_ms: Iterable[float]) -> Latency:
+    values = sorted(values_ms)
+    return Latency(stage, len(values), *(quantile(values, q) for q in (0.5, 0.95, 0.99)))
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """Return the smallest of sorted `values` that a share `q` does not exceed; 0 without any."""
+    return values[max(0, math.ceil(q * len(values)) - 1)] if values else 0.0

@@ -1,0 +1,119 @@
+"""The report finds every way in which books can be wrong, and finds nothing when they balance."""
+
+import pytest
+
+from hw.sim.report import Identity, Row, Sighting, judge, latencies, quantile
+from wire.clock import ClockState
+from wire.codes import Code, Outcome
+from wire.credential import Credential
+from wire.entries import Press, Tap, encode
+
+WINDOW_S = 600
+AT_MS = 1_780_440_120_000
+
+
+def identity(n: int, reader: str = "kazasu-shi/bus-1") -> Identity:
+    return Identity(reader, "ab" * 16, n)
+
+
+def tap(n: int, card: str = "00", at_ms: int = AT_MS, code: Code = Code.OK) -> Row:
+    outcome = {Code.OK: Outcome.ACCEPTED, Code.REPEAT: Outcome.REPEAT}.get(code, Outcome.REFUSED)
+    entry = Tap(
+        v=1,
+        n=n,
+        at_ms=at_ms,
+        mono_ms=n,
+        clock=ClockState.HOLDOVER,
+        programme="senior-pass",
+        outcome=outcome,
+        code=code,
+        shown="x",
+        credential=Credential(card * 16),
+    )
+    return Row(identity(n), encode(entry))
+
+
+def seen(n: int, code: Code = Code.OK, outcome: Outcome = Outcome.ACCEPTED) -> Sighting:
+    return Sighting(identity(n), outcome, code, 120.0, {"host": 2000})
+
+
+THREE = [tap(1, "00"), tap(2, "11"), tap(3, "22", code=Code.EXPIRED)]
+
+
+def test_books_that_balance_have_no_fault() -> None:
+    found = judge(THREE, reversed(THREE), [seen(1), seen(2)], WINDOW_S)
+    assert found.faults() == []
+    assert (found.in_journals, found.in_ledger, found.journals) == (3, 3, 1)
+    assert found.outcomes == {Outcome.ACCEPTED: 2, Outcome.REFUSED: 1}
+    assert found.codes == {Code.EXPIRED: 1}
+
+
+@pytest.mark.parametrize(
+    ("ledger", "what"),
+    [
+        (THREE[:2], "not in the ledger"),
+        ([*THREE[:2], tap(3, "33", code=Code.EXPIRED)], "other bytes"),
+        ([*THREE, tap(4, "33")], "in no journal"),
+        ([*THREE, THREE[0]], "more than once"),
+        ([THREE[0], THREE[2]], "missing in the ledger's sequences"),
+    ],
+)
+def test_a_ledger_that_differs_is_a_fault(ledger: list[Row], what: str) -> None:
+    faults = judge(THREE, ledger, [], WINDOW_S).faults()
+    assert any(what in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    "sighting", [seen(4), seen(3), seen(1, Code.REPEAT, Outcome.REPEAT)], ids=str
+)
+def test_what_people_saw_must_be_in_the_ledger_as_they_saw_it(sighting: Sighting) -> None:
+    found = judge(THREE, THREE, [sighting], WINDOW_S)
+    assert found.unkept == [sighting.identity]
+
+
+def test_a_press_that_was_seen_is_looked_up_as_a_press() -> None:
+    press = Press(
+        v=1,
+        n=1,
+        at_ms=AT_MS,
+        mono_ms=1,
+        clock=ClockState.HOLDOVER,
+        programme="senior-pass",
+        button="present-only",
+    )
+    rows = [Row(identity(1), encode(press))]
+    found = judge(rows, rows, [seen(1)], WINDOW_S)
+    assert not found.faults()
+    assert found.presses == {"present-only": 1}
+
+
+def test_a_card_that_is_booked_again_inside_the_window_is_doubled() -> None:
+    rows = [tap(1), tap(2, at_ms=AT_MS + WINDOW_S * 1000 - 1)]
+    assert judge(rows, rows, [], WINDOW_S).doubled == [identity(2)]
+
+
+def test_a_card_that_comes_again_later_or_is_only_a_repeat_is_not_doubled() -> None:
+    rows = [tap(1), tap(2, at_ms=AT_MS + 1, code=Code.REPEAT)]
+    rows += [tap(3, at_ms=AT_MS + WINDOW_S * 1000), tap(4, "11")]
+    assert judge(rows, rows, [], WINDOW_S).doubled == []
+
+
+def test_a_fault_names_a_few_entries_and_counts_the_rest() -> None:
+    rows = [tap(n, f"{n:02x}") for n in range(1, 9)]
+    [fault] = judge(rows, [], [], WINDOW_S).faults()
+    assert fault.startswith("8 entries")
+    assert fault.endswith("and 3 more")
+
+
+def test_quantiles_are_values_that_were_measured() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert [quantile(values, q) for q in (0.5, 0.95, 0.99)] == [50, 95, 99]
+    assert quantile([7.0], 0.99) == 7
+    assert quantile([], 0.5) == 0
+
+
+def test_latencies_begin_with_what_people_waited_and_skip_stages_without_a_time() -> None:
+    assert [(row.stage, row.times, row.p95) for row in latencies([seen(1), seen(2)])] == [
+        ("held → seen", 2, 120.0),
+        ("host", 2, 2.0),
+    ]

@@ -1,0 +1,62 @@
+"""The town's clock: one time in every process, also a later one; faster once the town is open."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hw.sim.warp import TownClock
+
+START_MS = 1_780_440_000_000
+READ = "tests.sim.test_town_clock:print_now"
+
+
+def print_now(arguments: list[str], clock: TownClock) -> int:
+    """What a child process runs: says the time twice, and ends with the status it is told."""
+    print(clock.now_ms())
+    return int(arguments[0])
+
+
+def child(clock: TownClock, status: str = "0") -> int:
+    command = [sys.executable, "-m", "hw.sim.warp", str(clock.anchor), READ, status]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    return int(done.stdout)
+
+
+def test_before_the_town_opens_a_second_is_a_second(tmp_path: Path) -> None:
+    clock = TownClock.started(tmp_path / "clock", START_MS, rate=1000)
+    time.sleep(0.02)
+    assert 20 <= clock.now_ms() - START_MS < 1000
+
+
+def test_the_open_town_runs_faster_and_never_back(tmp_path: Path) -> None:
+    clock = TownClock.started(tmp_path / "clock", START_MS, rate=1000)
+    before = clock.now_ms()
+    clock.open_town()
+    assert clock.now_ms() >= before
+    time.sleep(0.02)
+    assert clock.now_ms() - before >= 20_000
+
+
+def test_every_process_shows_the_same_time_also_one_that_starts_later(tmp_path: Path) -> None:
+    clock = TownClock.started(tmp_path / "clock", START_MS, rate=100)
+    clock.open_town()
+    for _ in range(2):
+        before = clock.now_ms()
+        assert before <= child(clock) <= clock.now_ms()
+
+
+def test_a_program_ends_with_its_own_status(tmp_path: Path) -> None:
+    clock = TownClock.started(tmp_path / "clock", START_MS, rate=1)
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        child(clock, status="7")
+    assert ended.value.returncode == 7
+
+
+def test_durations_are_real(tmp_path: Path) -> None:
+    clock = TownClock.started(tmp_path / "clock", START_MS, rate=1000)
+    clock.open_town()
+    assert abs(clock.monotonic_ns() - time.monotonic_ns()) < 1e9
+    assert clock.real_s_until(clock.now_ms() + 60_000) == pytest.approx(0.06, abs=0.05)
