@@ -18,7 +18,8 @@ from wire.limits import PAYLOAD_BYTES_MAX
 from wire.topics import DOWN, PREFIX, UP, every_reader
 
 PACKET_OVERHEAD_BYTES: Final = 1024
-"""Topic (at most 90 bytes), properties and header of a packet around its payload, with room."""
+"""Topic (at most 90 bytes), properties and header of a packet around its payload, with room. There
+is no `message_size_limit` beside it: its PUBACK carries a reason code that MQTT 5 does not know."""
 QUEUED_MESSAGES_MAX: Final = 10_000
 """Per client, beyond those in flight: one batch of every reader of a large city."""
 QUEUED_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -88,7 +89,6 @@ def mosquitto_conf(folder: Path, files: BrokerFiles, readers_port: int, fleet_po
         "log_type warning",
         "log_type notice",
         "set_tcp_nodelay true",
-        f"message_size_limit {PAYLOAD_BYTES_MAX}",
         f"max_packet_size {PAYLOAD_BYTES_MAX + PACKET_OVERHEAD_BYTES}",
         f"max_inflight_messages {INFLIGHT_MAX}",
         f"max_queued_messages {QUEUED_MESSAGES_MAX}",
