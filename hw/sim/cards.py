@@ -17,9 +17,8 @@ from hw.sim.isodep import BlockProtocol, Reply, frame_bytes
 
 TRAVEL_DOCUMENT_AP = bytes.fromhex("A0000002471001")  # ICAO Doc 9303: a passport's and many eIDs'
 
-# Card time for one APDU: the range that the promises on tap speed are stated for.
+# Card time for one APDU. No public figure exists; the promises on tap speed name 10 and 25 ms.
 APDU_MS = 10
-SLOW_APDU_MS = 25
 
 # ATQB protocol info, by public ATR lists (pcsc-tools): B3 212 and 424 kbit/s both ways, 81 frames
 # of 256 bytes and ISO/IEC 14443-4, A1 FWI 10 (309 ms) and CID; the older card has FWI 9.

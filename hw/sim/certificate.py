@@ -16,9 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-# Longest serial number: 20 bytes as a signed INTEGER (RFC 5280, 4.1.2.2).
-SERIAL_BITS_MAX = 159
-
 _PRIME_BITS = 1024
 _POLICY = x509.ObjectIdentifier("1.2.392.200149.8.5.1.3.30")  # JPKI user authentication, class 30
 _AGENCY = "Japan Agency for Local Authority Information Systems"
@@ -35,7 +32,8 @@ def authentication_certificate(
     """Sign a user authentication certificate, RSA-2048, and give its DER (1.5 to 1.6 kB).
 
     Times are UTC, exact to the second. All holders share one key: nobody signs in with a
-    simulated card. Raises ValueError for a serial outside 1 to SERIAL_BITS_MAX bits.
+    simulated card. Raises ValueError for a serial that is not 1 to 159 bits: 20 bytes as a signed
+    INTEGER (RFC 5280, 4.1.2.2).
     """
     subject = _name((NameOID.COUNTRY_NAME, "JP"), (NameOID.COMMON_NAME, common_name))
     return _sign(
