@@ -3,7 +3,8 @@
 Rules: version 5 only, since under 3.1.1 a publish that the broker's rules deny looks like a
 success; no session, so nothing stale is delivered after a restart; a message is acknowledged by
 whoever handled it, after it is safe (`acknowledge`); a lost connection ends this object, and the
-caller opens a new one after its own back-off.
+caller closes it and opens a new one after its own back-off. Everything happens in one event loop,
+without threads.
 """
 
 import asyncio
@@ -19,14 +20,24 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from wire.dial import dial
 from wire.limits import PAYLOAD_BYTES_MAX
 
 KEEPALIVE_S: Final = 20
-"""A dead link is noticed within 1.5 times this; mobile carriers drop idle flows after minutes."""
+"""The broker notices a dead link after 1.5 times this, we after twice (or at the first publish
+that is not answered); mobile carriers drop idle flows after minutes."""
 CONNECT_TIMEOUT_S: Final = 10.0
 """TCP, TLS and CONNACK together: eight round trips of a bad mobile link."""
 ANSWER_TIMEOUT_S: Final = 15.0
 """For a PUBACK or SUBACK: less than the keep-alive, so a stuck broker is left, not waited for."""
+CLOSE_TIMEOUT_S: Final = 1.0
+"""For our last packet to leave; after that the broker will think that the link broke."""
+MESSAGES_MAX: Final = 1_000
+"""Kept for the caller: 25 MB of usual batches. A broker may hand over more than it was asked to:
+mosquitto 2.0.11 was seen to send three messages for each one acknowledged. What does not fit is
+acknowledged, dropped and counted: its sender hears nothing from the other end and says it again."""
+TICK_S: Final = 1.0
+"""How often the keep-alive is looked at: often enough for its 20 s."""
 
 
 class MqttError(ConnectionError):
@@ -48,6 +59,8 @@ class Message(NamedTuple):
     payload: bytes
     mid: int
     qos: int
+    retained: bool
+    """The broker had kept it: nobody knows how old it is."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +90,30 @@ def client_tls(authority: str, certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
+class _Client(paho.Client):
+    """paho over a socket that is connected already: its own dialling blocks and needs a thread."""
+
+    dialled: ssl.SSLSocket
+
+    def _create_socket(self) -> ssl.SSLSocket:
+        return self.dialled
+
+
 @dataclass
 class Connection:
-    """An open connection, between `open` and `close`; `closed` is set when it has broken."""
+    """An open connection, between `open` and `close`; `closed` is set when it has broken.
+
+    Make it in the loop that it is to live in, open it once, and close it in any case.
+    """
 
     endpoint: Endpoint
     will: Will | None = None
     receive_maximum: int = 100
-    """Messages that the broker may hand over before one is acknowledged; bounds `messages`."""
+    """Messages that the broker is asked to hand over at most before one is acknowledged."""
     messages: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
+    """What has arrived, at most MESSAGES_MAX."""
+    dropped: int = 0
+    """Messages that did not fit."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     why_closed: str = ""
 
@@ -96,16 +124,14 @@ class Connection:
         self._ticker: asyncio.Task[None] | None = None
         self._client = self._make_client()
 
-    def _make_client(self) -> paho.Client:
-        client = paho.Client(
+    def _make_client(self) -> _Client:
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self.endpoint.client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
             manual_ack=True,
             reconnect_on_failure=False,
         )
-        client.tls_set_context(self.endpoint.tls)
-        client.connect_timeout = CONNECT_TIMEOUT_S
         if self.will:
             client.will_set(self.will.topic, self.will.payload, qos=1, retain=True)
         client.on_socket_open = self._socket_opened
@@ -126,25 +152,22 @@ class Connection:
         properties.ReceiveMaximum = self.receive_maximum
         properties.MaximumPacketSize = 2 * PAYLOAD_BYTES_MAX
 
-        def connect() -> None:
-            self._client.connect(
-                self.endpoint.host,
-                self.endpoint.port,
-                KEEPALIVE_S,
-                clean_start=True,
-                properties=properties,
-            )
-
         try:
-            await self._loop.run_in_executor(None, connect)
-            self._ticker = self._loop.create_task(self._tick())
-            await asyncio.wait_for(self._opened, CONNECT_TIMEOUT_S)
-        except MqttError:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                host, port = self.endpoint.host, self.endpoint.port
+                self._client.dialled = await dial(host, port, self.endpoint.tls)
+                self._client.connect(
+                    host, port, KEEPALIVE_S, clean_start=True, properties=properties
+                )
+                self._ticker = self._loop.create_task(self._tick())
+                await self._opened
+        except (MqttError, asyncio.CancelledError):
             await self.close()
             raise
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, ValueError) as error:
             await self.close()
-            raise MqttError(f"{self.endpoint.host}:{self.endpoint.port}: {error}") from error
+            why = str(error) or f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
+            raise MqttError(f"{self.endpoint.host}:{self.endpoint.port}: {why}") from error
 
     async def subscribe(self, *topics: str) -> None:
         """Subscribe with QoS 1. Raises MqttRefused when one of the topics is denied."""
@@ -170,13 +193,16 @@ class Connection:
 
     async def close(self) -> None:
         """Say goodbye, so that the last will is not sent; harmless when already closed."""
-        if self._client.is_connected():
+        if self._client.is_connected() and not self.closed.is_set():
             self._client.disconnect()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.closed.wait(), 1.0)
+                await asyncio.wait_for(self.closed.wait(), CLOSE_TIMEOUT_S)
+        self._end("closed")
         if self._ticker:
             self._ticker.cancel()
-        self._end("closed")
+        if sock := self._client.socket():
+            self._forget(sock)
+            sock.close()
 
     async def _answer(self, result: MQTTErrorCode, mid: int | None) -> Sequence[ReasonCode]:
         if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None or self.closed.is_set():
@@ -186,7 +212,8 @@ class Connection:
         try:
             return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
         except TimeoutError as error:
-            raise MqttError(f"no answer within {ANSWER_TIMEOUT_S:.0f} s") from error
+            self._end(f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
+            raise MqttError(self.why_closed) from error
         finally:
             self._answers.pop(mid, None)
 
@@ -201,42 +228,28 @@ class Connection:
 
     async def _tick(self) -> None:
         while not self.closed.is_set():
-            await asyncio.sleep(1.0)
-            if self._client.loop_misc() is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._end("the broker did not answer the keep-alive")
+            await asyncio.sleep(TICK_S)
+            self._client.loop_misc()
 
-    # What paho calls. `open` connects in a thread, so sockets are handed to the loop safely.
+    def _forget(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_reader(sock)
+            self._loop.remove_writer(sock)
+
+    # What paho calls, always in the loop: whoever reads, writes or ticks is a callback of it.
 
     def _socket_opened(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._loop.add_reader, sock, self._readable, sock)
+        self._loop.add_reader(sock, self._readable, sock)
 
     def _socket_closed(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        number = sock.fileno()
-
-        def forget() -> None:
-            self._loop.remove_reader(number)
-            self._loop.remove_writer(number)
-            self._end(self.why_closed or "the connection was lost")
-
-        if number >= 0:
-            self._call(forget)
+        self._forget(sock)
 
     def _want_write(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        self._call(self._loop.add_writer, sock, self._client.loop_write)
+        self._loop.add_writer(sock, self._client.loop_write)
 
     def _unwant_write(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        self._call(self._loop.remove_writer, sock)
-
-    def _call(self, callback: Any, *arguments: Any) -> None:
-        """Call at once in the loop's own thread, else hand over."""
-        try:
-            here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            here = False
-        if here:
-            callback(*arguments)
-        else:
-            self._loop.call_soon_threadsafe(callback, *arguments)
+        if sock.fileno() >= 0:
+            self._loop.remove_writer(sock)
 
     def _readable(self, sock: ssl.SSLSocket) -> None:
         """Read on while TLS holds decrypted bytes, which no selector would tell of."""
@@ -257,10 +270,9 @@ class Connection:
     def _disconnected(
         self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
-        self.why_closed = self.why_closed or f"disconnected: {code}"
+        self._end(f"disconnected: {code}")
         if not self._opened.done():
             self._opened.set_exception(MqttError(self.why_closed))
-        self._call(self._end, self.why_closed)
 
     def _published(
         self, _client: paho.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any
@@ -277,7 +289,11 @@ class Connection:
         if answer and not answer.done():
             answer.set_result(codes)
 
-    def _arrived(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _arrived(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if self.messages.qsize() >= MESSAGES_MAX:
+            self.dropped += 1
+            client.ack(message.mid, message.qos)
+            return
         self.messages.put_nowait(
-            Message(message.topic, bytes(message.payload), message.mid, message.qos)
+            Message(message.topic, bytes(message.payload), message.mid, message.qos, message.retain)
         )
