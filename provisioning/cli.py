@@ -1,0 +1,96 @@
+"""`kazasu-provision`: identities, keys and broker policy of a town, credentials of its members."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from provisioning.vault import ProvisioningRefused
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Folder = Annotated[Path, typer.Argument(help="Folder that holds the town's identities.")]
+TownFile = Annotated[Path, typer.Option("--town", help="The town: tenant, ports, places.")]
+Programme = Annotated[str, typer.Option("--programme", help="Such as senior-pass.")]
+
+
+def _refused(error: Exception) -> NoReturn:
+    _err.print(f"kazasu-provision: {error}", markup=False)
+    for line in getattr(error, "lines", []):
+        _err.print(f"  {line}", markup=False)
+    raise typer.Exit(1)
+
+
+@app.command()
+def local(folder: Folder, town: TownFile) -> None:
+    """Make or complete everything that a town on one machine needs; private keys are kept."""
+    from provisioning.local import make_local
+    from provisioning.town import read_town
+    from wire.clock import SystemClock
+
+    try:
+        read = read_town(town)
+        make_local(folder, read, SystemClock())
+    except (ProvisioningRefused, OSError) as error:
+        _refused(error)
+    _out.print(f"{read.tenant}: {len(read.place)} readers in {folder}", markup=False)
+
+
+@app.command()
+def broker(folder: Folder, town: TownFile) -> None:
+    """Write only the broker's configuration and access lists again, such as for other ports."""
+    from provisioning.local import make_broker
+    from provisioning.town import read_town
+
+    try:
+        make_broker(folder, read_town(town))
+    except (ProvisioningRefused, OSError) as error:
+        _refused(error)
+    _out.print(f"mosquitto -c {folder / 'broker' / 'mosquitto.conf'}", markup=False)
+
+
+@app.command()
+def epoch(folder: Folder, programme: Programme) -> None:
+    """Begin a new key epoch of a programme, after a theft; then run `local` and import again."""
+    from provisioning.keys import KeyRing
+
+    try:
+        number = KeyRing.read(folder / "keys" / "programme-keys.json").begin_epoch(programme)
+    except (ProvisioningRefused, OSError) as error:
+        _refused(error)
+    _out.print(f"{programme}: epoch {number}", markup=False)
+
+
+@app.command()
+def credentials(
+    source: Annotated[Path, typer.Argument(metavar="IN.csv", help="scheme, identifier, …")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.csv", help="Must not exist.")],
+    keys: Annotated[Path, typer.Option("--keys", help="keys/programme-keys.json")],
+    programme: Programme,
+) -> None:
+    """Turn card identifiers into credentials, the form in which the fleet takes members in."""
+    from provisioning.credentials import write_credentials
+    from provisioning.keys import KeyRing
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    try:
+        key = KeyRing.read(keys).present(programme)
+        with Progress(*columns, console=_err, transient=True) as bar:
+            size = source.stat().st_size if source.exists() else 0
+            task = bar.add_task(source.name, total=size or None)
+            count = write_credentials(
+                source, target, key, lambda done: bar.update(task, completed=done)
+            )
+    except (ProvisioningRefused, OSError) as error:
+        _refused(error)
+    said = f"{target}: {count} credentials of {programme}, key epoch {key.epoch}"
+    _out.print(said, markup=False)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
