@@ -61,7 +61,8 @@ def test_the_enrolled_certificate_is_the_one_on_the_card() -> None:
     holders = [p for p in people if p.enrolment and p.enrolment.scheme is Scheme.JPKI_AUTH]
     assert holders
     for person in holders:
-        assert person.card and person.enrolment
+        assert person.card
+        assert person.enrolment
         card, identifier = person.card(), person.enrolment.identifier
         assert isinstance(card, MyNumberCard)
         serial, not_before = identifier[:-13], identifier[-13:]

@@ -1,0 +1,34 @@
+"""`python -m tests.bench`: measures, prints, and writes docs/benchmarks.md."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from tests.bench import cards, disk
+from tests.bench.figures import PAGE, Table, write_page
+
+PARTS: Final[dict[str, Callable[[], Table]]] = {
+    "cards": cards.bench,
+    "disk": lambda: disk.bench(PAGE.parents[1]),
+}
+
+
+def main() -> int:
+    """Run all parts, or those named (then the page stays as it is); 1 when a goal is not met."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="only these; writes no page")
+    wanted = parser.parse_args().part or list(PARTS)
+    tables = []
+    for name in wanted:
+        print(f"bench: {name} ...", file=sys.stderr, flush=True)
+        tables.append(PARTS[name]())
+        print(f"{tables[-1].markdown()}\n", flush=True)
+    if len(wanted) == len(PARTS):
+        write_page(tables)
+        print(f"bench: written to {PAGE}", file=sys.stderr)
+    return 0 if all(met for table in tables for _, met in table.goals) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
