@@ -116,6 +116,14 @@ def _measure(card: Card, act: Callable[[str], Callable[[], None]]) -> list[Read]
     return reads
 
 
+def _typical(reads: list[Read]) -> Read:
+    return Read(
+        quantile((read.air_ms for read in reads), 0.5),
+        round(quantile((read.card_bytes for read in reads), 0.5)),
+        quantile((read.wall_ms for read in reads), 0.5),
+    )
+
+
 def identify_all() -> dict[str, list[Read]]:
     """Identify RUNS times by each scheme, and by the baseline."""
     cards = _cards()
@@ -138,16 +146,13 @@ def identify_all() -> dict[str, list[Read]]:
 def bench() -> Table:
     """Measure, and compare with the goals."""
     found = identify_all()
-    typical = {
-        name: Read(*(quantile(column, 0.5) for column in zip(*reads, strict=True)))
-        for name, reads in found.items()
-    }
+    typical = {name: _typical(reads) for name, reads in found.items()}
     whole = typical[BASELINE]
     rows = [
         [
             name,
             f"{read.air_ms:.1f}",
-            f"{read.card_bytes:.0f}",
+            str(read.card_bytes),
             f"{read.wall_ms:.1f}",
             f"{quantile((r.wall_ms for r in found[name]), 0.95):.1f}",
             f"{whole.air_ms / read.air_ms:.1f}",

@@ -92,7 +92,7 @@ def bench(beside: Path) -> Table:
     size = len(encode(TAP))
     return Table(
         "Keeping an entry",
-        f"µs until an entry of {size} bytes is on the disk, {RUNS} times each, one after the other.",
+        f"µs until an entry of {size} bytes is on the disk, {RUNS} times each, one by one.",
         ["how", "p50", "p95", "p99"],
         rows,
     )
