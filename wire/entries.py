@@ -21,16 +21,17 @@ from msgspec import Meta
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
-from wire.limits import ENTRY_BYTES_MAX, SEQUENCE_MAX
+from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, SEQUENCE_MAX
 
 JournalId = NewType("JournalId", str)
 """16 random bytes as 32 lower-case hex digits."""
 
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Hex128 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
-Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+Hex128 = Annotated[str, Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
+Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$(?!\\n)")]
+"""As `wire.topics.parse_name`; Python's `$` alone would let a line's end follow."""
 Sequence = Annotated[int, Meta(ge=1, le=SEQUENCE_MAX)]
-AtMs = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
+AtMs = Annotated[int, Meta(ge=0, le=AT_MS_MAX)]
 Yen = Annotated[int, Meta(ge=0, le=1_000_000)]
 Short = Annotated[str, Meta(max_length=40)]
 RuleVersion = Annotated[str, Meta(max_length=64)]
@@ -146,7 +147,7 @@ def decode(body: bytes) -> Entry:
         raise EntryRefused(f"an entry has at most {ENTRY_BYTES_MAX} bytes, this one {len(body)}")
     try:
         return _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EntryRefused(str(error)) from error
 
 

@@ -23,6 +23,9 @@ from wire.limits import PAYLOAD_BYTES_MAX
 
 LABEL: Final = b"kazasu-envelope-1"
 
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no message; RecursionError for brackets without end."""
+
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 T = TypeVar("T")
@@ -127,12 +130,12 @@ def open_envelope(
         raise TooLarge(f"{len(payload)} bytes; at most {limit}")
     try:
         envelope = msgspec.json.decode(payload, type=_Envelope)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise _refusal(payload, error) from error
     _verify(envelope, purpose, audience, key)
     try:
         return msgspec.json.decode(envelope.body, type=body_type)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise _refusal(bytes(envelope.body), error) from error
 
 
@@ -153,7 +156,7 @@ def _refusal(raw: bytes, error: Exception) -> MessageRefused:
     """Tell a message of a later version from one that is simply wrong."""
     try:
         version = msgspec.json.decode(raw, type=_Version).v
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return MessageRefused(str(error))
     if version > 1:
         return FutureVersion(f"version {version}; this program knows 1: upgrade it first")

@@ -13,7 +13,7 @@ from typing import Final
 DIGITS: Final = 12
 _WEIGHTS: Final = (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
 """Q(n) of the ordinance for the 11 digits before the check digit, from the left."""
-_SEPARATORS: Final = str.maketrans("", "", "-‐‑‒–—―−ー－_")  # noqa: RUF001  every hyphen in use
+_SEPARATORS: Final = str.maketrans("", "", "-‐‑‒–—―−ー－_")
 
 
 class IndividualNumberRefused(ValueError):
@@ -24,7 +24,7 @@ class IndividualNumberRefused(ValueError):
     def __init__(self, field: str) -> None:
         """`field` names the place of the value, as the person knows it."""
         super().__init__(
-            f"{field}: この値は個人番号（マイナンバー）の形です。保存していません。"  # noqa: RUF001
+            f"{field}: この値は個人番号（マイナンバー）の形です。保存していません。"
             f" / looks like an individual number; it was not stored."
         )
         self.field = field
@@ -33,9 +33,11 @@ class IndividualNumberRefused(ValueError):
 def looks_like_individual_number(value: str) -> bool:
     """True when `value` as a whole is 12 digits whose check digit is right.
 
-    NFKC first, so full-width digits count; blanks and hyphens are removed.
+    NFKC first, so full-width digits count; blanks, hyphens and characters without a form of their
+    own (zero-width blanks, soft hyphens: what is pasted from pages) are removed.
     """
     text = "".join(unicodedata.normalize("NFKC", value).split()).translate(_SEPARATORS)
+    text = "".join(one for one in text if unicodedata.category(one) != "Cf")
     if len(text) != DIGITS or not (text.isascii() and text.isdigit()):
         return False
     remainder = sum(int(d) * w for d, w in zip(text, _WEIGHTS, strict=False)) % 11

@@ -23,6 +23,9 @@ LOST_MAX: Final = 1_000_000
 SEQUENCE_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly (RFC 8259, section 6)."""
 
+AT_MS_MAX: Final = 253_370_764_800_000
+"""9999-01-01 UTC: the last year that a calendar can name, so that no instant breaks a rule."""
+
 ROSTER_ROWS_MAX: Final = 4_000_000
 """Rows of one roster: no Japanese municipality has more residents (Yokohama: 3.8 million)."""
 

@@ -105,8 +105,8 @@ class Telemetry(_Body, frozen=True):
 
     from_ms: AtMs
     to_ms: AtMs
-    stages: dict[Short, Histogram]
-    counters: dict[Short, Count]
+    stages: Annotated[dict[Short, Histogram], Meta(max_length=len(STAGES))]
+    counters: Annotated[dict[Short, Count], Meta(max_length=64)]
     """`tap.<code>`, `front-end.reopened`, `uplink.resent`, … at most 64 of them."""
 
 

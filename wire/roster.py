@@ -14,6 +14,7 @@ import datetime
 import hashlib
 import itertools
 import mmap
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -92,6 +93,16 @@ def _days(day: datetime.date | None, absent: int) -> int:
     return number
 
 
+def _seconds(stopped_from_s: int | None) -> int:
+    """Return a stop as it stands in a row; one of before 2000 has begun at the epoch."""
+    if stopped_from_s is None:
+        return 0
+    number = max(1, stopped_from_s - EPOCH_S)
+    if number > 0xFFFF_FFFF:
+        raise ValueError(f"a stop from {stopped_from_s} s on cannot stand in a roster: it is late")
+    return number
+
+
 def pack_rows(rows: Iterable[RosterRow], categories: Sequence[str]) -> bytes:
     """Return the rows' bytes, sorted. Raises ValueError for a credential that stands twice."""
     index = {category: number for number, category in enumerate(categories)}
@@ -102,7 +113,7 @@ def pack_rows(rows: Iterable[RosterRow], categories: Sequence[str]) -> bytes:
             _days(row.valid_from, 0),
             _days(row.valid_to, OPEN_END),
             0,
-            0 if row.stopped_from_s is None else max(1, row.stopped_from_s - EPOCH_S),
+            _seconds(row.stopped_from_s),
         )
         for row in rows
     )
@@ -141,15 +152,29 @@ class Roster:
     def open(cls, path: Path, tenant: str, programme: str, place: str, key: PublicKey) -> Self:
         """Map and verify one file. Raises RosterRefused or OSError; hashes every byte once."""
         with path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                raise RosterRefused(f"{path.name} is empty")
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            header, offset = cls._verified(data, f"{tenant}/{programme}/{place}", key)
+            if (header.programme, header.place) != (programme, place):
+                raise RosterRefused(f"it is for {header.programme} at {header.place}")
+        except MessageRefused as error:
+            data.close()
+            raise RosterRefused(f"{path.name}: {error}") from error
+        return cls(header, data, offset)
+
+    @staticmethod
+    def _verified(data: mmap.mmap, audience: str, key: PublicKey) -> tuple[RosterHeader, int]:
+        """Return the header and where the rows begin. Raises MessageRefused."""
         start = len(MAGIC) + 4
-        if data[: len(MAGIC)] != MAGIC or len(data) < start:
-            raise RosterRefused(f"{path.name} is no roster of version 1")
+        if len(data) < start or data[: len(MAGIC)] != MAGIC:
+            raise RosterRefused("this is no roster of version 1")
         length = struct.unpack(">I", data[len(MAGIC) : start])[0]
         header = open_envelope(
             data[start : start + min(length, ROSTER_HEADER_BYTES_MAX + 1)],
             Purpose.ROSTER,
-            f"{tenant}/{programme}/{place}",
+            audience,
             key,
             RosterHeader,
             limit=ROSTER_HEADER_BYTES_MAX,
@@ -157,12 +182,10 @@ class Roster:
         offset = start + length
         with memoryview(data) as view, view[offset:] as rows:
             if rows.nbytes != header.rows * ROW.size:
-                raise RosterRefused(f"{path.name} was cut short")
+                raise RosterRefused("it was cut short or has grown")
             if hashlib.sha256(rows).digest() != header.rows_sha256:
-                raise RosterRefused(f"{path.name} is damaged: its rows have another hash")
-        if (header.programme, header.place) != (programme, place):
-            raise RosterRefused(f"{path.name} is for {header.programme} at {header.place}")
-        return cls(header, data, offset)
+                raise RosterRefused("it is damaged: its rows have another hash")
+        return header, offset
 
     def __len__(self) -> int:
         return self.header.rows

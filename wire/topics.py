@@ -15,6 +15,9 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
 """Tenant, reader, place and programme names: 1 to 32 of a-z, 0-9 and inner hyphens, so that they
 are safe in topics, certificates, file names and URLs alike."""
 
+READER_NAME_MAX: Final = 64
+"""Characters of `tenant/reader`: a certificate's name has no more (RFC 5280, ub-common-name)."""
+
 
 class Leaf(enum.StrEnum):
     """What one topic of a reader carries."""
@@ -53,6 +56,8 @@ def parse_name(text: str) -> str:
 
 def parse_reader(text: str) -> ReaderName:
     """Return `tenant/reader` in its two parts; raises ValueError when it has not exactly two."""
+    if len(text) > READER_NAME_MAX:
+        raise ValueError(f"tenant and reader have at most {READER_NAME_MAX} characters together")
     parts = text.split("/")
     if len(parts) != 2:
         raise ValueError(f"{text!r} is no reader: it has the form tenant/reader")
