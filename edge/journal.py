@@ -61,7 +61,7 @@ _FILE: Final = re.compile(r"([0-9]{13})-([0-9a-f]{32})\.kzj\Z")
 _NO_SPACE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
-class JournalError(Exception):
+class JournalError(OSError):
     """Nothing was kept, so nothing may be shown as accepted; `hint` says what to do."""
 
     hint = "restart the reader; if it stays, exchange its card or disk"
@@ -308,7 +308,7 @@ class Journal:
             self._fd = os.open(path, flags, 0o600)
             self._put(start)
             _sync_folder(self._folder)
-        except (OSError, JournalError) as error:
+        except OSError as error:
             self._close_file()
             self.n = 0  # `_former` stays what it was: nobody was told of this one
             with contextlib.suppress(OSError):
@@ -361,7 +361,7 @@ class Journal:
         self._fd = None
 
 
-def _trouble(error: OSError | JournalError) -> JournalError:
+def _trouble(error: OSError) -> JournalError:
     if isinstance(error, JournalError):
         return error
     kind = JournalFull if error.errno in _NO_SPACE else JournalBroken

@@ -43,8 +43,8 @@ class Scheme(enum.StrEnum):
     STAFF_TOKEN = "staff-token"
 
 
-def credential(programme_key: bytes, scheme: Scheme, identifier: bytes) -> Credential:
-    """Return the credential of one card in one programme.
+def credential(programme_key: bytes, scheme: Scheme, identifier: bytes | bytearray) -> Credential:
+    """Return the credential of one card in one programme; a bytearray is the caller's to wipe.
 
     Raises ValueError when the key is not 32 bytes or the identifier not 1 to 64 bytes.
     """

@@ -1,0 +1,146 @@
+"""What becomes of an identified card, and the entry that says so: pure, microseconds.
+
+Upheld: the first programme whose roster knows the card decides, and the entry names exactly one
+programme · every decision carries rule version, roster version and age · a card that no roster
+knows leaves no credential in the entry (strangers' cards leave nothing).
+"""
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from edge.identify import Identified
+from edge.journal import Stamp
+from edge.roster import Holding
+from programmes.calendar import local_day
+from programmes.rulebook import (
+    Booked,
+    Decision,
+    Direction,
+    Facts,
+    Place,
+    RuleTableRefused,
+    read_parameters,
+    refuse,
+    rule_in_force,
+)
+from wire.clock import ClockState
+from wire.codes import Code
+from wire.entries import Press, Tap
+
+Button = Literal["present-only", "device-fault"]
+
+
+class Circumstances(NamedTuple):
+    """What is true of the moment, whoever holds a card."""
+
+    stamp: Stamp
+    place: Place
+    duty: str
+    stop: str
+    declared: Direction
+
+
+def decide(
+    identified: Identified, holding: Holding | None, booked: list[Booked], now: Circumstances
+) -> Decision:
+    """Decide one presentation. `holding` is the programme that it stands under, if there is one.
+
+    A rule table that this program cannot work with is a fault of the reader, not of the card.
+    """
+    if holding is None:
+        return refuse(identified.code)
+    match = identified.match
+    try:
+        if match is None:
+            return refuse(identified.code, _rule_version(holding, now.stamp.at_ms))
+        return holding.rulebook.decide(
+            Facts(
+                at_ms=now.stamp.at_ms,
+                place=now.place,
+                member=match.member,
+                rules=holding.roster.header.rules,
+                roster_age_s=holding.age_s(now.stamp.at_ms),
+                clock_known=now.stamp.clock is not ClockState.UNKNOWN,
+                declared=now.declared,
+                booked=booked,
+            )
+        )
+    except RuleTableRefused:
+        return refuse(Code.DEVICE_FAULT)
+
+
+def _rule_version(holding: Holding, at_ms: int) -> str:
+    return rule_in_force(holding.roster.header.rules, local_day(at_ms)).version
+
+
+def tap_entry(
+    programme: str,
+    identified: Identified,
+    holding: Holding | None,
+    decision: Decision,
+    now: Circumstances,
+) -> Tap:
+    """Return the entry of one presentation; its number is given by the journal."""
+    match = identified.match
+    known = match if match and match.member else None
+    return Tap(
+        v=1,
+        n=1,
+        **now.stamp._asdict(),
+        programme=programme,
+        outcome=decision.outcome,
+        code=decision.code,
+        shown=decision.shown,
+        scheme=match.scheme if match else None,
+        key_epoch=known.key_epoch if known else 0,
+        credential=known.credential if known else None,
+        older_credential=known.older_credential if known else None,
+        category=known.member.category if known and known.member else "",
+        rider_pays_yen=decision.rider_pays_yen,
+        declared=now.declared,
+        rule=decision.rule,
+        roster=holding.roster.header.version if holding else 0,
+        roster_age_s=holding.age_s(now.stamp.at_ms) if holding else 0,
+        duty=now.duty,
+        stop=now.stop,
+    )
+
+
+class Fare(NamedTuple):
+    """What a person pays who is let on without a tap, and under which rule table."""
+
+    rule: str
+    rider_pays_yen: int | None
+
+
+def fare(holding: Holding | None, at_ms: int) -> Fare:
+    """Return the fare of the table in force; without one nobody knows it, and none is written."""
+    if holding is None:
+        return Fare("", None)
+    try:
+        table = rule_in_force(holding.roster.header.rules, local_day(at_ms))
+        parameters = read_parameters(table, holding.rulebook.parameters)
+    except RuleTableRefused:
+        return Fare("", None)
+    return Fare(table.version, getattr(parameters, "rider_pays_yen", None))
+
+
+def lets_riders_on(parameters: type[msgspec.Struct]) -> bool:
+    """True for a programme of rides: its riders can be let on without a tap, at its fare."""
+    return "rider_pays_yen" in parameters.__struct_fields__
+
+
+def press_entry(programme: str, button: Button, paid: Fare, now: Circumstances) -> Press:
+    """Return the entry of one press; its number is given by the journal."""
+    return Press(
+        v=1,
+        n=1,
+        **now.stamp._asdict(),
+        programme=programme,
+        button=button,
+        rule=paid.rule,
+        rider_pays_yen=paid.rider_pays_yen,
+        duty=now.duty,
+        stop=now.stop,
+    )

@@ -1,0 +1,63 @@
+"""When a card that is found is a new presentation, and when it still lies there.
+
+Upheld: a card left lying is one presentation, also when it is found by another random id each
+time, and also when it gave no identifier at all · a card that is swapped for another one without
+a pause is a presentation of its own. What a card was found by can be its identifier (FeliCa,
+tokens), so only a keyed hash of it is remembered, and only until the field is empty.
+"""
+
+import hashlib
+import secrets
+from typing import Final
+
+from edge.frontends import Card
+from edge.identify import Identified
+from wire.codes import Code
+
+EMPTY_ROUNDS: Final = 2
+"""So many rounds without a card mean that it was taken away; a single one may be a lost frame."""
+REMEMBERED_MAX: Final = 64
+"""Cards that came one after the other without a pause; the field was never empty between them."""
+
+_TRY_AGAIN: Final = frozenset((Code.HOLD_AGAIN, Code.DEVICE_FAULT))
+"""The card was not understood, for no fault of its own: as long as it lies there it is asked again
+in each round, and answered when it is understood."""
+
+
+class Presence:
+    """What has lain in the field since it was last empty."""
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(32)
+        self._seen: dict[bytes, None] = {}
+        self._empty_rounds = 0
+
+    def nothing_found(self) -> None:
+        """One full round found no card."""
+        self._empty_rounds += 1
+        if self._empty_rounds >= EMPTY_ROUNDS:
+            self._seen.clear()
+
+    def still_lies(self, card: Card) -> bool:
+        """True when the card that was just found has been dealt with; it need not be asked."""
+        self._empty_rounds = 0
+        return self._id(card) in self._seen
+
+    def is_new(self, card: Card, identified: Identified) -> bool:
+        """Remember a card that was asked; False when it is the one that still lies there."""
+        match = identified.match
+        what = match.credential if match else f"{card.technology} {identified.code}"
+        name = self._hash(b"what", what.encode())
+        known = name in self._seen
+        if len(self._seen) >= 2 * REMEMBERED_MAX:
+            self._seen.clear()
+        self._seen[name] = None
+        if identified.code not in _TRY_AGAIN:
+            self._seen[self._id(card)] = None
+        return not known
+
+    def _id(self, card: Card) -> bytes:
+        return self._hash(card.technology.encode(), card.sensed_id)
+
+    def _hash(self, label: bytes, data: bytes) -> bytes:
+        return hashlib.blake2b(label + b"\0" + data, key=self._secret, digest_size=16).digest()

@@ -1,0 +1,17 @@
+"""How cards yield an identifier without a PIN: one module per scheme, listed in REGISTER.
+
+A scheme reads through `allowlist.Reading` alone, which sends only the scheme's own commands, all
+of them on the one list. It returns the identifier as a bytearray, which the caller wipes as soon
+as it has become credentials.
+"""
+
+from typing import Final
+
+from edge.schemes import common_ap, felica_idm, jpki_auth, staff_token
+from edge.schemes.allowlist import CardScheme
+from wire.credential import Scheme
+
+REGISTER: Final[dict[Scheme, CardScheme]] = {
+    scheme.name: scheme
+    for scheme in (common_ap.SCHEME, jpki_auth.SCHEME, felica_idm.SCHEME, staff_token.SCHEME)
+}

@@ -1,0 +1,327 @@
+"""The card half of the agent: a card is held, and half a blink later its holder knows the answer.
+
+Read `Tap.run` and then `Tap._presented`; that is the whole story:
+
+    sense → identify → decide → journal → show → release
+
+Upheld: one thread, no network · the entry is on the disk before anyone sees a yes · what cannot
+be kept is not accepted · a card left lying is one presentation · nothing waits for `link` · the
+programme keys are in this process alone. The parts: `frontends/` finds the card, `identify.py` and
+`schemes/` make a credential of it, `decide.py` asks the programme's rulebook, `keeper.py` and
+`journal.py` keep the entry, `show.py` tells the page in the words of `panel.py`.
+"""
+
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from edge.clock import ReaderClock
+from edge.config import Config, ConfigRefused, read_config
+from edge.decide import Circumstances, decide, fare, lets_riders_on, press_entry, tap_entry
+from edge.frontends import Card, FrontEnd, FrontEndFault
+from edge.frontends.nfcpy import Nfcpy
+from edge.frontends.recovery import Recovering
+from edge.history import rebuild
+from edge.identify import DEVICE_FAULT, Identified, identify
+from edge.journal import FOLDER, Journal, JournalError, last_entry
+from edge.keeper import Keeper
+from edge.panel import (
+    DECLARED_FOR_S,
+    Acknowledged,
+    Appended,
+    Condition,
+    Counted,
+    Declared,
+    FleetTime,
+    FromLink,
+    KeysReady,
+    Pressed,
+    RosterCurrent,
+    RosterReady,
+    Shown,
+    Stranger,
+    Vehicle,
+)
+from edge.presence import Presence
+from edge.roster import HoldingRefused, Match, Rosters
+from edge.show import Panel
+from edge.stages import Stages
+from programmes.register import RULEBOOKS
+from programmes.rulebook import Decision, Direction, Place, refuse
+from wire.clock import Clock, SystemClock
+from wire.codes import Code, Outcome
+from wire.entries import JournalId, Press
+from wire.entries import Tap as TapEntry
+
+ROUND_MS_MIN: Final = 10
+"""A round without a new card takes at least so long, lest a front end that answers at once keep
+the processor busy; a real one takes 10 to 30 ms per technology."""
+
+log = logging.getLogger("kazasu.tap")
+
+
+class Tap:
+    """One reader's card half. Raises ConfigRefused, JournalInUse or OSError at the start."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        state = Path(config.state)
+        self._config, self._clock, self._folder = config, clock, state / FOLDER
+        found = last_entry(self._folder, config.reader)
+        self._time = ReaderClock(clock, found[1].entry.at_ms if found else 0)
+        history = rebuild(self._folder, config.reader)
+        journal = Journal(
+            self._folder, config.reader, _boot_id(), version("kazasu"), self._time.stamp
+        )
+        self._rosters = Rosters(config)
+        self._panel = Panel(state)
+        self._keeper = Keeper(journal, history, self._time, clock, self._count)
+        self._front_end = Recovering(self._open_front_end, clock, self._count)
+        self._presence = Presence()
+        self._vehicle = Vehicle(duty="", stop="", line=config.line)
+        self._declared: tuple[Direction, int] = ("", 0)
+        self._said_condition: Condition | None = None
+        self._stopping = False
+        for refused in self._rosters.load():
+            self._refused(refused)
+        self._keeper.begin()
+
+    # --- the story -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve cards until `stop`."""
+        while not self._stopping:
+            started_ns = self._clock.monotonic_ns()
+            self._listen()
+            card = self._front_end.sense(self._config.technologies)
+            if card is None:
+                self._presence.nothing_found()
+            elif not self._presence.still_lies(card):
+                self._presented(card)
+            self._rest(started_ns)
+
+    def _presented(self, card: Card) -> None:
+        """Somebody holds a card: from the field to the screen."""
+        stages = Stages(self._clock, self._front_end.device, card.detect_ns)
+        identified = self._identify(card)
+        stages.end("identify")
+        if not self._presence.is_new(card, identified):
+            return
+        entry, decision = self._decide(identified)
+        stages.end("decide")
+        n, decision = self._keep(entry, decision)
+        stages.end("journal")
+        self._show(decision, n, entry.at_ms, stages)
+        if identified.match:
+            self._declared = ("", 0)
+            self._report_stranger(identified.match, n, entry.at_ms)
+
+    def _identify(self, card: Card) -> Identified:
+        device = self._front_end.device
+        if device is None:
+            return DEVICE_FAULT
+        try:
+            return identify(card, device, self._rosters, self._clock)
+        except FrontEndFault:
+            self._front_end.failed()
+            return DEVICE_FAULT
+
+    def _decide(self, identified: Identified) -> tuple[TapEntry, Decision]:
+        """Ask the rulebook of the card's programme; of the first one when no roster knows it."""
+        now, match = self._circumstances(), identified.match
+        holding = match.holding if match else next(iter(self._rosters.holdings), None)
+        programme = holding.rulebook.name if holding else self._config.programmes[0]
+        credentials = (match.credential, match.older_credential) if match else ()
+        booked = self._keeper.history.of(programme, credentials, now.stamp.at_ms)
+        decision = decide(identified, holding, booked, now)
+        return tap_entry(programme, identified, holding, decision, now), decision
+
+    def _keep(self, entry: TapEntry | Press, decision: Decision) -> tuple[int, Decision]:
+        """Put the entry on the disk; without a number nothing was kept, so nothing is accepted."""
+        n = self._keeper.keep(entry)
+        return n, decision if n else refuse(Code.JOURNAL_FULL)
+
+    def _show(self, decision: Decision, n: int, at_ms: int, stages: Stages | None = None) -> None:
+        shown = Shown(
+            journal=self._keeper.journal.id,
+            n=n,
+            at_ms=at_ms,
+            outcome=decision.outcome,
+            code=decision.code,
+            message=decision.shown,
+            arguments=dict(decision.arguments),
+            stages_us=stages.all_us() if stages else {},
+        )
+        self._panel.say(shown)
+        if n:
+            self._say_appended()
+
+    def _report_stranger(self, match: Match, n: int, at_ms: int) -> None:
+        """Where triage is on, let a clerk assign a card that no roster knows; nothing is kept."""
+        if match.member or not n or not match.holding.roster.header.triage:
+            return
+        stranger = Stranger(
+            at_ms=at_ms,
+            programme=match.holding.rulebook.name,
+            scheme=match.scheme,
+            key_epoch=match.key_epoch,
+            credential=match.credential,
+            journal=self._keeper.journal.id,
+            n=n,
+        )
+        self._panel.say(stranger)
+
+    def _circumstances(self) -> Circumstances:
+        direction, until_ns = self._declared
+        vehicle = self._vehicle
+        return Circumstances(
+            stamp=self._time.stamp(),
+            place=Place(self._config.place, self._config.place_kind, vehicle.line),
+            duty=vehicle.duty,
+            stop=vehicle.stop,
+            declared=direction if self._clock.monotonic_ns() < until_ns else "",
+        )
+
+    # --- between two cards -----------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Hear what `link` has to say, mend what can be mended, and say how we are."""
+        if self._panel.newcomer():
+            self._said_condition = None
+            self._say_appended()
+        for said in self._panel.heard():
+            self._hear(said)
+        self._stepped(self._time.take_machine_time())
+        if self._keeper.mend():
+            self._say_appended()
+        condition = self._condition()
+        if condition != self._said_condition:
+            self._said_condition = condition
+            self._panel.say(condition)
+
+    def _rest(self, started_ns: int) -> None:
+        took_ms = (self._clock.monotonic_ns() - started_ns) / 1e6
+        if took_ms < ROUND_MS_MIN:
+            self._panel.wait((ROUND_MS_MIN - took_ms) / 1000)
+
+    def _hear(self, said: FromLink) -> None:
+        try:
+            self._act(said)
+        except HoldingRefused as error:
+            self._refused(error)
+
+    def _act(self, said: FromLink) -> None:
+        match said:
+            case Pressed():
+                self._pressed(said)
+            case Declared():
+                until_ns = self._clock.monotonic_ns() + DECLARED_FOR_S * 1_000_000_000
+                self._declared = (said.direction, until_ns)
+            case Vehicle():
+                self._vehicle = said
+            case RosterReady():
+                self._rosters.take_roster(said.programme)
+            case RosterCurrent():
+                self._rosters.take_current(said)
+            case KeysReady():
+                self._rosters.take_keys()
+            case FleetTime():
+                self._stepped(self._time.take_fleet_time(said.at_ms))
+            case Acknowledged():
+                self._keeper.prune(self._folder, JournalId(said.journal))
+
+    def _pressed(self, said: Pressed) -> None:
+        """Count a rider who is let on without a tap; a reader without rosters counts them too."""
+        now = self._circumstances()
+        riding = [
+            name
+            for name in self._config.programmes
+            if name in RULEBOOKS and lets_riders_on(RULEBOOKS[name].parameters)
+        ]
+        if not riding:
+            self._show(refuse(Code.NOT_ELIGIBLE), 0, now.stamp.at_ms)
+            return
+        holdings = {holding.rulebook.name: holding for holding in self._rosters.holdings}
+        paid = fare(holdings.get(riding[0]), now.stamp.at_ms)
+        counted = Decision(Outcome.ACCEPTED, Code.OK, f"press.{said.button}", paid.rule)
+        n, decision = self._keep(press_entry(riding[0], said.button, paid, now), counted)
+        self._show(decision, n, now.stamp.at_ms)
+
+    def _stepped(self, step_ms: int | None) -> None:
+        if step_ms is not None:
+            self._keeper.stepped(step_ms)
+            self._say_appended()
+
+    def _condition(self) -> Condition:
+        works = self._front_end.device is not None and bool(self._rosters.holdings)
+        trouble = None if works else Code.DEVICE_FAULT
+        if not self._keeper.works:
+            trouble = Code.JOURNAL_FULL
+        return Condition(
+            ready=trouble is None,
+            trouble=trouble,
+            front_end=self._config.front_end[:40],
+            clock=self._time.state,
+            rosters=self._rosters.versions(),
+            keys=self._rosters.keys_sha256,
+        )
+
+    def _say_appended(self) -> None:
+        journal = self._keeper.journal
+        if journal.n:
+            self._panel.say(Appended(journal=journal.id, n=journal.n, tip=journal.tip))
+
+    def _refused(self, error: HoldingRefused) -> None:
+        log.warning("%s", error)
+        self._count("holding.refused")
+
+    def _count(self, name: str) -> None:
+        self._panel.say(Counted(name=name))
+
+    def _open_front_end(self) -> FrontEnd:
+        return Nfcpy(self._config.front_end, self._config.felica_system)
+
+    def stop(self) -> None:
+        """End `run` after the card that is being served; may be called by a signal handler."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Let everything go: field off, socket gone, journal closed."""
+        self._front_end.close()
+        self._panel.close()
+        self._keeper.journal.close()
+
+
+def _boot_id() -> str:
+    """Return the kernel's random id of this boot (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:
+    """Run the card half until SIGTERM or SIGINT; one argument: the configuration file."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) != 1:
+        print("usage: python -m edge.tap CONFIG", file=sys.stderr)
+        return 2
+    try:
+        tap = Tap(read_config(Path(arguments[0])), clock or SystemClock())
+    except (ConfigRefused, JournalError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: tap.stop())
+    signal.signal(signal.SIGINT, lambda *_: tap.stop())
+    gc.collect()
+    gc.freeze()  # what was imported is never garbage: a collection during a tap skips it
+    try:
+        tap.run()
+    finally:
+        tap.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""A whole reader for tests: its keys, its rosters, its antenna, its card half, and a `link`.
+
+Everything is real: nfcpy over `udp:`, the simulator's cards, the Unix socket, the files.
+"""
+
+import contextlib
+import datetime
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from edge.config import Config, read_config
+from edge.journal import FOLDER, Follower, Kept, journals
+from edge.panel import SOCKET_NAME, Condition, FromLink, FromTap, Shown
+from edge.tap import Tap
+from hw.sim.antenna import Antenna
+from hw.sim.cards import FeliCaCard, StaffToken
+from hw.sim.mynumber import ChipData, MyNumberCard
+from wire.clock import Clock, SystemClock
+from wire.credential import Credential, Scheme, credential
+from wire.entries import Tap as TapEntry
+from wire.envelope import Signer
+from wire.roster import RosterHeader, RosterRow, RuleTable, build_roster
+from wire.seal import ProgrammeKey, ProgrammeKeys, seal_keys
+
+READER: Final = "kazasu-shi/bus-1"
+PASS: Final = "senior-pass"
+ATTENDANCE: Final = "attendance"
+WAIT_S: Final = 10.0
+"""A deadline for what takes milliseconds, on a machine with other work."""
+OPEN_ROW: Final = RosterRow(Credential("0" * 32), "all", None, None, None)
+PARAMETERS: Final[dict[str, dict[str, Any]]] = {PASS: {"rider_pays_yen": 50}, ATTENDANCE: {}}
+Said = TypeVar("Said", bound=FromTap)
+
+
+def my_number_card(serial: int = 1, apdu_ms: float = 1, **more: Any) -> MyNumberCard:
+    """Make a card that is told apart by a small number; by default one that thinks fast."""
+    data = ChipData(
+        serial=f"{serial:015}",
+        municipality="13221",
+        expires=datetime.date(2030, 2, 17),
+        certificate_serial=0x10000000 + serial,
+        not_before=datetime.datetime(2025, 10, 27, 3, 4, 5, tzinfo=datetime.UTC),
+        not_after=datetime.datetime(2030, 2, 17, 3, 4, 5, tzinfo=datetime.UTC),
+    )
+    return MyNumberCard(data, apdu_ms=apdu_ms, **more)
+
+
+def identifier(card: MyNumberCard | FeliCaCard | StaffToken, scheme: Scheme) -> bytes:
+    """Say what a scheme is to read from a card, worked out from the card's own data."""
+    if isinstance(card, MyNumberCard):
+        data = card.data
+        if scheme is Scheme.COMMON_AP:
+            return data.serial.encode()
+        serial = data.certificate_serial.to_bytes(data.certificate_serial.bit_length() // 8 + 1)
+        return serial + f"{data.not_before:%y%m%d%H%M%S}Z".encode()
+    return card.uid if isinstance(card, StaffToken) else card._idms[0x0003]
+
+
+@dataclass
+class ReaderKit:
+    """One reader's folder, as provisioning and `link` would leave it."""
+
+    folder: Path
+    config: Config
+    fleet: Signer
+    sealing: ec.EllipticCurvePrivateKey
+    keys: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        return Path(self.config.state)
+
+    def key(self, programme: str, epoch: int = 1) -> bytes:
+        return self.keys.setdefault((programme, epoch), os.urandom(32))
+
+    def give_keys(self, *epochs: tuple[str, int]) -> None:
+        """Seal the keys of these programmes and epochs, or of all that were made."""
+        keys = [
+            ProgrammeKey(programme=programme, epoch=epoch, key=self.key(programme, epoch))
+            for programme, epoch in epochs or self.keys
+        ]
+        sealed = seal_keys(
+            ProgrammeKeys(v=1, keys=keys), self.config.reader, self.sealing.public_key()
+        )
+        self.state.mkdir(parents=True, exist_ok=True)
+        (self.state / "keys.sealed").write_bytes(sealed)
+
+    def credential(self, programme: str, scheme: Scheme, card: Any, epoch: int = 1) -> Credential:
+        return credential(self.key(programme, epoch), scheme, identifier(card, scheme))
+
+    def give_roster(
+        self,
+        programme: str,
+        rows: Sequence[RosterRow],
+        *,
+        schemes: Sequence[Scheme] = (Scheme.COMMON_AP,),
+        version: int = 1,
+        epoch: int = 1,
+        triage: bool = False,
+        at_ms: int | None = None,
+        rules: Sequence[RuleTable] | None = None,
+        **parameters: Any,
+    ) -> None:
+        """Put a signed roster where `link` puts it."""
+        table = RuleTable(
+            version=f"{programme}/2026-04",
+            valid_from=datetime.date(2026, 4, 1),
+            parameters={**PARAMETERS[programme], **parameters},
+        )
+        header = RosterHeader(
+            v=1,
+            programme=programme,
+            place=self.config.place,
+            version=version,
+            at_ms=time.time_ns() // 1_000_000 if at_ms is None else at_ms,
+            key_epoch=epoch,
+            schemes=list(schemes),
+            categories=sorted({row.category for row in rows} | {"all"}),
+            rules=list(rules or [table]),
+            triage=triage,
+            rows=0,
+            rows_sha256=bytes(32),
+        )
+        data = build_roster(header, rows, self.config.name.tenant, self.fleet)
+        folder = self.state / "rosters"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{programme}.new").write_bytes(data)
+        (folder / f"{programme}.new").replace(folder / f"{programme}.roster")
+
+    def enrol(self, *cards: Any, scheme: Scheme = Scheme.COMMON_AP, **more: Any) -> None:
+        """Give keys and a roster of the senior pass that knows these cards."""
+        self.key(PASS)
+        self.give_keys()
+        rows = [OPEN_ROW._replace(credential=self.credential(PASS, scheme, c)) for c in cards]
+        self.give_roster(PASS, rows, **({"schemes": (scheme,)} | more))
+
+    def entries(self) -> list[Kept]:
+        """Read every entry of every journal, in order."""
+        kept: list[Kept] = []
+        for file in journals(self.state / FOLDER):
+            with Follower(file, self.config.reader) as follower:
+                kept += follower
+        return kept
+
+    def taps(self) -> list[TapEntry]:
+        return [kept.entry for kept in self.entries() if isinstance(kept.entry, TapEntry)]
+
+
+def make_reader(
+    folder: Path,
+    device: str,
+    *,
+    kind: str = "bus",
+    programmes: Sequence[str] = (PASS,),
+    technologies: Sequence[str] = ("106B",),
+) -> ReaderKit:
+    """Write a reader's configuration and key files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fleet, sealing = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+    (folder / "fleet.pub").write_bytes(
+        fleet.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    (folder / "sealing.key").write_bytes(
+        sealing.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    (folder / "edge.toml").write_text(
+        f"""
+reader = "{READER}"
+place = "bus-1"
+place_kind = "{kind}"
+programmes = {list(programmes)}
+front_end = "{device}"
+technologies = {list(technologies)}
+broker_host = "localhost"
+broker_port = 8883
+devices_url = "https://localhost:8443"
+page_port = 8080
+line = "1"
+"""
+    )
+    return ReaderKit(folder, read_config(folder / "edge.toml"), Signer(fleet), sealing)
+
+
+class Link:
+    """The network half's end of the socket."""
+
+    def __init__(self, state: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                self._socket.connect(str(state / SOCKET_NAME))
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+        self._buffer = b""
+        self.heard: list[FromTap] = []
+
+    def say(self, *said: FromLink) -> None:
+        for one in said:
+            self._socket.sendall(msgspec.json.encode(one) + b"\n")
+
+    def _next(self, deadline: float) -> FromTap:
+        while b"\n" not in self._buffer:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError("the card half hung up")
+            self._buffer += data
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        said: FromTap = msgspec.json.decode(line, type=FromTap)
+        self.heard.append(said)
+        return said
+
+    def until(
+        self, kind: type[Said], like: Callable[[Said], bool] = lambda _: True, within_s: float = 0
+    ) -> Said:
+        """Return the next message of a kind; raises TimeoutError when none comes in time."""
+        deadline = time.monotonic() + (within_s or WAIT_S)
+        while True:
+            said = self._next(deadline)
+            if isinstance(said, kind) and like(said):
+                return said
+
+    def shown(self, within_s: float = 0) -> Shown:
+        return self.until(Shown, within_s=within_s)
+
+    def silent_for(self, seconds: float) -> bool:
+        """True when nothing is shown for so long."""
+        try:
+            self.shown(seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    def ready(self) -> Condition:
+        return self.until(Condition, lambda condition: condition.ready)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextlib.contextmanager
+def running(kit: ReaderKit, clock: Clock | None = None) -> Iterator[Link]:
+    """Run the card half in a thread until the block ends; give a connected link."""
+    tap = Tap(kit.config, clock or SystemClock())
+    failed: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            tap.run()
+        except BaseException as error:
+            failed.append(error)
+            raise
+        finally:
+            tap.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    link = Link(kit.state)
+    try:
+        yield link
+    finally:
+        tap.stop()
+        link.close()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+        assert not failed
+
+
+def lift(antenna: Antenna) -> None:
+    """Take the card away for long enough that the reader notices."""
+    antenna.remove()
+    time.sleep(0.15)  # two rounds of up to three technologies at 12 ms, twice over
