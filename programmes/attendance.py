@@ -22,8 +22,10 @@ from programmes.rulebook import (
     Place,
     Rulebook,
     is_repeat,
+    is_stopped,
     read_parameters,
     refuse,
+    rule_for,
     rule_in_force,
 )
 from wire.codes import Code, Outcome
@@ -46,23 +48,37 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def decide(facts: Facts) -> Decision:
     """Decide one presentation. Raises RuleTableRefused for a table that does not fit."""
-    table = rule_in_force(facts.rules, local_day(facts.at_ms))
-    rules = read_parameters(table, Parameters)
+    table, rules = _in_force(facts)
     code = _obstacle(facts, local_day(facts.at_ms, rules.day_starts_at_hour))
     if code is not None:
         return refuse(code, table.version)
-    clock = {"time": f"{local(facts.at_ms):%H:%M}"}
     if is_repeat(facts, rules.repeat_window_s) and _same_direction(facts):
         return Decision(Outcome.REPEAT, Code.REPEAT, f"{NAME}.repeat", table.version)
+    clock = {"time": f"{local(facts.at_ms):%H:%M}"}
     shown = _greeting(facts, rules)
     return Decision(Outcome.ACCEPTED, Code.OK, shown, table.version, arguments=clock)
+
+
+def _in_force(facts: Facts) -> tuple[RuleTable, Parameters]:
+    """Return the table of the working day: a leaving at 00:30 on 1 April is still of March.
+
+    The hour at which a day starts stands in the table itself, so the table of the calendar's day
+    says whether the day before is meant; the first table of all also serves the night before it.
+    """
+    table = rule_for(facts, local_day(facts.at_ms))
+    rules = read_parameters(table, Parameters)
+    day = local_day(facts.at_ms, rules.day_starts_at_hour)
+    if day < table.valid_from and any(other.valid_from <= day for other in facts.rules):
+        table = rule_in_force(facts.rules, day)
+        rules = read_parameters(table, Parameters)
+    return table, rules
 
 
 def _obstacle(facts: Facts, day: datetime.date) -> Code | None:
     member = facts.member
     if member is None:
         return Code.UNKNOWN
-    if member.stopped_from_s is not None and facts.at_ms >= member.stopped_from_s * 1000:
+    if is_stopped(facts, member):
         return Code.STOP_LISTED
     if facts.clock_known and member.valid_from and day < member.valid_from:
         return Code.NOT_YET

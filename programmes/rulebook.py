@@ -110,7 +110,25 @@ def rule_in_force(rules: Sequence[RuleTable], day: datetime.date) -> RuleTable:
     begun = [table for table in rules if table.valid_from <= day]
     if not begun:
         raise NoRuleInForce(f"no rule table is in force on {day}: add one that begins earlier")
-    return max(begun, key=lambda table: table.valid_from)
+    return max(begun, key=lambda table: (table.valid_from, table.version))
+
+
+def rule_for(facts: Facts, day: datetime.date) -> RuleTable:
+    """Return the table in force, or the first of all for a clock that is wrong and before it.
+
+    A reader that has lost the time stands in 1970, and a rider cannot wait. Raises NoRuleInForce.
+    """
+    if not facts.clock_known and facts.rules:
+        first = min(facts.rules, key=lambda table: (table.valid_from, table.version))
+        day = max(day, first.valid_from)
+    return rule_in_force(facts.rules, day)
+
+
+def is_stopped(facts: Facts, member: RosterRow) -> bool:
+    """True when the card has been stopped; with an unknown clock any stop counts as begun."""
+    if member.stopped_from_s is None:
+        return False
+    return not facts.clock_known or facts.at_ms >= member.stopped_from_s * 1000
 
 
 def read_parameters(table: RuleTable, parameters: type[P]) -> P:
@@ -143,9 +161,10 @@ def check_table(
 ) -> RuleTable:
     """Return a checked rule table from plain data. Raises RuleTableRefused."""
     try:
-        day = datetime.date.fromisoformat(valid_from)
-    except ValueError as error:
-        raise RuleTableRefused(f"{valid_from!r} is no day: write it as 2026-04-01") from error
-    table = RuleTable(version=version, valid_from=day, parameters=parameters)
+        table = msgspec.convert(
+            {"version": version, "valid_from": valid_from, "parameters": parameters}, RuleTable
+        )
+    except msgspec.ValidationError as error:
+        raise RuleTableRefused(f"{error}; write a day as 2026-04-01") from error
     read_parameters(table, rulebook.parameters)
     return table

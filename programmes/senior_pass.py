@@ -1,7 +1,7 @@
 """Senior bus pass (敬老パス): a gate without a clerk; a valid pass rides for a fixed fare.
 
 Rules upheld, in this order, so that the sentence names the first thing a rider can act on:
-unknown · stop-listed · not yet valid · expired · clock unknown · stale roster · line · hours ·
+unknown · stop-listed · clock unknown · not yet valid · expired · stale roster · line · hours ·
 repeat · accepted. A rider without a working card is let on by the driver's 「提示のみ」 and counted
 on the same counters. Pattern of the scheme: 姫路市 (50 yen a ride) and 名古屋市 敬老パス.
 """
@@ -21,9 +21,10 @@ from programmes.rulebook import (
     Place,
     Rulebook,
     is_repeat,
+    is_stopped,
     read_parameters,
     refuse,
-    rule_in_force,
+    rule_for,
 )
 from wire.codes import Code, Outcome
 from wire.credential import Credential
@@ -32,14 +33,17 @@ from wire.roster import RosterRow, RuleTable
 NAME: Final = "senior-pass"
 
 
+TimeOfDay = Annotated[datetime.time, Meta(tz=False)]
+
+
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a clerk sets for a period."""
 
     rider_pays_yen: Annotated[int, Meta(ge=0, le=2_000)]
     """What a pass holder pays for one ride."""
-    from_time: datetime.time = datetime.time(0, 0)
-    to_time: datetime.time = datetime.time(23, 59, 59)
-    """Hours of service of the pass, local time, both ends included."""
+    from_time: TimeOfDay = datetime.time(0, 0)
+    to_time: TimeOfDay = datetime.time(23, 59, 59)
+    """Hours of service of the pass, local time; both ends' minutes are included."""
     lines_of_category: dict[str, list[str]] = {}
     """Lines that a category may ride; a category that is not named rides every line."""
     repeat_window_s: Annotated[int, Meta(ge=5, le=1800)] = 120
@@ -50,11 +54,16 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accept_with_unknown_clock: bool = True
     """A rider is not left at the stop because a bus has lost the time."""
 
+    def __post_init__(self) -> None:
+        """Refuse hours that no ride could fall into."""
+        if self.from_time > self.to_time:
+            raise ValueError("from_time is after to_time: a pass over midnight is not provided for")
+
 
 def decide(facts: Facts) -> Decision:
     """Decide one presentation. Raises RuleTableRefused for a table that does not fit."""
     day = local_day(facts.at_ms)
-    table = rule_in_force(facts.rules, day)
+    table = rule_for(facts, day)
     rules = read_parameters(table, Parameters)
     code = _obstacle(facts, rules, day)
     if code is not None:
@@ -67,7 +76,7 @@ def decide(facts: Facts) -> Decision:
         f"{NAME}.accepted" if rules.rider_pays_yen else f"{NAME}.accepted-free",
         table.version,
         rules.rider_pays_yen,
-        {"yen": f"{rules.rider_pays_yen:,}"},
+        {"yen": f"{rules.rider_pays_yen:,}"} if rules.rider_pays_yen else {},
     )
 
 
@@ -75,8 +84,22 @@ def _obstacle(facts: Facts, rules: Parameters, day: datetime.date) -> Code | Non
     member = facts.member
     if member is None:
         return Code.UNKNOWN
-    if member.stopped_from_s is not None and facts.at_ms >= member.stopped_from_s * 1000:
+    if is_stopped(facts, member):
         return Code.STOP_LISTED
+    if code := _untimely(facts, member, rules, day):
+        return code
+    lines = rules.lines_of_category.get(member.category)
+    if lines is not None and facts.place.line and facts.place.line not in lines:
+        return Code.WRONG_PLACE
+    if facts.clock_known and not _in_service(facts, rules):
+        return Code.NOT_NOW
+    return None
+
+
+def _untimely(
+    facts: Facts, member: RosterRow, rules: Parameters, day: datetime.date
+) -> Code | None:
+    """Return what speaks against this day; a clock that is not known says nothing about it."""
     if not facts.clock_known:
         return None if rules.accept_with_unknown_clock else Code.CLOCK_UNKNOWN
     if member.valid_from and day < member.valid_from:
@@ -85,12 +108,12 @@ def _obstacle(facts: Facts, rules: Parameters, day: datetime.date) -> Code | Non
         return Code.EXPIRED
     if rules.refuse_when_stale and facts.roster_age_s > rules.stale_after_h * 3600:
         return Code.STALE
-    lines = rules.lines_of_category.get(member.category)
-    if lines is not None and facts.place.line and facts.place.line not in lines:
-        return Code.WRONG_PLACE
-    if not rules.from_time <= local(facts.at_ms).time() <= rules.to_time:
-        return Code.NOT_NOW
     return None
+
+
+def _in_service(facts: Facts, rules: Parameters) -> bool:
+    now = local(facts.at_ms).time()
+    return rules.from_time <= now and now.replace(second=0, microsecond=0) <= rules.to_time
 
 
 _RULES: Final = (
@@ -153,7 +176,7 @@ EXAMPLES: Final = (
         Code.WRONG_PLACE,
     ),
     Example(
-        "朝6時に使う（利用は7時から）",  # noqa: RUF001
+        "朝6時に使う（利用は7時から）",
         _facts(at_ms=_NOON_MS - 6 * _HOUR_MS),
         Outcome.REFUSED,
         Code.NOT_NOW,

@@ -28,6 +28,10 @@ def _catalogue_file(language: Language) -> Path:
     raise FileNotFoundError(f"the catalogue locale/{language}.po is missing: install again")
 
 
+class ArgumentMissing(KeyError):
+    """The sentence names something that was not given."""
+
+
 @functools.cache
 def catalogue(language: Language) -> Mapping[str, str]:
     """Return all sentences of a language by message id."""
@@ -37,9 +41,12 @@ def catalogue(language: Language) -> Mapping[str, str]:
 
 
 def say(message: str, language: Language = "ja", **arguments: str | int) -> str:
-    """Return one sentence, with its arguments written in. Raises NoSuchText."""
+    """Return one sentence, with its arguments written in. Raises NoSuchText, ArgumentMissing."""
     try:
         sentence = catalogue(language)[message]
     except KeyError:
         raise NoSuchText(f"{message!r} is not in locale/{language}.po") from None
-    return sentence.format(**arguments) if arguments else sentence
+    try:
+        return sentence.format_map(arguments)
+    except KeyError as error:
+        raise ArgumentMissing(f"{message!r} in {language} names {error}: give it") from None

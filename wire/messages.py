@@ -64,8 +64,9 @@ class RosterHeld(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Status(_Body, frozen=True):
-    """How a reader is, retained. With `online` false it is the last will: the rest is as it was
-    when the connection began.
+    """How a reader is, retained.
+
+    With `online` false it is the last will: the rest is as it was when the connection began.
     """
 
     online: bool

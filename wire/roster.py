@@ -1,6 +1,6 @@
-"""The roster file: a programme's complete list of credentials with what a decision needs.
+r"""The roster file: a programme's complete list of credentials with what a decision needs.
 
-    "KAZASU-ROSTER-1\\n" · header length (u32, big-endian) · signed header · rows
+    "KAZASU-ROSTER-1\n" · header length (u32, big-endian) · signed header · rows
 
 Rows are sorted by credential, each 28 bytes: credential (16) · category (u16, an index into the
 header's list) · valid from, valid to (u16, days since 2000-01-01, both days included; 0 and
@@ -69,7 +69,7 @@ class RosterHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     categories: list[Short]
     rules: list[RuleTable]
     triage: bool
-    """The reader reports cards that no roster knows (wire.messages.Triage) for a clerk to assign."""
+    """The reader reports cards that no roster knows (wire.messages.Triage), for a clerk."""
     rows: Annotated[int, Meta(ge=0, le=ROSTER_ROWS_MAX)]
     rows_sha256: Hash
 

@@ -29,9 +29,7 @@ class ProgrammeKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProgrammeKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All keys of one reader: of each of its programmes the present epoch and at most the one
-    before.
-    """
+    """All keys of one reader: of each programme the present epoch and at most the one before."""
 
     v: Literal[1]
     keys: Annotated[list[ProgrammeKey], Meta(max_length=2 * PROGRAMMES_PER_PLACE_MAX)]
