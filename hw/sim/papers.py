@@ -1,0 +1,151 @@
+"""The files that a town needs before its first morning, as its clerks and engineers write them.
+
+The town's description for `kazasu-provision local`, the people's lists with what a desk read from
+their cards for `kazasu-provision credentials`, and the rule tables of both programmes.
+"""
+
+import csv
+import datetime
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from hw.sim.people import ATTENDANCE, BUSES, SCHOOLS, SENIOR_PASS, Enrolment
+from hw.sim.timetable import LINES
+from wire.credential import Scheme
+
+TENANT: Final = "kazasu-shi"
+PLACES: Final = (*BUSES, *SCHOOLS)
+LABELS: Final = {
+    "bus-1": ("1系統 のりば", "Bus, line 1"),
+    "bus-2": ("8系統 のりば", "Bus, line 8"),
+    "school-1": ("第一小学校 玄関", "First school, entrance"),
+    "school-2": ("第二小学校 玄関", "Second school, entrance"),
+}
+TRIAGE_AT: Final = "school-1"
+"""Where a clerk can assign a card that no roster knows."""
+REPEAT_WINDOW_S: Final = 600
+"""Longer than a real bus's, since a town minute is short: at 120 times real, 5 s."""
+COLUMNS: Final = (
+    "scheme",
+    "identifier",
+    "not_before",
+    "member",
+    "name",
+    "born",
+    "category",
+    "valid_from",
+    "valid_to",
+    "stopped_from",
+)
+
+
+class Ports(NamedTuple):
+    """Of the fleet, on this machine; named as in a town file."""
+
+    readers: int
+    fleet: int
+    devices: int
+    console: int
+    office: int
+
+
+class ReaderPorts(NamedTuple):
+    """Of one reader: the path of its antenna, and where its local page is."""
+
+    front_end: str
+    page: int
+
+
+def town_file(ports: Ports, readers: dict[str, ReaderPorts]) -> str:
+    """Return the town as `kazasu-provision local --town` reads it."""
+    lines = [f"tenant = {json.dumps(TENANT)}", "", "[ports]"]
+    lines += [f"{name} = {port}" for name, port in ports._asdict().items()]
+    for place, own in readers.items():
+        values = {
+            "name": place,
+            "kind": "bus" if place in BUSES else "school",
+            "line": LINES.get(place, ""),
+            "programmes": [SENIOR_PASS if place in BUSES else ATTENDANCE],
+            "triage_programmes": [ATTENDANCE] if place == TRIAGE_AT else [],
+            "label_ja": LABELS[place][0],
+            "label_en": LABELS[place][1],
+            "front_end": own.front_end,
+            "technologies": ["106B", "212F", "106A"],
+            "page_port": own.page,
+        }
+        lines += ["", "[[place]]"]
+        lines += [
+            f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def lead_through(edge_toml: Path, broker_port: int, devices_port: int) -> None:
+    """Let a reader reach the fleet through its own mobile network. Raises ValueError."""
+    text = edge_toml.read_text("utf-8")
+    text, brokers = re.subn(r"(?m)^broker_port = \d+$", f"broker_port = {broker_port}", text)
+    text, devices = re.subn(
+        r'(?m)^(devices_url = "https://[^:"]+):\d+"$', rf'\g<1>:{devices_port}"', text
+    )
+    if (brokers, devices) != (1, 1):
+        raise ValueError(f"{edge_toml} names no broker_port or devices_url to lead elsewhere")
+    edge_toml.write_text(text, "utf-8")
+
+
+def people_file(path: Path, enrolments: Iterable[Enrolment]) -> int:
+    """Write the list of one programme's members with their cards; return how many."""
+    rows = [(*_identifier(person), *_member(person)) for person in enrolments]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    return len(rows)
+
+
+def _identifier(person: Enrolment) -> tuple[str, str, str]:
+    """Scheme, identifier and not_before as a desk's list has them."""
+    if person.scheme is Scheme.JPKI_AUTH:
+        serial, not_before = person.identifier[:-13], person.identifier[-13:]
+        return person.scheme, serial.hex(), not_before.decode()
+    if person.scheme is Scheme.COMMON_AP:
+        return person.scheme, person.identifier.decode(), ""
+    return person.scheme, person.identifier.hex(), ""
+
+
+def _member(person: Enrolment) -> tuple[str, ...]:
+    def text(value: datetime.date | datetime.datetime | None) -> str:
+        return value.isoformat() if value else ""
+
+    return (
+        person.member,
+        person.name,
+        text(person.born),
+        person.category,
+        text(person.valid_from),
+        text(person.valid_to),
+        text(person.stopped_from),
+    )
+
+
+def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:
+    """Return the table of each programme that is in force on a day, as `rules add` reads it."""
+    april = datetime.date(day.year if day.month >= 4 else day.year - 1, 4, 1)
+    return {
+        SENIOR_PASS: {
+            "version": f"{SENIOR_PASS}/{april:%Y-%m}",
+            "valid_from": april.isoformat(),
+            "parameters": {
+                "rider_pays_yen": 50,
+                "from_time": "06:30:00",
+                "to_time": "21:00:00",
+                "lines_of_category": {"town": [LINES["bus-1"]]},
+                "repeat_window_s": REPEAT_WINDOW_S,
+            },
+        },
+        ATTENDANCE: {
+            "version": f"{ATTENDANCE}/{april:%Y-%m}",
+            "valid_from": april.isoformat(),
+            "parameters": {"repeat_window_s": REPEAT_WINDOW_S},
+        },
+    }

@@ -1,0 +1,178 @@
+"""The town at its readers: people come, hold their cards, look at the screen and go on.
+
+At each place one person is served at a time, in the order in which they came. They behave as
+people do: they hold the card until a sentence appears, try again when asked to or when nothing
+happens, make sure, let it lie, pull it away too early. What they saw is kept as `Sighting`s.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from hw.sim.antenna import Antenna
+from hw.sim.cards import Card, TornAway
+from hw.sim.people import Habit, Person
+from hw.sim.report import Sighting
+from hw.sim.timetable import Call, Visit
+from hw.sim.warp import TownClock
+from wire.codes import Code
+
+PATIENCE_S: Final = 2.5
+"""How long a card is held when nothing happens; a slow one answers within half a second."""
+READING_S: Final = 0.12
+"""From seeing the sentence to taking the card away."""
+STEP_S: Final = 0.3
+"""From one card's leaving to the next one's coming: a second at a real gate, less for a demo."""
+LYING_S: Final = 1.5
+TORN_AFTER_FRAMES: Final = 3
+"""Answers before a card is pulled away: found, activated, and in the middle of the first APDU."""
+TRIES_MAX: Final = 4
+BACK_S_MAX: Final = 20.0
+"""How long people wait at a dark screen: an agent is back within 5 s of being killed."""
+SECONDS_PER_VISIT: Final = 0.75
+"""Of real time at one reader, by experience with the figures above."""
+
+
+class Screen(Protocol):
+    """A reader's local page, as people at the place see and touch it."""
+
+    sightings: list[Sighting]
+    """All sentences that appeared, oldest first."""
+
+    async def until_ready(self, timeout_s: float) -> bool:
+        """Wait until it shows that cards can be held; False when it does not in time."""
+
+    async def next_sighting(self, seen: int, timeout_s: float) -> Sighting | None:
+        """Wait for the sentence after the first `seen`; None when none appears in time."""
+
+    async def press(self, button: str) -> None:
+        """Press one of the driver's buttons. Raises OSError when the page does not answer."""
+
+    async def stand_at(self, call: Call) -> None:
+        """Say where the vehicle stands, as its equipment does. Raises OSError likewise."""
+
+
+@dataclass
+class Tally:
+    """What happened in front of one reader."""
+
+    people: int = 0
+    presentations: int = 0
+    without_answer: int = 0
+    unexpected: list[str] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
+    """As in the page's, with what people waited."""
+
+
+class Gate:
+    """One place with its reader: people in front of it, one at a time."""
+
+    def __init__(self, place: str, antenna: Antenna, screen: Screen, clock: TownClock) -> None:
+        self.place: Final = place
+        self.tally: Final = Tally()
+        self.queue = 0
+        """People who have come and not been served yet."""
+        self._antenna = antenna
+        self._screen = screen
+        self._clock = clock
+        self._waited_ms: dict[int, float] = {}
+
+    async def drive(self, calls: Iterable[Call]) -> None:
+        """Tell the reader where its vehicle stands, all day."""
+        for call in calls:
+            await asyncio.sleep(self._clock.real_s_until(call.at_ms))
+            await self._try(lambda call=call: self._screen.stand_at(call))  # type: ignore[misc]
+
+    async def serve(self, visits: Iterable[Visit]) -> None:
+        """Let everybody come at their time and wait for their turn."""
+        turn = asyncio.Lock()
+        async with asyncio.TaskGroup() as arrivals:
+            for visit in visits:
+                await asyncio.sleep(self._clock.real_s_until(visit.at_ms))
+                self.queue += 1
+                arrivals.create_task(self._take_turn(turn, visit.person))
+
+    async def _take_turn(self, turn: asyncio.Lock, person: Person) -> None:
+        async with turn:
+            await self._meet(person)
+            self.queue -= 1
+
+    async def _meet(self, person: Person) -> None:
+        self.tally.people += 1
+        if person.card is None:
+            await self._try(lambda: self._screen.press("present-only"))
+            return
+        card = person.card()
+        if person.kind.habit is Habit.TORN:
+            await self._hold(TornAway(card, frames=TORN_AFTER_FRAMES))
+        code = await self._hold_until_answered(card)
+        self._check(person, code)
+        if person.kind.habit is Habit.TWICE and code is Code.OK:
+            self._check(person, await self._hold_until_answered(card), Code.REPEAT)
+        elif person.kind.habit is Habit.LYING:
+            await self._let_lie(person, card)
+
+    async def _hold_until_answered(self, card: Card) -> Code | None:
+        for _ in range(TRIES_MAX):
+            code = await self._hold(card)
+            if code not in (None, Code.HOLD_AGAIN):
+                return code
+            await self._screen.until_ready(BACK_S_MAX)
+        return None
+
+    async def _hold(self, card: Card, linger_s: float = READING_S) -> Code | None:
+        """Hold a card until the next sentence; return its code, None when none appeared."""
+        self.tally.presentations += 1
+        seen = len(self._screen.sightings)
+        held_ns = time.monotonic_ns()
+        self._antenna.place(card)
+        try:
+            sighting = await self._screen.next_sighting(seen, PATIENCE_S)
+            if sighting:
+                self._waited_ms[seen] = (time.monotonic_ns() - held_ns) / 1e6
+                await asyncio.sleep(linger_s)
+        finally:
+            self._antenna.remove()
+        await asyncio.sleep(STEP_S)
+        self.tally.without_answer += sighting is None
+        return sighting.code if sighting else None
+
+    async def _let_lie(self, person: Person, card: Card) -> None:
+        """Hold it once more and forget it there: that is one presentation, however long."""
+        seen = len(self._screen.sightings)
+        await self._hold(card, LYING_S)
+        if len(self._screen.sightings) > seen + 1:
+            self.tally.unexpected.append(f"{self._about(person)}: a card left lying answered twice")
+
+    async def _try(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Touch the page; again when it does not answer, for it may be starting anew."""
+        for _ in range(TRIES_MAX):
+            try:
+                await act()
+            except OSError:
+                await self._screen.until_ready(BACK_S_MAX)
+            else:
+                return
+        self.tally.without_answer += 1
+
+    def _check(self, person: Person, code: Code | None, *also: Code) -> None:
+        """A card that answered `repeat` was booked before, perhaps while the screen was dark."""
+        expected = {person.expects, *also}
+        if Code.OK in expected:
+            expected.add(Code.REPEAT)
+        if code is not None and code not in expected:
+            self.tally.unexpected.append(
+                f"{self._about(person)}: {code}, expected {person.expects}"
+            )
+
+    def _about(self, person: Person) -> str:
+        return f"{self.place}, person {person.number} ({person.kind.name})"
+
+    def sightings(self) -> list[Sighting]:
+        """What was seen here, with what people waited for it."""
+        return [
+            sighting._replace(waited_ms=self._waited_ms.get(number))
+            for number, sighting in enumerate(self._screen.sightings)
+        ]
