@@ -77,7 +77,7 @@ _LOG_IN: Final = (
 )
 _CLOSING_A_GAP: Final = (
     _only(_S.gap, _columns(_S.gap), "closed_at_ms", "how", "closed_by", "why", "missing"),
-    _only(_S.journal, _columns(_S.journal), "spans", "through"),
+    _only(_S.journal, _columns(_S.journal), "spans", "through", "seen", "seen_hash", "whole"),
     _only(_S.alarm, _columns(_S.alarm), "cleared_at_ms", "cleared_by", "why"),
 )
 

@@ -142,13 +142,21 @@ journal: Final = sa.Table(
     _number("claimed", "0"),
     sa.Column("superseded", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("spans", sa.JSON, nullable=False),
+    sa.Column("whole", sa.Boolean, nullable=False, server_default=sa.true()),
     _number("unreplayed", "0"),
     sa.UniqueConstraint("reader", "journal"),
     comment="One row a journal. through: all numbers up to it are accounted for; seen: the "
     "greatest that is, with its chain hash seen_hash; claimed: the greatest that the reader said "
     "it wrote (status, or the next journal's first entry); spans: accounted numbers as sorted, "
-    "disjoint [first, last] pairs; superseded: the reader began another one after it; "
+    "disjoint [first, last] pairs; superseded: the reader began another one after it; whole: "
+    "nothing is missing up to seen, nor up to claimed when superseded; "
     "unreplayed: taps whose decision could not be replayed (roster no longer kept).",
+)
+sa.Index(
+    "ix_journal_not_whole",
+    journal.c.id,
+    sqlite_where=journal.c.whole.is_(sa.false()),
+    postgresql_where=journal.c.whole.is_(sa.false()),
 )
 
 entry: Final = sa.Table(
@@ -250,20 +258,22 @@ gap: Final = sa.Table(
     sa.Column("why", sa.Text),
     sa.UniqueConstraint("journal_id", "first", "last", "cause"),
     comment="Numbers first to last that the ledger has not got; missing: how many of them now. "
-    "cause: declared-lost (the reader said so) or not-arrived. how: filled or written-off (then "
-    "closed_by and why say who and why); null while open.",
+    "cause: declared-lost (the reader said so) or not-arrived. how: filled, declared-lost "
+    "(another gap says so) or written-off (closed_by and why say who and why); null while open.",
 )
 
 finding: Final = sa.Table(
     "finding",
     fleet,
-    sa.Column("position", _Id, sa.ForeignKey("entry.position"), primary_key=True),
+    sa.Column("journal_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.Text, primary_key=True),
     _text("outcome"),
     _text("code"),
     _text("rule"),
     sa.Column("rider_pays_yen", sa.Integer),
     _number("found_at_ms"),
+    sa.ForeignKeyConstraint(["journal_id", "n"], ["entry.journal_id", "entry.n"]),
     comment="A decision that the ledger would have made differently. kind: replay (a fault: the "
     "same inputs gave another answer) or roster-lag (the reader's list was older than what the "
     "fleet knew; its decision stands, the city bears it). The rest is the ledger's answer.",
@@ -386,7 +396,7 @@ session: Final = sa.Table(
         "account", sa.Text, sa.ForeignKey("account.name", ondelete="CASCADE"), nullable=False
     ),
     _number("begun_at_ms"),
-    _number("seen_at_ms"),
+    _number("ends_at_ms"),
     comment="Open log-ins; the token itself is only in the browser.",
 )
 

@@ -28,6 +28,8 @@ STATEMENTS_CACHED: Final = 256
 """Prepared statements a connection keeps; ingest uses about 60."""
 IN_MAX: Final = 5_000
 """Values in one IN list; SQLite takes 32,766 parameters (SQLITE_MAX_VARIABLE_NUMBER)."""
+AnyRow = sa.Row[*tuple[Any, ...]]
+"""A row of whatever columns were asked for."""
 _WRITE: Final = {"kazasu_write": True}
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -164,6 +166,14 @@ def upsert(
     connection.execute(
         insert.on_conflict_do_update(index_elements=list(key), set_=changes), list(rows)
     )
+
+
+def new_id(added: sa.CursorResult[Any]) -> int:
+    """Return the number that the database gave the row just inserted."""
+    key = added.inserted_primary_key
+    if not key:
+        raise RuntimeError("nothing was inserted")
+    return int(key[0])
 
 
 @contextlib.contextmanager

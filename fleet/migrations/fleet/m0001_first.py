@@ -180,7 +180,7 @@ def _create() -> None:
         sa.Column("token_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("begun_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("seen_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["account"], ["account.name"], name=op.f("fk_session_account"), ondelete="CASCADE"
         ),
@@ -208,10 +208,19 @@ def _create() -> None:
         sa.Column("claimed", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("superseded", sa.Boolean(), server_default=sa.text("0"), nullable=False),
         sa.Column("spans", sa.JSON(), nullable=False),
+        sa.Column("whole", sa.Boolean(), server_default=sa.text("1"), nullable=False),
         sa.Column("unreplayed", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["reader"], ["reader.name"], name=op.f("fk_journal_reader")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
         sa.UniqueConstraint("reader", "journal", name=op.f("uq_journal_reader_journal")),
+    )
+    op.create_index(
+        "ix_journal_not_whole",
+        "journal",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("whole IS 0"),
+        postgresql_where=sa.text("whole IS 0"),
     )
     op.create_table(
         "reader_state",
@@ -356,13 +365,23 @@ def _create() -> None:
     op.create_index("ix_quarantine_reader_sha256", "quarantine", ["reader", "sha256"], unique=False)
     op.create_table(
         "finding",
-        sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "journal_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("rider_pays_yen", sa.Integer(), nullable=True),
         sa.Column("found_at_ms", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["position"], ["entry.position"], name=op.f("fk_finding_position")),
-        sa.PrimaryKeyConstraint("position", "kind", name=op.f("pk_finding")),
+        sa.ForeignKeyConstraint(
+            ["journal_id", "n"],
+            ["entry.journal_id", "entry.n"],
+            name=op.f("fk_finding_journal_id_n"),
+        ),
+        sa.PrimaryKeyConstraint("journal_id", "n", "kind", name=op.f("pk_finding")),
     )

@@ -1,0 +1,34 @@
+"""Who did what: one line for each thing that a person changed. Lines are never changed."""
+
+import sqlalchemy as sa
+
+from fleet import schema
+
+
+def note(
+    connection: sa.Connection, at_ms: int, who: str, what: str, subject: str, detail: str = ""
+) -> None:
+    """Write one line in the fleet's audit; `what` is a stable word such as `gap.written-off`."""
+    _write(connection, schema.audit, at_ms, who, what, subject, detail)
+
+
+def note_person(
+    connection: sa.Connection, at_ms: int, who: str, what: str, subject: str, detail: str = ""
+) -> None:
+    """Write one line in the audit of persons; neither subject nor detail names a person."""
+    _write(connection, schema.person_audit, at_ms, who, what, subject, detail)
+
+
+def _write(
+    connection: sa.Connection,
+    table: sa.Table,
+    at_ms: int,
+    who: str,
+    what: str,
+    subject: str,
+    detail: str,
+) -> None:
+    connection.execute(
+        table.insert(),
+        {"at_ms": at_ms, "who": who, "what": what, "subject": subject, "detail": detail},
+    )

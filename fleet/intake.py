@@ -1,0 +1,141 @@
+"""What readers say besides entries: status, telemetry, twin, unknown cards.
+
+Rules: each message is verified with its reader's key; one that is not taken in is counted by
+reader, leaf and reason, and nothing else of it is kept; nothing here is a promise to a reader, so
+nothing is answered.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from fleet import journals, store, telemetry
+from fleet.registry import Reader
+from fleet.schema import bad_message, reader_state
+from wire.envelope import MessageRefused, Purpose, open_envelope
+from wire.messages import Status, Telemetry, Triage, TwinReported
+from wire.topics import Leaf
+
+UNKNOWN_READER: Final = "?"
+"""Stands in `bad_message` for every name that is not in the registry."""
+
+
+class Said(NamedTuple):
+    """One message of a leaf other than entries."""
+
+    reader: Reader
+    leaf: Leaf
+    payload: bytes
+    received_at_ms: int
+
+
+class Heard(NamedTuple):
+    """What of a group matters beyond the tables of the fleet."""
+
+    came_online: set[str]
+    unknown_cards: list[tuple[Reader, Triage, int]]
+
+
+def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
+    """Take a group in, inside the caller's transaction."""
+    heard = Heard(set(), [])
+    for one in said:
+        try:
+            _TAKERS[one.leaf](connection, one, heard)
+        except (MessageRefused, telemetry.TelemetryRefused) as error:
+            refuse(connection, one.reader.name, one.leaf, error.reason, one.received_at_ms)
+    return heard
+
+
+def refuse(connection: sa.Connection, reader: str, leaf: str, reason: str, at_ms: int) -> None:
+    """Count one message that was not taken in."""
+    row = {"reader": reader, "leaf": leaf, "reason": reason, "count": 1, "last_at_ms": at_ms}
+    store.upsert(
+        connection,
+        bad_message,
+        [row],
+        key=["reader", "leaf", "reason"],
+        add=["count"],
+        replace=["last_at_ms"],
+    )
+
+
+def _status(connection: sa.Connection, said: Said, heard: Heard) -> None:
+    name = said.reader.name
+    status = open_envelope(said.payload, Purpose.STATUS, name, said.reader.key, Status)
+    former = connection.execute(
+        sa.select(reader_state).where(reader_state.c.reader == name)
+    ).one_or_none()
+    row = _empty(name) | {"received_at_ms": said.received_at_ms, "online": status.online}
+    if not status.online:
+        _write(connection, row, ["online", "received_at_ms"])
+        return
+    was_online = former is not None and bool(former.online)
+    since_ms = former.online_since_ms if former and was_online else said.received_at_ms
+    row |= {
+        "online_since_ms": since_ms,
+        "connections": (former.connections if former else 0) + (not was_online),
+        "status_at_ms": status.at_ms,
+        "agent": status.agent,
+        "front_end": status.front_end,
+        "ready": status.ready,
+        "trouble": status.trouble.value if status.trouble else None,
+        "journal": status.journal,
+        "n": status.n,
+        "waiting": status.waiting,
+        "rosters": msgspec.to_builtins(status.rosters),
+    }
+    _write(connection, row, [name for name in row if name not in ("reader", "reported")])
+    if status.journal is not None:
+        journals.claim(connection, name, status.journal, status.n, said.received_at_ms)
+    heard.came_online.add(name)
+
+
+def _telemetry(connection: sa.Connection, said: Said, _heard: Heard) -> None:
+    name = said.reader.name
+    minute = open_envelope(said.payload, Purpose.TELEMETRY, name, said.reader.key, Telemetry)
+    telemetry.keep(connection, name, minute)
+
+
+def _reported(connection: sa.Connection, said: Said, _heard: Heard) -> None:
+    name = said.reader.name
+    reported = open_envelope(
+        said.payload, Purpose.TWIN_REPORTED, name, said.reader.key, TwinReported
+    )
+    plain = msgspec.to_builtins(reported)
+    plain["keys"] = reported.keys.hex() if reported.keys else None
+    _write(connection, _empty(name) | {"reported": plain}, ["reported"])
+
+
+def _triage(connection: sa.Connection, said: Said, heard: Heard) -> None:
+    reader = said.reader
+    message = open_envelope(said.payload, Purpose.TRIAGE, reader.name, reader.key, Triage)
+    if message.programme not in reader.place.triage_programmes:
+        refuse(connection, reader.name, said.leaf, "triage-off", said.received_at_ms)
+        return
+    heard.unknown_cards.append((reader, message, said.received_at_ms))
+
+
+def _empty(name: str) -> dict[str, Any]:
+    return {
+        "reader": name,
+        "online": False,
+        "status_at_ms": 0,
+        "received_at_ms": 0,
+        "ready": False,
+        "rosters": [],
+    }
+
+
+def _write(connection: sa.Connection, row: Mapping[str, Any], replace: Sequence[str]) -> None:
+    store.upsert(connection, reader_state, [row], key=["reader"], replace=replace)
+
+
+_TAKERS: Final[Mapping[Leaf, Callable[[sa.Connection, Said, Heard], None]]] = {
+    Leaf.STATUS: _status,
+    Leaf.TELEMETRY: _telemetry,
+    Leaf.TWIN_REPORTED: _reported,
+    Leaf.TRIAGE: _triage,
+}

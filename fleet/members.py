@@ -1,0 +1,278 @@
+"""Members and their cards: what a decision needs of them, and what clerks do to them.
+
+Rules: a card is known only as its programme's credential; one credential belongs to one member;
+every change counts the programme's revision up, so that its rosters are built again; every change
+by a person leaves a line in the audit, which names registration numbers, never people.
+"""
+
+import datetime
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from fleet import audit, store
+from fleet.schema import card, member, person, programme_revision
+from fleet.store import AnyRow
+from wire.credential import Credential, Scheme
+from wire.individual_number import refuse_individual_number
+from wire.roster import RosterRow
+
+TRIAGE_KEPT_MS: Final = 7 * 24 * 3_600_000
+"""Unknown cards are erased after seven days, by design (a week's absence of the one clerk)."""
+TRIAGE_MAX: Final = 10_000
+"""Unknown cards kept at once, all programmes together; when full, new ones are not listed."""
+ROWS_AT_ONCE: Final = 10_000
+"""Rows fetched at a time while a roster is built: about 3 MB."""
+
+
+class MemberRefused(ValueError):
+    """This cannot be done to this member or card; nothing was changed. The sentence says why."""
+
+
+class NewMember(NamedTuple):
+    """A person to be enrolled."""
+
+    registration_number: str
+    name: str
+    kana: str = ""
+    birth_date: datetime.date | None = None
+    category: str = ""
+    valid_from: datetime.date | None = None
+    valid_to: datetime.date | None = None
+
+
+class MemberRow(NamedTuple):
+    """A line in a list of members."""
+
+    registration_number: str
+    name: str
+    kana: str
+    category: str
+    valid_from: datetime.date | None
+    valid_to: datetime.date | None
+    stopped_from_ms: int | None
+    cards: int
+
+
+class Waiting(NamedTuple):
+    """A card that no roster knew, held at a reader just now or in the last seven days."""
+
+    id: int
+    programme: str
+    scheme: str
+    reader: str
+    place: str
+    journal: str
+    n: int
+    at_ms: int
+    received_at_ms: int
+
+
+class RosterFacts(NamedTuple):
+    """What a programme's rosters say beside their rows."""
+
+    key_epoch: int
+    schemes: list[Scheme]
+    categories: list[str]
+
+
+# --- what decisions need -------------------------------------------------------------------------
+
+_DECIDES: Final = (
+    card.c.programme,
+    card.c.credential,
+    member.c.category,
+    member.c.valid_from,
+    member.c.valid_to,
+    member.c.stopped_from_ms.label("member_stopped_ms"),
+    card.c.stopped_from_ms.label("card_stopped_ms"),
+)
+_CARDS: Final = card.join(member, card.c.member_id == member.c.id)
+
+
+def _roster_row(row: AnyRow) -> RosterRow:
+    stops = [at for at in (row.member_stopped_ms, row.card_stopped_ms) if at is not None]
+    return RosterRow(
+        Credential(row.credential),
+        row.category,
+        row.valid_from,
+        row.valid_to,
+        min(stops) // 1000 if stops else None,
+    )
+
+
+def roster_rows(connection: sa.Connection, programme: str) -> Iterator[RosterRow]:
+    """Yield what every card of a programme may, as rosters carry it, a few thousand at a time."""
+    wanted = sa.select(*_DECIDES).select_from(_CARDS).where(card.c.programme == programme)
+    for row in connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted):
+        yield _roster_row(row)
+
+
+def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
+    """Return key epoch, schemes in use (in the order of `Scheme`) and categories, sorted."""
+    of_programme = card.c.programme == programme
+    epoch = connection.scalar(sa.select(sa.func.max(card.c.key_epoch)).where(of_programme))
+    schemes = set(connection.scalars(sa.select(card.c.scheme).where(of_programme).distinct()))
+    categories = connection.scalars(
+        sa.select(member.c.category).select_from(_CARDS).where(of_programme).distinct()
+    )
+    return RosterFacts(epoch or 1, [one for one in Scheme if one in schemes], sorted(categories))
+
+
+def known_cards(
+    connection: sa.Connection, credentials: Collection[str]
+) -> Mapping[tuple[str, str], RosterRow]:
+    """Return what is known now of these credentials, by programme and credential."""
+    found: dict[tuple[str, str], RosterRow] = {}
+    every = sorted(credentials)
+    for start in range(0, len(every), store.IN_MAX):
+        some = every[start : start + store.IN_MAX]
+        wanted = sa.select(*_DECIDES).select_from(_CARDS).where(card.c.credential.in_(some))
+        for row in connection.execute(wanted):
+            found[row.programme, row.credential] = _roster_row(row)
+    return found
+
+
+def revisions(connection: sa.Connection) -> dict[str, int]:
+    """Return how often each programme's members or cards have changed."""
+    rows = connection.execute(sa.select(programme_revision))
+    return {row.programme: row.revision for row in rows}
+
+
+def bump(connection: sa.Connection, programme: str) -> None:
+    """Let those who build rosters know that this programme's members have changed."""
+    row = {"programme": programme, "revision": 1}
+    store.upsert(connection, programme_revision, [row], key=["programme"], add=["revision"])
+
+
+def move_card(
+    connection: sa.Connection, programme: str, older: str, newer: str, key_epoch: int, at_ms: int
+) -> bool:
+    """Re-key a card that was found under the key epoch before; False when that was done already."""
+    if connection.scalar(
+        sa.select(card.c.id).where(card.c.programme == programme, card.c.credential == newer)
+    ):
+        return False
+    done = connection.execute(
+        card.update()
+        .where(card.c.programme == programme, card.c.credential == older)
+        .values(credential=newer, key_epoch=key_epoch)
+    )
+    if done.rowcount:
+        bump(connection, programme)
+        audit.note_person(connection, at_ms, "ingest", "card.re-keyed", programme, str(key_epoch))
+    return bool(done.rowcount)
+
+
+# --- what clerks do ------------------------------------------------------------------------------
+
+
+def find(
+    connection: sa.Connection, programme: str, search: str = "", limit: int = 100
+) -> list[MemberRow]:
+    """Return members whose number, name or kana contains `search`, by registration number."""
+    pattern = f"%{search.replace('%', '').replace('_', '')}%"
+    cards = sa.select(sa.func.count()).where(card.c.member_id == member.c.id).scalar_subquery()
+    wanted = (
+        sa.select(
+            member.c.registration_number,
+            person.c.name,
+            person.c.kana,
+            member.c.category,
+            member.c.valid_from,
+            member.c.valid_to,
+            member.c.stopped_from_ms,
+            cards,
+        )
+        .select_from(member.join(person, member.c.person_id == person.c.id))
+        .where(
+            member.c.programme == programme,
+            sa.or_(
+                member.c.registration_number.like(pattern),
+                person.c.name.like(pattern),
+                person.c.kana.like(pattern),
+            ),
+        )
+        .order_by(member.c.registration_number)
+        .limit(limit)
+    )
+    return [MemberRow(*row) for row in connection.execute(wanted)]
+
+
+def stop(
+    connection: sa.Connection,
+    programme: str,
+    registration_number: str,
+    why: str,
+    who: str,
+    at_ms: int,
+) -> None:
+    """Stop all cards of a member from `at_ms` on. Raises MemberRefused."""
+    done = connection.execute(
+        member.update()
+        .where(*_is(programme, registration_number), member.c.stopped_from_ms.is_(None))
+        .values(stopped_from_ms=at_ms, stopped_why=why, updated_at_ms=at_ms)
+    )
+    if not done.rowcount:
+        raise MemberRefused(
+            f"no member of {programme} that is not stopped has the number {registration_number!r}"
+        )
+    bump(connection, programme)
+    audit.note_person(
+        connection, at_ms, who, "member.stopped", f"{programme} {registration_number}", why
+    )
+
+
+def unstop(
+    connection: sa.Connection, programme: str, registration_number: str, who: str, at_ms: int
+) -> None:
+    """Let a stopped member's cards be used again. Raises MemberRefused."""
+    done = connection.execute(
+        member.update()
+        .where(*_is(programme, registration_number), member.c.stopped_from_ms.is_not(None))
+        .values(stopped_from_ms=None, stopped_why="", updated_at_ms=at_ms)
+    )
+    if not done.rowcount:
+        raise MemberRefused(f"no stopped member of {programme} has {registration_number!r}")
+    bump(connection, programme)
+    audit.note_person(
+        connection, at_ms, who, "member.unstopped", f"{programme} {registration_number}"
+    )
+
+
+def _is(programme: str, registration_number: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        member.c.programme == programme,
+        member.c.registration_number == registration_number,
+    )
+
+
+def enrol(connection: sa.Connection, programme: str, new: NewMember, who: str, at_ms: int) -> None:
+    """Enrol one person. Raises MemberRefused, or IndividualNumberRefused naming the field."""
+    for field in ("registration_number", "name", "kana", "category"):
+        refuse_individual_number(field, getattr(new, field))
+    if not new.registration_number or not new.name:
+        raise MemberRefused("a member has a registration number and a name")
+    if connection.scalar(sa.select(member.c.id).where(*_is(programme, new.registration_number))):
+        raise MemberRefused(f"{new.registration_number!r} is enrolled in {programme} already")
+    added = connection.execute(
+        person.insert().values(
+            name=new.name, kana=new.kana, birth_date=new.birth_date, updated_at_ms=at_ms
+        )
+    )
+    connection.execute(
+        member.insert().values(
+            person_id=store.new_id(added),
+            programme=programme,
+            registration_number=new.registration_number,
+            category=new.category,
+            valid_from=new.valid_from,
+            valid_to=new.valid_to,
+            updated_at_ms=at_ms,
+        )
+    )
+    bump(connection, programme)
+    audit.note_person(
+        connection, at_ms, who, "member.enrolled", f"{programme} {new.registration_number}"
+    )

@@ -1,0 +1,112 @@
+"""Cards that no roster knew, where a programme's triage is on: seven days, then nothing.
+
+«The card tapped at this desk just now»: a clerk assigns it to a member, the rosters are built
+again, and the next tap is accepted.
+"""
+
+import sqlalchemy as sa
+
+from fleet import audit, store
+from fleet.members import (
+    TRIAGE_KEPT_MS,
+    TRIAGE_MAX,
+    MemberRefused,
+    NewMember,
+    Waiting,
+    bump,
+    enrol,
+)
+from fleet.schema import card, member, triage
+from wire.messages import Triage
+
+_COLUMNS = tuple(triage.c[name] for name in Waiting._fields)
+
+
+def take(
+    connection: sa.Connection, reader: str, place: str, message: Triage, received_at_ms: int
+) -> bool:
+    """Keep one unknown card, its last presentation only.
+
+    False when the table is full, or a member has the card by now.
+    """
+    same = (
+        card.c.programme == message.programme,
+        card.c.credential == message.credential,
+    )
+    if connection.scalar(sa.select(card.c.id).where(*same)):
+        return False
+    if (connection.scalar(sa.select(sa.func.count(triage.c.id))) or 0) >= TRIAGE_MAX:
+        return False
+    row = {
+        "programme": message.programme,
+        "credential": message.credential,
+        "scheme": message.scheme.value,
+        "key_epoch": message.key_epoch,
+        "reader": reader,
+        "place": place,
+        "journal": message.journal,
+        "n": message.n,
+        "at_ms": message.at_ms,
+        "received_at_ms": received_at_ms,
+    }
+    last = [name for name in row if name not in ("programme", "credential")]
+    store.upsert(connection, triage, [row], key=["programme", "credential"], replace=last)
+    return True
+
+
+def waiting(connection: sa.Connection, now_ms: int, limit: int = 50) -> list[Waiting]:
+    """Return the unknown cards, the one held last first; none older than seven days."""
+    rows = connection.execute(
+        sa.select(*_COLUMNS)
+        .where(triage.c.received_at_ms > now_ms - TRIAGE_KEPT_MS)
+        .order_by(triage.c.received_at_ms.desc())
+        .limit(limit)
+    )
+    return [Waiting(*row) for row in rows]
+
+
+def erase_old(connection: sa.Connection, now_ms: int) -> int:
+    """Erase what is seven days old; return how many."""
+    old = triage.c.received_at_ms <= now_ms - TRIAGE_KEPT_MS
+    return connection.execute(triage.delete().where(old)).rowcount
+
+
+def assign(
+    connection: sa.Connection,
+    triage_id: int,
+    to: str | NewMember,
+    who: str,
+    at_ms: int,
+) -> None:
+    """Give an unknown card to a member, by registration number, or to one who is enrolled now.
+
+    Raises MemberRefused when the card has been assigned or erased meanwhile, or the member is
+    not there.
+    """
+    found = connection.execute(sa.select(triage).where(triage.c.id == triage_id)).one_or_none()
+    if found is None:
+        raise MemberRefused("this card is no longer listed: hold it to the reader again")
+    if isinstance(to, NewMember):
+        enrol(connection, found.programme, to, who, at_ms)
+    number = to.registration_number if isinstance(to, NewMember) else to
+    member_id = connection.scalar(
+        sa.select(member.c.id).where(
+            member.c.programme == found.programme, member.c.registration_number == number
+        )
+    )
+    if member_id is None:
+        raise MemberRefused(f"no member of {found.programme} has the number {number!r}")
+    connection.execute(
+        card.insert().values(
+            member_id=member_id,
+            programme=found.programme,
+            credential=found.credential,
+            scheme=found.scheme,
+            key_epoch=found.key_epoch,
+            assigned_at_ms=at_ms,
+            assigned_by=who,
+        )
+    )
+    connection.execute(triage.delete().where(triage.c.id == triage_id))
+    bump(connection, found.programme)
+    audit.note_person(connection, at_ms, who, "card.assigned", f"{found.programme} {number}")
