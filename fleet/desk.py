@@ -1,0 +1,285 @@
+"""What clerks see and do at their desk, read and written under the office's grant.
+
+Rules: whoever looks at a person leaves a line in the audit of persons, in the same transaction as
+the look, and that line names registration numbers, never people; nothing is shown across
+programmes; a card is seen as its scheme and the day it was assigned, never as its credential.
+"""
+
+import datetime
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from fleet import audit
+from fleet.members import MemberRefused, bump
+from fleet.schema import card, member, person, triage
+
+MEMBERS_SHOWN: Final = 100
+"""Found members on one page; more asks for a longer search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A line in the list of members."""
+
+    id: int
+    registration_number: str
+    name: str
+    kana: str
+    category: str
+    valid_from: datetime.date | None
+    valid_to: datetime.date | None
+    stopped_ms: int | None
+    cards: int
+    """Cards that can be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One card of a member."""
+
+    id: int
+    scheme: str
+    assigned_ms: int
+    assigned_by: str
+    stopped_ms: int | None
+    stopped_why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """All that the page of one member shows."""
+
+    id: int
+    programme: str
+    registration_number: str
+    name: str
+    kana: str
+    birth_date: datetime.date | None
+    category: str
+    valid_from: datetime.date | None
+    valid_to: datetime.date | None
+    stopped_ms: int | None
+    stopped_why: str
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """An unknown card that waits for a member."""
+
+    id: int
+    programme: str
+    scheme: str
+    reader: str
+    place: str
+    journal: str
+    n: int
+    at_ms: int
+    received_ms: int
+
+
+_USABLE_CARDS: Final = (
+    sa.select(sa.func.count(card.c.id))
+    .where(card.c.member_id == member.c.id, card.c.stopped_from_ms.is_(None))
+    .scalar_subquery()
+)
+_PEOPLE: Final = member.join(person, person.c.id == member.c.person_id)
+
+
+def folded(text: str) -> str:
+    """Return a search as names are kept: NFKC, without blanks, hiragana as katakana."""
+    plain = "".join(unicodedata.normalize("NFKC", text).split())
+    return "".join(chr(ord(one) + 0x60) if "ぁ" <= one <= "ゖ" else one for one in plain)
+
+
+def find_members(
+    connection: sa.Connection, programme: str, search: str, who: str, at_ms: int
+) -> tuple[int, list[Found]]:
+    """Return how many members match name, kana or registration number, and the first of them.
+
+    Writes one line in the audit when anyone is shown; needs a writing connection.
+    """
+    blank = sa.func.replace
+    name, kana = (
+        blank(blank(column, " ", ""), "　", "") for column in (person.c.name, person.c.kana)
+    )
+    wish = "".join(unicodedata.normalize("NFKC", search).split())
+    where = [member.c.programme == programme]
+    if wish:
+        where.append(
+            sa.or_(
+                member.c.registration_number.istartswith(wish, autoescape=True),
+                name.icontains(wish, autoescape=True),
+                kana.icontains(folded(wish), autoescape=True),
+            )
+        )
+    total = connection.execute(
+        sa.select(sa.func.count(member.c.id)).select_from(_PEOPLE).where(*where)
+    ).scalar_one()
+    rows = connection.execute(
+        sa.select(
+            member.c.id,
+            member.c.registration_number,
+            person.c.name,
+            person.c.kana,
+            member.c.category,
+            member.c.valid_from,
+            member.c.valid_to,
+            member.c.stopped_from_ms,
+            _USABLE_CARDS,
+        )
+        .select_from(_PEOPLE)
+        .where(*where)
+        .order_by(person.c.kana, member.c.registration_number)
+        .limit(MEMBERS_SHOWN)
+    )
+    found = [Found(*row) for row in rows]
+    if found:
+        numbers = " ".join(one.registration_number for one in found)
+        audit.note_person(connection, at_ms, who, "members.listed", programme, numbers)
+    return total, found
+
+
+def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> Member | None:
+    """Return one member; writes one line in the audit, so it needs a writing connection."""
+    row = _member(connection, member_id)
+    if row is None:
+        return None
+    _note(connection, at_ms, who, "member.seen", row)
+    cards = connection.execute(
+        sa.select(
+            card.c.id,
+            card.c.scheme,
+            card.c.assigned_at_ms,
+            card.c.assigned_by,
+            card.c.stopped_from_ms,
+            card.c.stopped_why,
+        )
+        .where(card.c.member_id == member_id)
+        .order_by(card.c.id.desc())
+    )
+    values: tuple[Any, ...] = (*row, tuple(Card(*one) for one in cards))
+    return Member(*values)
+
+
+def _member(connection: sa.Connection, member_id: int) -> sa.Row[*tuple[Any, ...]] | None:
+    return connection.execute(
+        sa.select(
+            member.c.id,
+            member.c.programme,
+            member.c.registration_number,
+            person.c.name,
+            person.c.kana,
+            person.c.birth_date,
+            member.c.category,
+            member.c.valid_from,
+            member.c.valid_to,
+            member.c.stopped_from_ms,
+            member.c.stopped_why,
+        )
+        .select_from(_PEOPLE)
+        .where(member.c.id == member_id)
+    ).one_or_none()
+
+
+def _note(
+    connection: sa.Connection,
+    at_ms: int,
+    who: str,
+    what: str,
+    row: sa.Row[*tuple[Any, ...]],
+    detail: str = "",
+) -> None:
+    subject = f"{row.programme} {row.registration_number}"
+    audit.note_person(connection, at_ms, who, what, subject, detail)
+
+
+def stop_card(
+    connection: sa.Connection, member_id: int, card_id: int, why: str, who: str, at_ms: int
+) -> None:
+    """Stop one card of a member at once. Raises MemberRefused when it is stopped already."""
+    row = _member(connection, member_id)
+    stopped = connection.execute(
+        card.update()
+        .where(
+            card.c.id == card_id, card.c.member_id == member_id, card.c.stopped_from_ms.is_(None)
+        )
+        .values(stopped_from_ms=at_ms, stopped_why=why)
+    )
+    if row is None or not stopped.rowcount:
+        raise MemberRefused("this card is stopped already, or belongs to somebody else")
+    bump(connection, row.programme)
+    _note(connection, at_ms, who, "card.stopped", row, why)
+
+
+def see_stranger(connection: sa.Connection, triage_id: int) -> Stranger | None:
+    """Return one unknown card, None when it was assigned or erased meanwhile."""
+    row = connection.execute(_STRANGERS.where(triage.c.id == triage_id)).one_or_none()
+    return None if row is None else Stranger(*row)
+
+
+_STRANGERS: Final = sa.select(
+    triage.c.id,
+    triage.c.programme,
+    triage.c.scheme,
+    triage.c.reader,
+    triage.c.place,
+    triage.c.journal,
+    triage.c.n,
+    triage.c.at_ms,
+    triage.c.received_at_ms,
+)
+
+
+def assigned_card(
+    connection: sa.Connection, programme: str, registration_number: str
+) -> tuple[int, int]:
+    """Return member and card of the assignment that was just made in this transaction."""
+    row = connection.execute(
+        sa.select(card.c.member_id, card.c.id)
+        .join(member, member.c.id == card.c.member_id)
+        .where(
+            member.c.programme == programme,
+            member.c.registration_number == registration_number,
+        )
+        .order_by(card.c.id.desc())
+        .limit(1)
+    ).one()
+    return row.member_id, row.id
+
+
+def take_back(
+    connection: sa.Connection, card_id: int, stranger: Stranger, who: str, at_ms: int
+) -> None:
+    """Undo an assignment: the card is a stranger again, listed where it was held.
+
+    Raises MemberRefused when the card has gone, was stopped, or was assigned by somebody else.
+    """
+    found = connection.execute(
+        sa.select(card).where(
+            card.c.id == card_id, card.c.assigned_by == who, card.c.stopped_from_ms.is_(None)
+        )
+    ).one_or_none()
+    row = None if found is None else _member(connection, found.member_id)
+    if found is None or row is None:
+        raise MemberRefused("this assignment cannot be undone any more: stop the card instead")
+    connection.execute(card.delete().where(card.c.id == card_id))
+    connection.execute(
+        triage.insert().values(
+            programme=found.programme,
+            credential=found.credential,
+            scheme=found.scheme,
+            key_epoch=found.key_epoch,
+            reader=stranger.reader,
+            place=stranger.place,
+            journal=stranger.journal,
+            n=stranger.n,
+            at_ms=stranger.at_ms,
+            received_at_ms=stranger.received_ms,
+        )
+    )
+    bump(connection, found.programme)
+    _note(connection, at_ms, who, "card.taken-back", row)

@@ -1,0 +1,86 @@
+"""One web process: its middlewares in order, its hooks, its limits, and how it runs.
+
+It listens on loopback alone; whoever opens it to a network puts a TLS proxy in front.
+"""
+
+import asyncio
+import signal
+from collections.abc import Iterable
+from typing import Final
+
+import aiohttp_session
+import sqlalchemy as sa
+from aiohttp import web
+
+from fleet.accounts import Accounts
+from fleet.config import Config
+from fleet.schema import revision
+from fleet.store import Store
+from fleet.web import errors, headers, live, pages, signin
+from fleet.web.data import FLEET
+from fleet.web.forms import BODY_BYTES_MAX
+from fleet.web.session import ACCOUNTS, SITE, Site, guard, session_key, storage
+from fleet.web.words import DEFAULT_LANGUAGE
+from wire.clock import Clock
+
+HOST: Final = "127.0.0.1"
+SHUTDOWN_S: Final = 2.0
+"""Answers take milliseconds; streams are ended first."""
+
+
+def build(
+    site: Site, routes: Iterable[web.RouteTableDef], store: Store, config: Config, clock: Clock
+) -> web.Application:
+    """Return the application of one process; `store` is the database without persons."""
+    key = session_key(config.state_folder / f"session-{site.name}.key")
+    app = web.Application(
+        client_max_size=BODY_BYTES_MAX,
+        middlewares=[
+            aiohttp_session.session_middleware(storage(site, key)),
+            errors.plain_errors,
+            guard,
+        ],
+    )
+    app[ACCOUNTS] = Accounts(store, clock)
+    app[SITE], app[FLEET], app[pages.CLOCK] = site, store, clock
+    app[DEFAULT_LANGUAGE] = config.language
+    app[signin.LIMIT] = signin.SignInLimit(clock)
+    app[live.LIVE] = live.Live()
+    pages.set_up(app)
+    app.on_response_prepare.append(headers.add_headers)
+    app.cleanup_ctx.append(live.keep_looking)
+    app.on_shutdown.append(live.end_streams)
+    app.router.add_static("/static", pages.HERE / "static")
+    app.router.add_get("/healthz", healthy)
+    for table in (signin.routes, *routes):
+        app.add_routes(table)
+    return app
+
+
+async def healthy(request: web.Request) -> web.Response:
+    """Say that this process answers and its database can be read; 500 otherwise."""
+    await asyncio.to_thread(_look, request.app[FLEET])
+    return web.json_response({"status": "ok", "site": request.app[SITE].name})
+
+
+def _look(store: Store) -> None:
+    with store.read() as connection:
+        connection.execute(sa.select(revision.c.name).limit(1)).all()
+
+
+def run_until_stopped(app: web.Application, port: int) -> None:
+    """Serve on loopback until SIGTERM or SIGINT. Raises OSError when the port is taken."""
+    asyncio.run(_serve(app, port))
+
+
+async def _serve(app: web.Application, port: int) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port).start()
+        await stopped.wait()
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,36 @@
+"""The operators' console: readers and counts, no person. Its database role refuses the rest."""
+
+from aiohttp import web
+
+from fleet.config import Config
+from fleet.grants import Role
+from fleet.store import Store, open_fleet
+from fleet.web import closing, first_screen, reader_page, readers_page
+from fleet.web.app import build, run_until_stopped
+from fleet.web.data import FLEET
+from fleet.web.session import Page, Site
+from wire.clock import Clock
+
+SITE = Site(
+    name="console",
+    role="operator",
+    pages=(Page("/", "web.first.title"), Page("/readers", "web.readers.title")),
+)
+ROUTES = (first_screen.routes, readers_page.routes, reader_page.routes, closing.routes)
+
+
+def application(config: Config, store: Store, clock: Clock) -> web.Application:
+    """Return the console's application on an open database."""
+    app = build(SITE, ROUTES, store, config, clock)
+    app[FLEET] = store
+    app[reader_page.TENANT] = config.tenant
+    return app
+
+
+def run(config: Config, clock: Clock) -> None:
+    """Serve the console on its port until the process is told to stop."""
+    store = open_fleet(config.state_folder, Role.CONSOLE)
+    try:
+        run_until_stopped(application(config, store, clock), config.console_port)
+    finally:
+        store.close()

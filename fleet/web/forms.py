@@ -1,0 +1,74 @@
+"""What a form may hand in: bounded text, and never an individual number.
+
+Every field is looked at as a whole before anything else is done with it; what is refused comes
+back as one sentence beside its field, without the value when it must not be repeated.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from fleet.web.words import language_of
+from programmes.texts import Language, say
+from wire.individual_number import looks_like_individual_number
+
+BODY_BYTES_MAX: Final = 64 * 1024
+"""One form: the longest has ten fields of some hundred characters, with room for UTF-8."""
+
+
+@dataclass
+class Form:
+    """The values of one form, by field name, and what is wrong with them."""
+
+    language: Language
+    values: dict[str, str]
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, name: str, message: str, **arguments: str | int) -> None:
+        """Put one sentence beside a field; the first one stays."""
+        self.errors.setdefault(name, say(message, self.language, **arguments))
+
+    def require(self, *names: str) -> None:
+        """Refuse these fields when they are empty."""
+        for name in names:
+            if not self.values.get(name):
+                label = say(f"web.field.{name}", self.language)
+                self.refuse(name, "web.form.required", field=label)
+
+    def __getitem__(self, name: str) -> str:
+        return self.values.get(name, "")
+
+
+def empty_form(request: web.Request, **values: str) -> Form:
+    """Return a form as it is first shown."""
+    return Form(language_of(request), values)
+
+
+def check_fields(language: Language, sent: Mapping[str, object], limits: Mapping[str, int]) -> Form:
+    """Return the named fields of what was sent, trimmed, each at most so many characters.
+
+    A value in the form of an individual number is not kept: its field comes back empty, with the
+    sentence that says why. The same for a value that is too long, or no text (a file).
+    """
+    form = Form(language, {})
+    for name, limit in limits.items():
+        value = sent.get(name, "")
+        text = value.strip() if isinstance(value, str) else ""
+        form.values[name] = ""
+        label = say(f"web.field.{name}", language)
+        if not isinstance(value, str):
+            form.refuse(name, "web.form.text-only", field=label)
+        elif looks_like_individual_number(text):
+            form.refuse(name, "refused.individual-number")
+        elif len(text) > limit:
+            form.refuse(name, "web.form.too-long", field=label, limit=limit)
+        else:
+            form.values[name] = text
+    return form
+
+
+async def read_form(request: web.Request, limits: Mapping[str, int]) -> Form:
+    """Return the fields of a POST; see check_fields. At most BODY_BYTES_MAX bytes are read."""
+    return check_fields(language_of(request), await request.post(), limits)

@@ -1,0 +1,109 @@
+"""Members of a programme: found by name, reading or number; one member's page; a card stopped."""
+
+from typing import Final
+
+from aiohttp import web
+
+from fleet import desk
+from fleet.members import MemberRefused
+from fleet.web.data import PERSONS, change
+from fleet.web.forms import Form, check_fields, empty_form, read_form
+from fleet.web.pages import CLOCK, render
+from fleet.web.session import Flash, account_of, flash
+from fleet.web.words import language_of
+from programmes.register import RULEBOOKS
+
+PROGRAMMES: Final = tuple(RULEBOOKS)
+routes = web.RouteTableDef()
+
+
+def programme_of(request: web.Request) -> str:
+    """Return the programme in the address, the first one when there is none of that name."""
+    wish = request.query.get("programme", "")
+    return wish if wish in RULEBOOKS else PROGRAMMES[0]
+
+
+@routes.get("/members")
+async def show(request: web.Request) -> web.Response:
+    """The list; nobody is shown before something is searched for."""
+    form = check_fields(language_of(request), request.query, {"search": 60})
+    programme = programme_of(request)
+    if form.errors:
+        await flash(request, Flash("bad", "refused.individual-number"))
+        raise web.HTTPSeeOther(f"/members?programme={programme}")
+    total, found = 0, list[desk.Found]()
+    asked = "search" in request.query
+    if asked:
+        total, found = await change(
+            request.app[PERSONS],
+            desk.find_members,
+            programme,
+            form["search"],
+            account_of(request).name,
+            request.app[CLOCK].now_ms(),
+        )
+    return await render(
+        request,
+        "members.html",
+        section="/members",
+        programmes=PROGRAMMES,
+        programme=programme,
+        form=form,
+        asked=asked,
+        total=total,
+        found=found,
+    )
+
+
+async def _member_page(request: web.Request, form: Form, status: int = 200) -> web.Response:
+    member = await change(
+        request.app[PERSONS],
+        desk.see_member,
+        number(request, "member"),
+        account_of(request).name,
+        request.app[CLOCK].now_ms(),
+    )
+    if member is None:
+        raise web.HTTPNotFound
+    return await render(
+        request, "member.html", status, section="/members", member=member, form=form
+    )
+
+
+def number(request: web.Request, name: str) -> int:
+    """Return a row's number in the address; one that no row can have is not found."""
+    text = request.match_info[name]
+    if len(text) > 18:
+        raise web.HTTPNotFound
+    return int(text)
+
+
+@routes.get(r"/members/{member:\d+}")
+async def show_member(request: web.Request) -> web.Response:
+    """One member with the cards."""
+    return await _member_page(request, empty_form(request))
+
+
+@routes.post(r"/members/{member:\d+}/cards/{card:\d+}/stop")
+async def stop_card(request: web.Request) -> web.Response:
+    """Stop one card, with a reason."""
+    form = await read_form(request, {"why": 200})
+    form.require("why")
+    if form.errors:
+        return await _member_page(request, form, 422)
+    member = number(request, "member")
+    try:
+        await change(
+            request.app[PERSONS],
+            desk.stop_card,
+            member,
+            number(request, "card"),
+            form["why"],
+            account_of(request).name,
+            request.app[CLOCK].now_ms(),
+        )
+    except MemberRefused:
+        form.refuse("why", "web.member.already-stopped")
+        return await _member_page(request, form, 409)
+    await flash(request, Flash("ok", "web.member.stopped"))
+    raise web.HTTPSeeOther(f"/members/{member}")

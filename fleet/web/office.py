@@ -1,0 +1,44 @@
+"""The clerks' office: members, unknown cards and the day's attendance of their programmes.
+
+The only process with a grant on persons; whoever looks at a person is written down.
+"""
+
+from aiohttp import web
+
+from fleet.config import Config
+from fleet.grants import Role
+from fleet.store import Store, open_fleet, open_persons
+from fleet.web import attendance_day, members_page, triage_page
+from fleet.web.app import build, run_until_stopped
+from fleet.web.data import PERSONS
+from fleet.web.session import Page, Site
+from wire.clock import Clock
+
+SITE = Site(
+    name="office",
+    role="clerk",
+    pages=(
+        Page("/", "web.triage.title"),
+        Page("/members", "web.members.title"),
+        Page("/attendance", "web.attendance.title"),
+    ),
+)
+ROUTES = (triage_page.routes, members_page.routes, attendance_day.routes)
+
+
+def application(config: Config, store: Store, persons: Store, clock: Clock) -> web.Application:
+    """Return the office's application on its two open databases."""
+    app = build(SITE, ROUTES, store, config, clock)
+    app[PERSONS] = persons
+    return app
+
+
+def run(config: Config, clock: Clock) -> None:
+    """Serve the office on its port until the process is told to stop."""
+    store = open_fleet(config.state_folder, Role.OFFICE)
+    persons = open_persons(config.state_folder, Role.OFFICE)
+    try:
+        run_until_stopped(application(config, store, persons, clock), config.office_port)
+    finally:
+        persons.close()
+        store.close()

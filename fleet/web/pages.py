@@ -1,0 +1,68 @@
+"""How a page is made: one environment of templates, and what every template may use."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from fleet.attention import Task
+from fleet.web import words
+from fleet.web.session import ACCOUNT, SITE, csrf_token, take_flashes
+from programmes.texts import say
+from wire.clock import Clock
+
+HERE: Final = Path(__file__).parent
+CLOCK: Final = web.AppKey("clock", Clock)
+
+
+def set_up(app: web.Application) -> None:
+    """Give an application its templates; a name that a template misspells is an error."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        default_helpers=False,
+    )
+    environment.globals.update(ms=words.milliseconds, hour_minute=words.hour_minute)
+
+
+async def render(
+    request: web.Request, template: str, status: int = 200, **context: Any
+) -> web.Response:
+    """Return a page or a part of one, in the language of the request."""
+    language = words.language_of(request)
+    now_ms = request.app[CLOCK].now_ms()
+    part = "HX-Request" in request.headers
+    context |= {
+        "request": request,
+        "site": request.app[SITE],
+        "section": context.get("section", ""),
+        "account": request.get(ACCOUNT),
+        "csrf": await csrf_token(request),
+        "flashes": [] if part else await take_flashes(request),
+        "language": language,
+        "now_ms": now_ms,
+        "t": functools.partial(_text, language),
+        "moment": functools.partial(words.moment, language=language, now_ms=now_ms),
+        "day": functools.partial(words.day, language=language),
+        "span": functools.partial(words.span, language=language),
+        "number": functools.partial(words.number, language=language),
+        "address": words.address,
+        "task_text": task_text,
+    }
+    return aiohttp_jinja2.render_template(template, request, context, status=status)
+
+
+def _text(language: str, message: str, **arguments: str | int) -> str:
+    return say(message, "en" if language == "en" else "ja", **arguments)
+
+
+def task_text(text: Callable[..., str], task: Task, part: str) -> str:
+    """Return what a task is (`what`) or what to do about it (`do`)."""
+    return text(f"web.task.{task.kind}.{part}", **task.arguments)

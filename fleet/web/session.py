@@ -1,0 +1,175 @@
+"""Who is at the browser: an encrypted cookie that names a session which the server still knows.
+
+A session ends on the server, at sign-out or after SESSION_S, whatever the browser keeps. Each
+process has a cookie and a key of its own, so a console's session opens no office. Every POST
+carries the session's token; the account and its role are looked up again at each request.
+"""
+
+import asyncio
+import hmac
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp_session import Session, get_session
+from aiohttp_session.cookie_storage import EncryptedCookieStorage
+from yarl import URL
+
+from fleet.accounts import Account, Accounts
+
+SESSION_S: Final = 12 * 3600
+"""The longest shift; then the password is asked for again."""
+KEY_BYTES: Final = 32
+FLASHES_MAX: Final = 4
+"""Messages kept for the next page; a cookie holds 4 kB."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One place in the navigation."""
+
+    path: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """One of the two web processes."""
+
+    name: str
+    role: str
+    pages: tuple[Page, ...]
+
+
+@dataclass(frozen=True)
+class Flash:
+    """One message about what was just done, shown on the next page; `undo` is a path to POST to."""
+
+    kind: str
+    message: str
+    arguments: dict[str, str] = field(default_factory=dict)
+    undo: str = ""
+
+
+SITE: Final = web.AppKey("site", Site)
+ACCOUNTS: Final = web.AppKey("accounts", Accounts)
+ACCOUNT: Final = "kazasu_account"
+"""Key of the signed-in account in a request."""
+PUBLIC: Final = frozenset({"/login", "/healthz"})
+_SAFE: Final = frozenset({"GET", "HEAD"})
+
+
+class _Storage(EncryptedCookieStorage):
+    """The cookie, marked Secure whenever the browser came by TLS (also to a proxy in front)."""
+
+    async def save_session(
+        self, request: web.Request, response: web.StreamResponse, session: Session
+    ) -> None:
+        await super().save_session(request, response, session)
+        cookie = response.cookies.get(self.cookie_name)
+        if cookie is not None and came_by_tls(request):
+            cookie["secure"] = True
+
+
+def came_by_tls(request: web.Request) -> bool:
+    """True when the browser came by TLS; the header can only make cookies stricter."""
+    return request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+
+
+def session_key(path: Path) -> bytes:
+    """Return the key in this file, made on first use, mode 0600.
+
+    Raises OSError, and ValueError when the file is not KEY_BYTES long.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"{path} is damaged: delete it, everyone signs in again") from None
+        return key
+    key = secrets.token_bytes(KEY_BYTES)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key)
+    return key
+
+
+def storage(site: Site, key: bytes) -> EncryptedCookieStorage:
+    """Return where sessions travel: one cookie per process, for no script and no other site."""
+    return _Storage(
+        key,
+        cookie_name=f"kazasu_{site.name}",
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+async def csrf_token(request: web.Request) -> str:
+    """Return the session's token, making one on first use."""
+    session = await get_session(request)
+    if "csrf" not in session:
+        session["csrf"] = secrets.token_urlsafe(24)
+    return str(session["csrf"])
+
+
+async def flash(request: web.Request, flashed: Flash) -> None:
+    """Keep a message for the next page."""
+    session = await get_session(request)
+    kept = [*session.get("flashes", []), vars(flashed)]
+    session["flashes"] = kept[-FLASHES_MAX:]
+
+
+async def take_flashes(request: web.Request) -> list[Flash]:
+    """Return the messages kept for this page, and forget them."""
+    session = await get_session(request)
+    if "flashes" not in session:
+        return []
+    kept: list[dict[str, Any]] = session.pop("flashes")
+    return [Flash(**one) for one in kept]
+
+
+def account_of(request: web.Request) -> Account:
+    """Return who is signed in; only for pages behind the guard."""
+    return cast(Account, request[ACCOUNT])
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let nobody past without a session of this process's role, and no POST without its token."""
+    if request.path.startswith("/static/"):
+        return await handler(request)
+    session = await get_session(request)
+    if name := session.get("session"):
+        found = await asyncio.to_thread(request.app[ACCOUNTS].account, str(name))
+        request[ACCOUNT] = found
+    if request.method not in _SAFE:
+        sent = str((await request.post()).get("csrf", ""))
+        if (
+            not hmac.compare_digest(sent.encode(), str(session.get("csrf", "")).encode())
+            or not sent
+        ):
+            raise web.HTTPForbidden(reason="csrf")
+    if request.path in PUBLIC:
+        return await handler(request)
+    account = request.get(ACCOUNT)
+    if account is None:
+        raise _to_login(request)
+    if account.role != request.app[SITE].role:
+        raise web.HTTPForbidden(reason="role")
+    return await handler(request)
+
+
+def _to_login(request: web.Request) -> web.HTTPException:
+    """A page goes to the sign-in page and comes back; a part of a page tells htmx to go there."""
+    if "HX-Request" in request.headers:
+        return web.HTTPUnauthorized(headers={"HX-Redirect": "/login"})
+    if request.method not in _SAFE or request.path == "/":
+        return web.HTTPSeeOther("/login")
+    return web.HTTPSeeOther(URL("/login").with_query(next=request.path))

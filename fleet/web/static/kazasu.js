@@ -1,0 +1,111 @@
+/* What the pages do beyond plain HTML: draw charts from the table beside them, say one polite
+   summary when it changes, and show when the live connection is cut. Without it every page works. */
+
+"use strict";
+
+(() => {
+  const plots = new Map();
+
+  const colour = (name) =>
+    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  /* The columns of a table as numbers; the first column gives the labels. */
+  function columns(table) {
+    const rows = [...table.tBodies[0].rows];
+    const width = rows.length ? rows[0].cells.length : 0;
+    return Array.from({ length: width }, (_, column) =>
+      rows.map((row) => {
+        const cell = row.cells[column];
+        return column ? Number(cell.dataset.value ?? cell.textContent) : cell.dataset.label ?? cell.textContent.trim();
+      }),
+    );
+  }
+
+  function axes(labels) {
+    const stroke = colour("--muted");
+    const grid = { stroke: colour("--line"), width: 1 };
+    const font = '12px system-ui, "Noto Sans CJK JP", sans-serif';
+    const text = (_plot, splits) => splits.map((at) => (Number.isInteger(at) && labels[at]) || "");
+    return [
+      { stroke, grid: { show: false }, ticks: { show: false }, font, values: text, space: 60, size: 28 },
+      { stroke, grid, ticks: { show: false }, font, size: 40,
+        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000] },
+    ];
+  }
+
+  function options(place, labels, series) {
+    return {
+      width: Math.max(place.clientWidth, 120),
+      height: Number(place.dataset.height ?? 180),
+      padding: [8, 8, 0, 0],
+      cursor: { show: false },
+      legend: { show: false },
+      scales: {
+        x: { time: false, range: (_plot, low, high) => [low - 0.5, high + 0.5] },
+        y: { range: (_plot, _low, high) => [0, Math.max(high || 0, 4) * 1.08] },
+      },
+      axes: axes(labels),
+      series: [{}, ...series],
+    };
+  }
+
+  /* data-chart="lines": every column a line; "bars": the one column named by data-column. */
+  function draw(place) {
+    const table = document.getElementById(place.dataset.table);
+    if (!table || !table.tBodies.length) return;
+    const [labels = [], ...values] = columns(table);
+    const bars = place.dataset.chart === "bars";
+    const chosen = bars ? [values[Number(place.dataset.column)]] : values;
+    const print = JSON.stringify([labels, chosen, place.clientWidth]);
+    const known = plots.get(place);
+    if (known && known.print === print) return;
+    if (known) known.plot.destroy();
+    const dashes = [[], [6, 4], [2, 3]];
+    const series = chosen.map((_, index) => ({
+      stroke: colour(`--chart-${index + 1}`),
+      width: bars ? 0 : 2,
+      dash: dashes[index],
+      fill: bars ? colour("--chart-1") : undefined,
+      paths: bars ? uPlot.paths.bars({ size: [0.86, 60] }) : undefined,
+      points: { show: false },
+    }));
+    const data = [labels.map((_, index) => index), ...chosen];
+    plots.set(place, { print, plot: new uPlot(options(place, labels, series), data, place) });
+  }
+
+  function drawAll() {
+    for (const [place, { plot }] of plots) {
+      if (!place.isConnected) { plot.destroy(); plots.delete(place); }
+    }
+    document.querySelectorAll("[data-chart]").forEach(draw);
+  }
+
+  function redrawAll() {
+    for (const { plot } of plots.values()) plot.destroy();
+    plots.clear();
+    drawAll();
+  }
+
+  /* The live parts are swapped often; only a changed summary is said aloud. */
+  function sayAloud() {
+    const said = document.getElementById("said");
+    const summary = document.querySelector("[data-summary]");
+    if (said && summary && said.textContent !== summary.dataset.summary) {
+      said.textContent = summary.dataset.summary;
+    }
+  }
+
+  const cut = (is) => document.body.classList.toggle("cut", is);
+
+  document.addEventListener("DOMContentLoaded", () => {
+    drawAll();
+    const heard = document.querySelector(".error-summary");
+    if (heard) heard.focus();
+  });
+  document.addEventListener("htmx:afterSettle", () => { drawAll(); sayAloud(); });
+  document.addEventListener("htmx:sseOpen", () => cut(false));
+  document.addEventListener("htmx:sseError", () => cut(true));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
+  let resizing = 0;
+  addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(drawAll, 150); });
+})();

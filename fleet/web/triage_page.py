@@ -1,0 +1,204 @@
+"""「このデスクで今かざされたカード」: an unknown card, just held at a reader, gets its member.
+
+The card is chosen by where and when it was held; no credential is ever shown. What was just done
+can be undone for UNDO_MS; after that the card is stopped on the member's page.
+"""
+
+import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from aiohttp import web
+from aiohttp_session import get_session
+
+from fleet import desk, triage
+from fleet.members import MemberRefused, NewMember, Waiting
+from fleet.schema import place
+from fleet.web.data import FLEET, PERSONS, change, read, reading
+from fleet.web.forms import Form, check_fields, empty_form, read_form
+from fleet.web.live import stream
+from fleet.web.members_page import number
+from fleet.web.pages import CLOCK, render
+from fleet.web.session import Flash, account_of, flash
+from fleet.web.words import language_of
+
+UNDO_MS: Final = 10 * 60_000
+"""Time to see that it was the wrong person; afterwards the card is stopped, which is recorded."""
+_NEW: Final = {
+    "registration_number": 32,
+    "name": 60,
+    "kana": 60,
+    "category": 40,
+    "valid_from": 10,
+    "valid_to": 10,
+}
+routes = web.RouteTableDef()
+
+
+def _labels(connection: sa.Connection) -> dict[str, tuple[str, str]]:
+    rows = connection.execute(sa.select(place.c.name, place.c.label_ja, place.c.label_en))
+    return {name: (ja or name, en or name) for name, ja, en in rows}
+
+
+async def place_labels(request: web.Request) -> dict[str, str]:
+    """Return every place's name for people."""
+    index = 1 if language_of(request) == "en" else 0
+    labels = await read(request.app[FLEET], _labels)
+    return {name: both[index] for name, both in labels.items()}
+
+
+async def _waiting(request: web.Request) -> dict[str, Any]:
+    cards = await read(request.app[PERSONS], triage.waiting, request.app[CLOCK].now_ms())
+    wish = request.query.get("place", "")
+    here = [card for card in cards if not wish or card.place == wish]
+    return {"cards": here, "place": wish, "places": await place_labels(request)}
+
+
+@routes.get("/")
+async def show(request: web.Request) -> web.Response:
+    """The unknown cards, the last one held first."""
+    return await render(request, "triage.html", section="/", **await _waiting(request))
+
+
+@routes.get("/cards/now")
+async def now(request: web.Request) -> web.Response:
+    """The live part of it."""
+    return await render(request, "_triage.html", **await _waiting(request))
+
+
+@routes.get("/cards/live")
+async def live(request: web.Request) -> web.StreamResponse:
+    """Say when a card was held or assigned."""
+    clock, ask = request.app[CLOCK], reading(request.app[PERSONS], triage.waiting)
+
+    def look() -> list[Waiting]:
+        return ask(clock.now_ms())
+
+    return await stream(request, "triage", look)
+
+
+async def _card_page(request: web.Request, form: Form, status: int = 200) -> web.Response:
+    """Where and when the card was held, members found for it, and the form for a new one."""
+    store = request.app[PERSONS]
+    card = await read(store, desk.see_stranger, number(request, "card"))
+    if card is None:
+        await flash(request, Flash("warn", "web.triage.gone"))
+        raise web.HTTPSeeOther("/")
+    search = check_fields(language_of(request), request.query, {"search": 60})
+    form.errors |= search.errors
+    total, found = 0, list[desk.Found]()
+    if search["search"]:
+        total, found = await change(
+            store,
+            desk.find_members,
+            card.programme,
+            search["search"],
+            account_of(request).name,
+            request.app[CLOCK].now_ms(),
+        )
+    return await render(
+        request,
+        "card.html",
+        status,
+        section="/",
+        card=card,
+        places=await place_labels(request),
+        search=search,
+        total=total,
+        found=found,
+        form=form,
+    )
+
+
+@routes.get(r"/cards/{card:\d+}")
+async def show_card(request: web.Request) -> web.Response:
+    """One unknown card."""
+    return await _card_page(request, empty_form(request))
+
+
+@routes.post(r"/cards/{card:\d+}/member")
+async def assign(request: web.Request) -> web.Response:
+    """Give the card to a member who was found."""
+    form = await read_form(request, {"registration_number": 32})
+    form.require("registration_number")
+    if form.errors:
+        return await _card_page(request, form, 422)
+    return await _assign(request, form, form["registration_number"])
+
+
+@routes.post(r"/cards/{card:\d+}/new")
+async def enrol(request: web.Request) -> web.Response:
+    """Enrol somebody and give the card to them, in one step."""
+    form = await read_form(request, _NEW)
+    form.require("registration_number", "name")
+    valid_from, valid_to = _day(form, "valid_from"), _day(form, "valid_to")
+    if valid_from and valid_to and valid_to < valid_from:
+        form.refuse("valid_to", "web.form.ends-before-start")
+    if form.errors:
+        return await _card_page(request, form, 422)
+    new = NewMember(
+        registration_number=form["registration_number"],
+        name=form["name"],
+        kana=desk.folded(form["kana"]),
+        category=form["category"],
+        valid_from=valid_from,
+        valid_to=valid_to,
+    )
+    return await _assign(request, form, new)
+
+
+def _day(form: Form, name: str) -> datetime.date | None:
+    if not form[name]:
+        return None
+    try:
+        return datetime.date.fromisoformat(form[name])
+    except ValueError:
+        form.refuse(name, "web.form.no-day")
+        return None
+
+
+def _assign_and_find(
+    connection: sa.Connection, card_id: int, to: str | NewMember, who: str, at_ms: int
+) -> tuple[desk.Stranger, int]:
+    """Assign in one transaction; return what is needed to undo it."""
+    stranger = desk.see_stranger(connection, card_id)
+    triage.assign(connection, card_id, to, who, at_ms)
+    if stranger is None:
+        raise MemberRefused("this card is no longer listed")
+    registration_number = to.registration_number if isinstance(to, NewMember) else to
+    _, assigned = desk.assigned_card(connection, stranger.programme, registration_number)
+    return stranger, assigned
+
+
+async def _assign(request: web.Request, form: Form, to: str | NewMember) -> web.Response:
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    card_id, store = number(request, "card"), request.app[PERSONS]
+    try:
+        stranger, assigned = await change(store, _assign_and_find, card_id, to, who, now_ms)
+    except MemberRefused:
+        form.refuse("registration_number", "web.triage.refused")
+        return await _card_page(request, form, 409)
+    session = await get_session(request)
+    fields = {name: getattr(stranger, name) for name in desk.Stranger.__slots__}
+    session["assigned"] = {"card": assigned, "at_ms": now_ms, "stranger": fields}
+    await flash(request, Flash("ok", "web.triage.done", undo="/cards/undo"))
+    raise web.HTTPSeeOther("/")
+
+
+@routes.post("/cards/undo")
+async def undo(request: web.Request) -> web.Response:
+    """Take back the assignment that this clerk has just made."""
+    session = await get_session(request)
+    done = session.pop("assigned", None)
+    now_ms = request.app[CLOCK].now_ms()
+    try:
+        if done is None or now_ms - done["at_ms"] > UNDO_MS:
+            raise MemberRefused("there is nothing to undo any more")
+        who, stranger = account_of(request).name, desk.Stranger(**done["stranger"])
+        store = request.app[PERSONS]
+        await change(store, desk.take_back, done["card"], stranger, who, now_ms)
+    except MemberRefused:
+        await flash(request, Flash("warn", "web.triage.not-undone"))
+    else:
+        await flash(request, Flash("ok", "web.triage.undone"))
+    raise web.HTTPSeeOther("/")

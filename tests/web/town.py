@@ -1,0 +1,404 @@
+"""A small town in real databases: what the pages are tested and looked at with.
+
+Four readers in four states, an hour of entries, a gap, an alarm, quarantine, members, a card that
+waits, and a day of attendance. Everything is written by the fleet's own migrations and tables.
+"""
+
+import datetime
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+
+from fleet import accounts, members, schema, store, triage
+from fleet.accounts import AccountRole
+from fleet.alarms import AlarmKind, sound
+from fleet.config import Config
+from fleet.grants import Role
+from programmes.calendar import start_of_day_ms
+from wire.clock import ClockState
+from wire.codes import Code, Outcome
+from wire.credential import Scheme
+from wire.entries import Tap
+from wire.messages import HISTOGRAM_EDGES_US, STAGES, Triage
+
+TENANT: Final = "kazasu-shi"
+DAY: Final = datetime.date(2026, 6, 3)
+NOW_MS: Final = start_of_day_ms(DAY, 9) + 12 * 60_000 + 34_000
+"""2026-06-03 09:12:34 in Japan, a Wednesday."""
+MINUTE_MS: Final = 60_000
+PASSWORD: Final = "correct horse battery"
+JOURNAL: Final = "ab" * 16
+PEOPLE: Final = (
+    ("T-001", "佐藤 はるか", "サトウ ハルカ"),
+    ("T-002", "鈴木 大輔", "スズキ ダイスケ"),
+    ("T-003", "高橋 美咲", "タカハシ ミサキ"),
+    ("T-004", "田中 健一", "タナカ ケンイチ"),
+)
+
+
+class StoppedClock:
+    """A clock that a test sets."""
+
+    def __init__(self, now_ms: int = NOW_MS) -> None:
+        self.at_ms = now_ms
+        self.at_ns = 0
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def monotonic_ns(self) -> int:
+        return self.at_ns
+
+
+@dataclass
+class Town:
+    """Where it lies, and its owner's hand on both databases."""
+
+    config: Config
+    clock: StoppedClock
+
+    def fleet(self) -> store.Store:
+        return store.open_fleet(self.config.state_folder, Role.OWNER)
+
+    def persons(self) -> store.Store:
+        return store.open_persons(self.config.state_folder, Role.OWNER)
+
+    def change(self, statement: sa.Executable) -> None:
+        """Change one thing in the fleet's database, as another process would."""
+        opened = self.fleet()
+        with opened.write() as connection:
+            connection.execute(statement)
+        opened.close()
+
+    def ask(self, statement: sa.Executable, *, persons: bool = False) -> list[Any]:
+        opened = self.persons() if persons else self.fleet()
+        with opened.read() as connection:
+            rows = list(connection.execute(statement))
+        opened.close()
+        return rows
+
+    def hold_stranger(self, credential: str = "5c" * 16, place: str = "desk-1") -> None:
+        """An unknown card is held at a desk."""
+        message = Triage(
+            v=1,
+            at_ms=self.clock.at_ms,
+            programme="attendance",
+            scheme=Scheme.COMMON_AP,
+            key_epoch=1,
+            credential=credential,
+            journal=JOURNAL,
+            n=5,
+        )
+        opened = self.persons()
+        with opened.write() as connection:
+            triage.take(connection, f"{TENANT}/{place}", place, message, self.clock.at_ms)
+        opened.close()
+
+
+def config_in(folder: Path) -> Config:
+    return Config(
+        tenant=TENANT,
+        state=str(folder),
+        broker_host="127.0.0.1",
+        broker_port=1,
+        authority="",
+        certificate="",
+        key="",
+        server_certificate="",
+        server_key="",
+        signing_key="",
+        devices_port=1,
+        console_port=1,
+        office_port=1,
+    )
+
+
+def empty_town(folder: Path) -> Town:
+    """Accounts and nothing else."""
+    store.migrate(folder)
+    town = Town(config_in(folder), StoppedClock())
+    opened = town.fleet()
+    with opened.write() as connection:
+        for name, role in (("umi", AccountRole.OPERATOR), ("hana", AccountRole.CLERK)):
+            accounts.add(connection, name, role, PASSWORD, "test", NOW_MS)
+    opened.close()
+    return town
+
+
+def build_town(folder: Path) -> Town:
+    """The whole town."""
+    town = empty_town(folder)
+    opened = town.fleet()
+    with opened.write() as connection:
+        _places(connection)
+        _states(connection)
+        _minutes(connection)
+        _journals(connection)
+        _trouble(connection)
+        _timings(connection)
+    opened.close()
+    people = town.persons()
+    with people.write() as connection:
+        _people(connection)
+    people.close()
+    return town
+
+
+PLACES: Final = (
+    ("bus-1", "bus", "5系統", ["senior-pass"], "1号車", "Bus 1"),
+    ("bus-2", "bus", "7系統", ["senior-pass"], "2号車", "Bus 2"),
+    ("school-1", "school", "", ["attendance"], "第一小学校 玄関", "School 1, entrance"),
+    ("desk-1", "desk", "", ["attendance", "senior-pass"], "市役所 1階窓口", "City hall, desk 1"),
+    ("school-2", "school", "", ["attendance"], "第二小学校 玄関", "School 2, entrance"),
+)
+
+
+def _places(connection: sa.Connection) -> None:
+    for name, kind, line, programmes, ja, en in PLACES:
+        connection.execute(
+            schema.place.insert().values(
+                name=name,
+                kind=kind,
+                line=line,
+                programmes=programmes,
+                triage_programmes=["attendance"] if kind == "desk" else [],
+                label_ja=ja,
+                label_en=en,
+            )
+        )
+        connection.execute(
+            schema.reader.insert().values(
+                name=f"{TENANT}/{name}",
+                place=name,
+                fingerprint=sha256(name.encode()).hexdigest(),
+                public_key="",
+                sealing_public_key="",
+                enrolled_at_ms=NOW_MS - 90 * 24 * 60 * MINUTE_MS,
+            )
+        )
+        for programme in programmes:
+            connection.execute(
+                schema.roster.insert().values(
+                    programme=programme,
+                    place=name,
+                    version=14,
+                    sha256=b"r" * 32,
+                    content_sha256=b"c" * 32,
+                    rows=200,
+                    bytes=6000,
+                    built_at_ms=NOW_MS - 40 * MINUTE_MS,
+                )
+            )
+
+
+def _states(connection: sa.Connection) -> None:
+    for name, ready, online, trouble, waiting, version in (
+        ("bus-1", True, True, None, 3, 14),
+        ("bus-2", True, False, None, 41, 13),
+        ("school-1", False, True, "device-fault", 0, 14),
+        ("desk-1", True, True, None, 0, 14),
+    ):
+        heard = NOW_MS - (8 if online else 26 * 60) * 1000
+        programmes = next(place[3] for place in PLACES if place[0] == name)
+        connection.execute(
+            schema.reader_state.insert().values(
+                reader=f"{TENANT}/{name}",
+                online=online,
+                online_since_ms=NOW_MS - 150 * MINUTE_MS if online else None,
+                status_at_ms=heard,
+                received_at_ms=heard,
+                agent="kazasu-edge 0.1.0",
+                front_end="PN532 (tty)",
+                ready=ready,
+                trouble=trouble,
+                journal=JOURNAL,
+                n=412,
+                waiting=waiting,
+                rosters=[{"programme": p, "version": version, "age_s": 95} for p in programmes],
+                reported={"at_ms": heard, "agent": "", "rosters": [], "keys": None, "trouble": ""},
+                connections=3,
+            )
+        )
+
+
+def _minutes(connection: sa.Connection) -> None:
+    rows = []
+    this_minute = NOW_MS // MINUTE_MS * MINUTE_MS
+    for back in range(60):
+        wave = 14 + round(11 * abs(((back * 7) % 40) / 20 - 1)) - back // 6
+        for place, code, count in (
+            ("bus-1", Code.OK, wave),
+            ("school-1", Code.OK, wave // 3),
+            ("bus-1", Code.EXPIRED, back % 9 == 0),
+            ("bus-1", Code.UNKNOWN, back % 4 == 0),
+            ("bus-1", Code.REPEAT, back % 3 == 0),
+        ):
+            if count:
+                rows.append(
+                    {
+                        "minute_ms": this_minute - back * MINUTE_MS,
+                        "reader": f"{TENANT}/{place}",
+                        "programme": "senior-pass" if place == "bus-1" else "attendance",
+                        "code": code.value,
+                        "count": int(count),
+                    }
+                )
+    connection.execute(schema.entry_minute.insert(), rows)
+
+
+def credential_of(number: str) -> str:
+    return sha256(number.encode()).hexdigest()[:32]
+
+
+def _journals(connection: sa.Connection) -> None:
+    for name, *_ in PLACES[:4]:
+        connection.execute(
+            schema.journal.insert().values(
+                reader=f"{TENANT}/{name}",
+                journal=JOURNAL,
+                started_at_ms=NOW_MS - 150 * MINUTE_MS,
+                agent="kazasu-edge 0.1.0",
+                received_at_ms=NOW_MS,
+                through=409 if name == "bus-1" else 412,
+                seen=409 if name == "bus-1" else 412,
+                claimed=412,
+                spans=[[1, 409]],
+            )
+        )
+    day_ms = start_of_day_ms(DAY)
+    held = (
+        ("T-001", 7 * 60 + 42, "", ClockState.SYNCHRONISED),
+        ("T-001", 8 * 60 + 55, "out", ClockState.SYNCHRONISED),
+        ("T-002", 7 * 60 + 51, "in", ClockState.HOLDOVER),
+        ("T-001", -24 * 60 + 7 * 60 + 40, "", ClockState.SYNCHRONISED),
+        ("T-001", -24 * 60 + 18 * 60 + 5, "", ClockState.SYNCHRONISED),
+        ("T-003", -24 * 60 + 7 * 60 + 58, "", ClockState.SYNCHRONISED),
+    )
+    for n, (number, minute, declared, clock) in enumerate(held, 2):
+        add_tap(connection, n, number, day_ms + minute * MINUTE_MS, declared, clock)
+
+
+def add_tap(
+    connection: sa.Connection, n: int, number: str, at_ms: int, declared: Any, clock: ClockState
+) -> None:
+    tap = Tap(
+        v=1,
+        n=n,
+        at_ms=at_ms,
+        mono_ms=n,
+        clock=clock,
+        programme="attendance",
+        outcome=Outcome.ACCEPTED,
+        code=Code.OK,
+        shown="attendance.in",
+        credential=credential_of(number),
+        declared=declared,
+    )
+    body = msgspec.json.encode(tap)
+    school = sa.select(schema.journal.c.id).where(schema.journal.c.reader.endswith("school-1"))
+    connection.execute(
+        schema.entry.insert().values(
+            journal_id=school.scalar_subquery(),
+            n=n,
+            hash=sha256(body).digest(),
+            body=body,
+            received_at_ms=at_ms,
+            kind="tap",
+            at_ms=at_ms,
+            clock=clock.value,
+            programme="attendance",
+            outcome="accepted",
+            code="ok",
+            credential=tap.credential,
+            declared=declared,
+        )
+    )
+
+
+def _trouble(connection: sa.Connection) -> None:
+    bus = sa.select(schema.journal.c.id).where(schema.journal.c.reader.endswith("bus-2"))
+    journal_id = connection.execute(bus).scalar_one()
+    connection.execute(
+        schema.gap.insert().values(
+            journal_id=journal_id,
+            first=120,
+            last=122,
+            missing=3,
+            cause="not-arrived",
+            opened_at_ms=NOW_MS - 18 * MINUTE_MS,
+        )
+    )
+    reader = f"{TENANT}/bus-2"
+    sound(connection, AlarmKind.GAP, "1", reader, "", NOW_MS - 18 * MINUTE_MS)
+    sound(connection, AlarmKind.QUARANTINE, reader, reader, "malformed", NOW_MS - 31 * MINUTE_MS)
+    connection.execute(
+        schema.quarantine.insert().values(
+            received_at_ms=NOW_MS - 31 * MINUTE_MS,
+            reader=reader,
+            topic=f"kazasu/1/{reader}/entries",
+            reason="malformed",
+            detail="Object missing required field `journal`",
+            payload=b"{}",
+            sha256=b"q" * 32,
+        )
+    )
+
+
+def _timings(connection: sa.Connection) -> None:
+    middle_us = {"detect": 9_000, "identify": 46_000, "decide": 120, "journal": 2_100}
+    middle_us |= {"show": 500, "host": 1_900, "total": 58_000}
+    rows = []
+    for back in range(0, 58):
+        for stage in STAGES:
+            peak = next(i for i, edge in enumerate(HISTOGRAM_EDGES_US) if edge >= middle_us[stage])
+            counts = [0] * (len(HISTOGRAM_EDGES_US) + 1)
+            for offset, count in ((-1, 3), (0, 9), (1, 5), (2, 2), (4, back % 7 == 0)):
+                counts[max(0, min(peak + offset, len(counts) - 1))] += int(count)
+            rows.append(
+                {
+                    "reader": f"{TENANT}/bus-1",
+                    "from_ms": NOW_MS // MINUTE_MS * MINUTE_MS - back * MINUTE_MS,
+                    "stage": stage,
+                    "counts": counts,
+                    "sum_us": middle_us[stage] * 19,
+                }
+            )
+    connection.execute(schema.stage_minute.insert(), rows)
+    connection.execute(
+        schema.counter_minute.insert(),
+        [
+            {
+                "reader": f"{TENANT}/bus-1",
+                "from_ms": NOW_MS - MINUTE_MS,
+                "name": name,
+                "value": value,
+            }
+            for name, value in (("tap.ok", 212), ("tap.unknown", 7), ("uplink.resent", 1))
+        ],
+    )
+
+
+def _people(connection: sa.Connection) -> None:
+    for number, name, kana in PEOPLE:
+        new = members.NewMember(number, name, kana, category="teacher")
+        members.enrol(connection, "attendance", new, "test", NOW_MS)
+        if number == "T-004":
+            continue
+        member_id = connection.execute(
+            sa.select(schema.member.c.id).where(schema.member.c.registration_number == number)
+        ).scalar_one()
+        connection.execute(
+            schema.card.insert().values(
+                member_id=member_id,
+                programme="attendance",
+                credential=credential_of(number),
+                scheme=Scheme.COMMON_AP.value,
+                key_epoch=1,
+                assigned_at_ms=NOW_MS - 24 * 60 * MINUTE_MS,
+                assigned_by="hana",
+            )
+        )
