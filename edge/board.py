@@ -1,0 +1,158 @@
+"""What the network half knows of this reader at the moment, and who is told when it changes."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from edge.panel import Condition, FromLink, Shown
+from edge.today import Today
+from programmes.texts import Language, NoSuchText, say
+from wire.codes import Code, Outcome
+
+CLIENTS_MAX: Final = 8
+"""Pages open at once: a passenger's and a driver's screen, and what a person tries beside."""
+EVENTS_MAX: Final = 64
+"""Waiting for one page; a page that is so far behind is closed and connects again."""
+AGAIN: Final = frozenset({Code.HOLD_AGAIN, Code.TWO_CARDS})
+"""Refusals after which the same person just tries again."""
+
+
+class ShownEvent(msgspec.Struct, frozen=True):
+    """One presentation or press for a page."""
+
+    journal: str
+    n: int
+    at_ms: int
+    outcome: Outcome
+    code: Code
+    look: str
+    """accepted, repeat, again or refused: shape, colour and sound."""
+    message: str
+    ja: str
+    en: str
+    stages_us: dict[str, int]
+
+
+class ConditionEvent(msgspec.Struct, frozen=True):
+    """How the reader is, for a page."""
+
+    at_ms: int
+    ready: bool
+    trouble: Code | None
+    online: bool
+    waiting: int
+    pressed: dict[str, int]
+
+
+Event = ShownEvent | ConditionEvent
+
+
+class TooManyPages(Exception):
+    """CLIENTS_MAX pages are open: close one of them."""
+
+
+def look(outcome: Outcome, code: Code) -> str:
+    """Return how a result looks and sounds."""
+    return "again" if code in AGAIN else str(outcome)
+
+
+def sentence(shown: Shown, language: Language) -> str:
+    """Return what was shown, or its bare meaning when the sentence cannot be made."""
+    try:
+        return say(shown.message, language, **shown.arguments)
+    except (NoSuchText, KeyError, IndexError):
+        return say(f"page.{look(shown.outcome, shown.code)}", language)
+
+
+@dataclass
+class Board:
+    """The present state. `say` hands one thing to `tap`; False when it is not there."""
+
+    now_ms: Callable[[], int]
+    say: Callable[[FromLink], bool]
+    condition: Condition | None = None
+    """Of the card half; None while it is not there."""
+    online: bool = False
+    """Connected to the broker."""
+    waiting: int = 0
+    """Entries that the fleet has not acknowledged."""
+    today: Today = field(default_factory=Today)
+    _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set)
+
+    @property
+    def ready(self) -> bool:
+        """Riders can tap."""
+        return self.condition is not None and self.condition.ready
+
+    @property
+    def trouble(self) -> Code | None:
+        """Why not, when not ready."""
+        return self.condition.trouble if self.condition else Code.DEVICE_FAULT
+
+    def subscribe(self) -> asyncio.Queue[Event | None]:
+        """Return a queue of what happens from now on; None in it is the end. Raises TooManyPages.
+
+        Give it back with `unsubscribe`.
+        """
+        if len(self._pages) >= CLIENTS_MAX:
+            raise TooManyPages(f"{CLIENTS_MAX} pages are open: close one of them")
+        page: asyncio.Queue[Event | None] = asyncio.Queue(EVENTS_MAX + 1)
+        self._pages.add(page)
+        return page
+
+    def unsubscribe(self, page: asyncio.Queue[Event | None]) -> None:
+        """Give a queue back."""
+        self._pages.discard(page)
+
+    def shown(self, shown: Shown) -> None:
+        """Tell the pages of one presentation or press."""
+        self.today.take(shown)
+        self._tell(
+            ShownEvent(
+                journal=shown.journal,
+                n=shown.n,
+                at_ms=shown.at_ms,
+                outcome=shown.outcome,
+                code=shown.code,
+                look=look(shown.outcome, shown.code),
+                message=shown.message,
+                ja=sentence(shown, "ja"),
+                en=sentence(shown, "en"),
+                stages_us=shown.stages_us,
+            )
+        )
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell the pages how the reader is now."""
+        self._tell(self.state())
+
+    def state(self) -> ConditionEvent:
+        """Return how the reader is now."""
+        return ConditionEvent(
+            at_ms=self.now_ms(),
+            ready=self.ready,
+            trouble=None if self.ready else self.trouble,
+            online=self.online,
+            waiting=self.waiting,
+            pressed=dict(self.today.pressed),
+        )
+
+    def close(self) -> None:
+        """End every page's stream."""
+        for page in list(self._pages):
+            self._drop(page)
+
+    def _tell(self, event: Event) -> None:
+        for page in list(self._pages):
+            if page.qsize() >= EVENTS_MAX:
+                self._drop(page)
+            else:
+                page.put_nowait(event)
+
+    def _drop(self, page: asyncio.Queue[Event | None]) -> None:
+        self._pages.discard(page)
+        page.put_nowait(None)

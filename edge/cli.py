@@ -1,0 +1,176 @@
+"""`kazasu-edge`: runs the agent, one of its halves, or reads its journal.
+
+Rules of `run`: both halves are processes of their own, a half that died is started again, later
+and later while it keeps dying, and neither outlives this one.
+"""
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from edge.backoff import Backoff
+
+HALVES: Final = ("tap", "link")
+CONFIG_REFUSED: Final = 2
+"""A half's exit status when starting it again cannot help: the configuration is wrong."""
+RESTART_BASE_S: Final = 0.5
+RESTART_CAP_S: Final = 10.0
+"""The longest that passengers wait for a half that dies at every start, and the least rest that a
+machine gets which cannot start it."""
+STEADY_S: Final = 60.0
+"""A half that lived this long died of something new: it is started again at once."""
+STOP_S: Final = 8.0
+"""For a half to say goodbye; then it is killed, which it must bear at any instant anyway."""
+POLL_S: Final = 0.1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    return command(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("kazasu-edge", description="the agent on the reader")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, what, command in (
+        ("run", "run both halves, and start again what dies", _run),
+        ("tap", "run the card half alone", _tap),
+        ("link", "run the network half alone", _link),
+        ("journal", "verify the journal and show its entries", _journal),
+    ):
+        one = commands.add_parser(name, help=what, description=what)
+        one.add_argument("config", type=Path, metavar="CONFIG", help="the reader's edge.toml")
+        one.set_defaults(command=command)
+        if name == "journal":
+            one.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def _tap(arguments: argparse.Namespace) -> int:
+    from edge.tap import main as tap
+
+    return tap([str(arguments.config)])
+
+
+def _link(arguments: argparse.Namespace) -> int:
+    from edge.link import main as link
+
+    return link([str(arguments.config)])
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from edge.config import ConfigRefused, read_config
+
+    try:
+        read_config(arguments.config)
+    except ConfigRefused as error:
+        sys.stderr.write(f"{error}\n")
+        return CONFIG_REFUSED
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    halves = [_Half(name, arguments.config) for name in HALVES]
+    try:
+        while not stop.is_set() and not all(half.given_up for half in halves):
+            for half in halves:
+                half.look()
+            stop.wait(POLL_S)
+    finally:
+        for half in halves:
+            half.terminate()
+        end_s = time.monotonic() + STOP_S
+        for half in halves:
+            half.wait(end_s - time.monotonic())
+    return CONFIG_REFUSED if all(half.given_up for half in halves) else 0
+
+
+class _Half:
+    """One child process, started again after it died."""
+
+    def __init__(self, name: str, config: Path) -> None:
+        self._name = name
+        self._command = [sys.executable, "-m", "edge.cli", name, str(config)]
+        self._backoff = Backoff(base_s=RESTART_BASE_S, cap_s=RESTART_CAP_S)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = self._due_s = 0.0
+        self.given_up = False
+
+    def look(self) -> None:
+        """Start what is due; notice what has died."""
+        now_s = time.monotonic()
+        if self._process is None:
+            if not self.given_up and now_s >= self._due_s:
+                self._process, self._started_s = subprocess.Popen(self._command), now_s
+            return
+        status = self._process.poll()
+        if status is None:
+            return
+        self._process = None
+        self.given_up = status == CONFIG_REFUSED
+        if now_s - self._started_s >= STEADY_S:
+            self._backoff.reset()
+        wait_s = self._backoff.next_s()
+        self._due_s = now_s + wait_s
+        again = "not started again" if self.given_up else f"again in {wait_s:.1f} s"
+        sys.stderr.write(f"{self._name} ended with status {status}: {again}\n")
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self._process:
+            self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended, and kill it when that takes longer."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _journal(arguments: argparse.Namespace) -> int:
+    """Print every entry and what is missing; 1 when something is, 2 when nothing can be read."""
+    from edge.config import ConfigRefused, read_config
+    from edge.journal import FOLDER
+    from edge.verify import Missing, verify
+
+    try:
+        config = read_config(arguments.config)
+        damaged = False
+        for found in verify(Path(config.state) / FOLDER, config.reader):
+            damaged = damaged or isinstance(found, Missing)
+            line = found.as_dict()
+            sys.stdout.write((_as_json if arguments.json else _as_text)(line) + "\n")
+    except (ConfigRefused, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return CONFIG_REFUSED
+    return 1 if damaged else 0
+
+
+def _as_json(line: dict[str, Any]) -> str:
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _as_text(line: dict[str, Any]) -> str:
+    if "missing" in line:
+        first, last = line["missing"]
+        return f"{line['journal'][:8]} {first} to {last} MISSING: {line['why']}"
+    rest = " ".join(
+        f"{key}={value}" for key, value in line["body"].items() if key not in ("v", "n", "kind")
+    )
+    return f"{line['journal'][:8]} {line['n']} {line['body']['kind']} {rest}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

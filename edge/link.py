@@ -1,0 +1,227 @@
+"""The network half of the agent: it brings the journal to the ledger and the rosters to the reader.
+
+    kazasu-edge link CONFIG
+
+Five parts run side by side and start again, each by itself, after their own failures: the line to
+the card half (`tapline.py`), the connection to the broker (`session.py`, with `uplink.py` as its
+judgement), the fetching of rosters and keys (`pull.py`), the minute's telemetry, the local page
+(`web/`). Upheld: no NFC and no programme key is here · nothing that happens here stops a tap ·
+what a crash loses here (marks, counters) is only a saving.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edge.backoff import Backoff
+from edge.board import Board
+from edge.config import Config, ConfigRefused, read_config
+from edge.durable import replace_file
+from edge.identity import Identity, IdentityRefused, read_identity
+from edge.journal import FOLDER
+from edge.panel import Appended, Condition, Counted, FromTap, Shown, Stranger
+from edge.pull import Pull
+from edge.session import Desk, Session
+from edge.shelf import Shelf
+from edge.tapline import TapLine
+from edge.telemetry import EVERY_S, Meter
+from edge.uplink import Marks, Uplink
+from edge.web.app import serve
+from wire.clock import Clock, SystemClock
+from wire.messages import Triage
+from wire.mqtt import MqttError
+
+MARKS_FILE: Final = "uplink.json"
+MARKS_EVERY_S: Final = 10.0
+"""Between two writes of the marks: they spare resending, and are worth no more wear than that."""
+STEADY_S: Final = 30.0
+"""A connection that lived this long was a good one: the next try is quick again."""
+PART_CAP_S: Final = 30.0
+"""The rarest restart of a part that fails at once, such as a page whose port is taken."""
+
+_log = logging.getLogger(__name__)
+
+
+class Link:
+    """All parts and what they share."""
+
+    def __init__(self, config: Config, identity: Identity, clock: Clock) -> None:
+        """Nothing is opened yet."""
+        self._config = config
+        self._state = Path(config.state)
+        self._line = TapLine(self._state, self._heard)
+        self._board = Board(clock.now_ms, self._line.say)
+        self._pull = Pull(config, identity, clock, self._line.say, self._pulled)
+        self._shelf = Shelf(self._state / FOLDER, config.reader)
+        self._marks_kept = Marks()
+        self._desk = Desk(
+            identity=identity,
+            clock=clock,
+            agent=version("kazasu"),
+            shelf=self._shelf,
+            uplink=Uplink(),
+            board=self._board,
+            pull=self._pull,
+            meter=Meter(clock.now_ms()),
+        )
+
+    async def run(self) -> None:
+        """Run all parts until cancelled. Raises OSError when the state folder is unusable."""
+        self._start()
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "tap": self._line.run,
+            "broker": self._connect,
+            "pull": self._pull.run,
+            "minutes": self._minutes,
+            "marks": self._keep_marks,
+            "page": lambda: serve(self._board, self._config),
+        }
+        tasks = [asyncio.create_task(_keep(name, part), name=name) for name, part in parts.items()]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._board.close()
+            self._write_marks()
+            self._shelf.close()
+
+    def _start(self) -> None:
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._pull.start()
+        self._marks_kept = self._desk.uplink.marks = read_marks(self._state / MARKS_FILE)
+        self._board.today.read(self._state / FOLDER, self._config.reader, self._board.now_ms())
+        self._desk.count_waiting()
+
+    # the parts
+
+    async def _connect(self) -> None:
+        """Keep one connection to the broker."""
+        backoff, desk = Backoff(), self._desk
+        while True:
+            began_s = desk.now_s()
+            try:
+                await Session(desk).run()
+            except MqttError as error:
+                desk.meter.count("broker.lost")
+                _log.info("broker: %s", error)
+            if desk.now_s() - began_s >= STEADY_S:
+                backoff.reset()
+            await asyncio.sleep(backoff.next_s())
+
+    async def _minutes(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            self._desk.meter.cut(self._desk.clock.now_ms())
+            self._desk.outbox.set()
+
+    async def _keep_marks(self) -> None:
+        while True:
+            await asyncio.sleep(MARKS_EVERY_S)
+            self._write_marks()
+
+    def _write_marks(self) -> None:
+        marks = self._desk.uplink.marks
+        if marks == self._marks_kept:
+            return
+        try:
+            replace_file(self._state / MARKS_FILE, msgspec.json.encode(marks))
+        except OSError as error:
+            self._desk.meter.count("uplink.marks-unwritten")
+            _log.warning("%s: %s", MARKS_FILE, error)
+        else:
+            self._marks_kept = marks
+
+    # what the card half says
+
+    def _heard(self, said: FromTap | None) -> None:
+        """Take in one word of the card half; None: it is gone."""
+        match said:
+            case Shown():
+                self._desk.meter.shown(said)
+                self._board.shown(said)
+            case Appended():
+                self._desk.count_waiting()
+                self._desk.entries.set()
+                self._desk.status.set()
+                self._board.changed()
+            case Stranger():
+                fields = msgspec.structs.asdict(said)
+                self._desk.triage.append(Triage(v=1, **fields))
+                self._desk.outbox.set()
+            case Counted():
+                self._desk.meter.count(said.name)
+            case Condition() | None:
+                self._board.condition = self._pull.condition = said
+                self._pull.settle()
+                self._board.changed()
+                self._desk.status.set()
+                self._desk.reported.set()
+
+    def _pulled(self) -> None:
+        self._desk.reported.set()
+
+
+def read_marks(path: Path) -> Marks:
+    """Return the marks as they were kept; none when they are gone or damaged: all is sent again."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Marks)
+    except FileNotFoundError:
+        return Marks()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _log.warning("%s is begun anew: %s", path, error)
+        return Marks()
+
+
+async def _keep(name: str, part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part for ever: again, later and later, after what the network or the disk did to it."""
+    backoff = Backoff(cap_s=PART_CAP_S)
+    while True:
+        try:
+            await part()
+        except OSError as error:
+            _log.warning("%s: %s", name, error)
+        await asyncio.sleep(backoff.next_s())
+
+
+async def run(config: Config, identity: Identity, clock: Clock) -> None:
+    """Run until SIGTERM or SIGINT, then say goodbye. Raises OSError."""
+    running = asyncio.ensure_future(Link(config, identity, clock).run())
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
+    """Run the network half; return the exit status (2: configuration or identity are unusable)."""
+    parser = argparse.ArgumentParser("kazasu-edge link", description="the network half")
+    parser.add_argument("config", type=Path, help="the reader's edge.toml")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="link: %(message)s")
+    try:
+        config = read_config(arguments.config)
+        identity = read_identity(config)
+        asyncio.run(run(config, identity, clock or SystemClock()))
+    except (ConfigRefused, IdentityRefused) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{arguments.config}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

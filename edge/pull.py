@@ -1,0 +1,287 @@
+"""What the fleet wants this reader to hold: rosters and sealed keys, fetched, verified, in place.
+
+Rules: only a signed message that is newer than the last is followed · over HTTPS with the reader's
+certificate · a file is checked against its signed hash and its own signature before it takes the
+place of the one before · a failure leaves what was there, says so in `twin/reported`, and is tried
+again later and later · readers do not all come at once.
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, Literal
+
+import aiohttp
+import msgspec
+
+from edge.backoff import Backoff
+from edge.config import Config
+from edge.durable import PARTIAL, remove_partial, replace_file, replacing
+from edge.identity import Identity
+from edge.panel import Condition, FromLink, KeysReady, RosterCurrent, RosterReady
+from wire.clock import Clock
+from wire.entries import AtMs, Name
+from wire.limits import KEYS_BYTES_MAX, ROSTER_HEADER_BYTES_MAX, ROSTER_ROWS_MAX
+from wire.messages import Count, RosterHeld, RosterWanted, TwinDesired
+from wire.roster import ROW, Roster
+
+TWIN_FILE: Final = "twin.json"
+FOLDER: Final = "rosters"
+KEYS: Final = "keys.sealed"
+"""Where `tap` looks for what is brought (edge.panel), in the state folder."""
+ROSTER_BYTES_MAX: Final = ROSTER_HEADER_BYTES_MAX + ROSTER_ROWS_MAX * ROW.size + 64
+"""112 MB: four million rows."""
+ERROR_BYTES_MAX: Final = 4096
+"""Of an error's JSON; the rest is not read."""
+TROUBLE_CHARACTERS_MAX: Final = 200
+"""See wire.messages.TwinReported."""
+CONNECT_TIMEOUT_S: Final = 10.0
+READ_TIMEOUT_S: Final = 30.0
+"""Without one byte: a mobile link that was lost, not a slow one."""
+FETCH_TIMEOUT_S: Final = 900.0
+"""A whole roster: a million rows are 28 MB, at 0.5 Mbit/s that takes 450 s."""
+JITTER_S: Final = 5.0
+"""Before a newer version is fetched: 400 readers of a town then make 80 requests a second. A
+reader that holds none does not wait."""
+VERSIONS_MAX: Final = 4
+"""Versions of a roster whose last wish is remembered: those that may still be in use."""
+RETRY_CAP_S: Final = 300.0
+"""The rarest try: a roster's staleness is counted in hours."""
+
+_log = logging.getLogger(__name__)
+
+
+class FetchFailed(Exception):
+    """What was wanted did not come; the sentence is for the operator, and it is tried again."""
+
+
+class Twin(msgspec.Struct, forbid_unknown_fields=True):
+    """The last desired state that was believed; kept over restarts, so that none is replayed."""
+
+    v: Literal[1] = 1
+    desired: TwinDesired | None = None
+    said_ms: dict[Name, dict[Count, AtMs]] = {}
+    """When the fleet last wanted a version of a programme's roster (its time), of the last few."""
+
+    def take(self, desired: TwinDesired) -> bool:
+        """Follow a verified message; False when it is not newer than the last."""
+        if self.desired and desired.at_ms <= self.desired.at_ms:
+            return False
+        self.desired = desired
+        for wanted in desired.rosters:
+            said = {**self.said_ms.get(wanted.programme, {}), wanted.version: desired.at_ms}
+            latest = sorted(said.items(), key=lambda one: one[1])[-VERSIONS_MAX:]
+            self.said_ms[wanted.programme] = dict(latest)
+        return True
+
+    def held(self, versions: dict[str, int], now_ms: int) -> list[RosterHeld]:
+        """Return what `tap` decides with, and how long ago the fleet last wanted just that."""
+        return [
+            RosterHeld(
+                programme=programme,
+                version=version,
+                age_s=max(0, now_ms - self.said_ms.get(programme, {}).get(version, 0)) // 1000,
+            )
+            for programme, version in sorted(versions.items())
+        ]
+
+
+@dataclass
+class Pull:
+    """Makes the desired state true. `say` tells `tap`; `changed` is called when there is news."""
+
+    config: Config
+    identity: Identity
+    clock: Clock
+    say: Callable[[FromLink], bool]
+    changed: Callable[[], None]
+    draw: Callable[[], float] = random.random
+    twin: Twin = field(default_factory=Twin)
+    trouble: str = ""
+    """What could not be done, for the operator; empty when all is done."""
+    condition: Condition | None = None
+    """Of the card half; None while it is not there."""
+    _sha256: dict[str, bytes] = field(default_factory=dict)
+    """Of the files that lie in place, by name."""
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._state = Path(self.config.state)
+        self._rosters = self._state / FOLDER
+        self._backoff = Backoff(cap_s=RETRY_CAP_S, draw=self.draw)
+
+    def start(self) -> None:
+        """Read what is kept and remove what is half-done. Raises OSError."""
+        self._rosters.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._state, self._rosters):
+            remove_partial(folder)
+        for path in (*self._rosters.glob("*.roster"), self._state / KEYS):
+            if path.exists():
+                with path.open("rb") as file:
+                    self._sha256[path.name] = hashlib.file_digest(file, "sha256").digest()
+        kept = self._state / TWIN_FILE
+        if kept.exists():
+            try:
+                self.twin = msgspec.json.decode(kept.read_bytes(), type=Twin)
+            except msgspec.MsgspecError as error:
+                _log.warning("%s is damaged and begun anew: %s", kept, error)
+
+    def desire(self, desired: TwinDesired) -> bool:
+        """Follow a verified desired state; False when it is no news."""
+        if not self.twin.take(desired):
+            return False
+        try:
+            replace_file(self._state / TWIN_FILE, msgspec.json.encode(self.twin))
+        except OSError as error:
+            self._tell(f"{TWIN_FILE}: {error}")
+        self.settle()
+        self._wake.set()
+        return True
+
+    def settle(self) -> None:
+        """Tell `tap` which of its rosters are the wanted ones, and what lies ready for it."""
+        if not (desired := self.twin.desired) or not (condition := self.condition):
+            return
+        for wanted in desired.rosters:
+            if self._sha256.get(_file(wanted)) != wanted.sha256:
+                continue
+            if condition.rosters.get(wanted.programme) == wanted.version:
+                self.say(RosterCurrent(wanted.programme, wanted.version, desired.at_ms))
+            else:
+                self.say(RosterReady(wanted.programme))
+        if desired.keys not in (None, condition.keys) and self._sha256.get(KEYS) == desired.keys:
+            self.say(KeysReady())
+
+    async def run(self) -> None:
+        """Fetch what is missing, whenever something is; for ever."""
+        while True:
+            self._wake.clear()
+            missing = self._missing()
+            wait_s = await self._fetch_all(missing) if missing else None
+            if not missing:
+                self._tell(self._misplaced())
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _missing(self) -> list[RosterWanted | bytes]:
+        """Return what is wanted and not in place: the keys first, since rosters need them."""
+        if not (desired := self.twin.desired):
+            return []
+        missing: list[RosterWanted | bytes] = []
+        if desired.keys and desired.keys != self._sha256.get(KEYS):
+            missing.append(desired.keys)
+        missing += [
+            wanted
+            for wanted in desired.rosters
+            if wanted.programme in self.config.programmes
+            and self._sha256.get(_file(wanted)) != wanted.sha256
+        ]
+        return missing
+
+    def _misplaced(self) -> str:
+        """Return what is wanted of this reader although its place has not got it."""
+        wanted = self.twin.desired.rosters if self.twin.desired else []
+        others = [one.programme for one in wanted if one.programme not in self.config.programmes]
+        return f"not a programme of this reader: {', '.join(others)}" if others else ""
+
+    async def _fetch_all(self, missing: list[RosterWanted | bytes]) -> float | None:
+        """Fetch each; return how long to wait before the next try, None when all is in place."""
+        trouble = ""
+        if all(_name(one) in self._sha256 for one in missing):
+            await asyncio.sleep(JITTER_S * self.draw())
+        async with self._session() as session:
+            for one in missing:
+                try:
+                    await self._fetch(session, one)
+                except (FetchFailed, aiohttp.ClientError, TimeoutError, OSError) as error:
+                    trouble = trouble or f"{_name(one)}: {str(error) or type(error).__name__}"
+        self._tell(trouble)
+        if trouble:
+            return self._backoff.next_s()
+        self._backoff.reset()
+        return None
+
+    def _tell(self, trouble: str) -> None:
+        if trouble:
+            _log.warning("%s", trouble)
+        self.trouble = trouble[:TROUBLE_CHARACTERS_MAX]
+        self.changed()
+
+    def _session(self) -> aiohttp.ClientSession:
+        timeout = aiohttp.ClientTimeout(
+            total=FETCH_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
+        )
+        connector = aiohttp.TCPConnector(ssl=self.identity.tls, limit=1)
+        return aiohttp.ClientSession(
+            self.config.devices_url, connector=connector, timeout=timeout, auto_decompress=False
+        )
+
+    async def _fetch(self, session: aiohttp.ClientSession, wanted: RosterWanted | bytes) -> None:
+        if isinstance(wanted, bytes):
+            with replacing(self._state / KEYS) as file:
+                await _download(session, "/v1/keys", file, KEYS_BYTES_MAX, wanted)
+            self._sha256[KEYS] = wanted
+        else:
+            with replacing(self._rosters / _file(wanted)) as file:
+                address = f"/v1/rosters/{wanted.programme}/{wanted.version}"
+                await _download(session, address, file, ROSTER_BYTES_MAX, wanted.sha256)
+                await asyncio.to_thread(self._verify, wanted)
+            self._sha256[_file(wanted)] = wanted.sha256
+        self.settle()
+
+    def _verify(self, wanted: RosterWanted) -> None:
+        """Check a downloaded roster as `tap` will. Raises FetchFailed."""
+        path = self._rosters / (_file(wanted) + PARTIAL)
+        tenant, place = self.identity.name.tenant, self.config.place
+        try:
+            roster = Roster.open(path, tenant, wanted.programme, place, self.identity.fleet_key)
+        except ValueError as error:
+            raise FetchFailed(str(error)) from error
+        version = roster.header.version
+        roster.close()
+        if version != wanted.version:
+            raise FetchFailed(f"version {version} came where {wanted.version} was wanted")
+
+
+def _file(wanted: RosterWanted) -> str:
+    return f"{wanted.programme}.roster"
+
+
+def _name(wanted: RosterWanted | bytes) -> str:
+    return KEYS if isinstance(wanted, bytes) else _file(wanted)
+
+
+async def _download(
+    session: aiohttp.ClientSession, address: str, file: BinaryIO, limit: int, sha256: bytes
+) -> None:
+    """Write what lies at an address into a file. Raises FetchFailed, ClientError or OSError."""
+    async with session.get(address, allow_redirects=False) as response:
+        if response.status != 200:
+            raise FetchFailed(await _refusal(response))
+        digest, size = hashlib.sha256(), 0
+        async for piece in response.content.iter_chunked(65_536):
+            size += len(piece)
+            if size > limit:
+                raise FetchFailed(f"more than the {limit} bytes that are allowed")
+            digest.update(piece)
+            file.write(piece)
+    if digest.digest() != sha256:
+        raise FetchFailed("what came has another hash than what is wanted")
+    file.flush()
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> str:
+    """Return the device listener's own hint, or at least the status."""
+    raw = await response.content.read(ERROR_BYTES_MAX)
+    try:
+        error = msgspec.json.decode(raw, type=dict[str, str])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        error = {}
+    return f"HTTP {response.status} {error.get('error', '')} {error.get('hint', '')}".strip()

@@ -1,0 +1,344 @@
+"""One connection to the broker, from the first word to the last: what the network half says on it.
+
+Rules: before anything else the answers are subscribed to and the status is said · only what
+the fleet has signed is believed, the rest is counted · the broker's answer to a publish means
+nothing but its refusals · the status that stays behind says «offline», by our own last word or by
+the will that the broker holds.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from edge.board import Board
+from edge.identity import Identity
+from edge.panel import Acknowledged, FleetTime
+from edge.pull import Pull
+from edge.shelf import Shelf
+from edge.telemetry import Meter
+from edge.uplink import Heard, Uplink
+from wire.clock import Clock
+from wire.envelope import MessageRefused, Purpose, open_envelope
+from wire.messages import Ack, Batch, Status, Triage, TwinDesired, TwinReported
+from wire.mqtt import Connection, Message, MqttError, MqttRefused, Will
+from wire.topics import Leaf, topic
+
+RECEIVE_MAXIMUM: Final = 20
+"""Unacknowledged messages from the broker: an answer and a desired state are one each."""
+POLL_S: Final = 5.0
+"""The journal is looked at this often even when `tap` says nothing: its line may be down."""
+STATUS_EVERY_S: Final = 15.0
+"""Counts in the status may be this old; what riders feel is said at once."""
+STATUS_PAUSE_S: Final = 1.0
+"""Between two statuses, so that a loose cable does not become a flood."""
+ROUND_TRIP_S_MAX: Final = 2.0
+"""An answer that took longer is not taken for the present time (edge.panel.FleetTime)."""
+TRIAGE_MAX: Final = 50
+"""Strangers' cards that wait for a connection; the oldest is forgotten first."""
+FAREWELL_S: Final = 2.0
+"""For the last status before the connection is closed."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Desk:
+    """Everything that outlives a connection and is spoken of on it."""
+
+    identity: Identity
+    clock: Clock
+    agent: str
+    """Name and version of this program."""
+    shelf: Shelf
+    uplink: Uplink
+    board: Board
+    pull: Pull
+    meter: Meter
+    triage: deque[Triage] = field(default_factory=lambda: deque(maxlen=TRIAGE_MAX))
+    entries: asyncio.Event = field(default_factory=asyncio.Event)
+    """The journal has grown, or the uplink is free."""
+    status: asyncio.Event = field(default_factory=asyncio.Event)
+    """The status may have changed."""
+    reported: asyncio.Event = field(default_factory=asyncio.Event)
+    """What of the desired state is true may have changed."""
+    outbox: asyncio.Event = field(default_factory=asyncio.Event)
+    """A minute of telemetry or a stranger's card waits."""
+
+    def now_s(self) -> float:
+        """Return the monotonic time in seconds."""
+        return self.clock.monotonic_ns() / 1e9
+
+    def count_waiting(self) -> None:
+        """Look again how much the fleet has not acknowledged; a disk error is counted."""
+        try:
+            self.board.waiting = self.shelf.waiting(self.uplink.marks)
+        except OSError as error:
+            self.meter.count("uplink.journal-unreadable")
+            _log.warning("the journal cannot be counted: %s", error)
+
+    def make_status(self, online: bool) -> Status:
+        """Return how this reader is."""
+        condition, last = self.board.condition, None
+        try:
+            last = self.shelf.last()
+        except OSError as error:
+            self.meter.count("uplink.journal-unreadable")
+            _log.warning("the journal's tip cannot be read: %s", error)
+        now_ms = self.clock.now_ms()
+        versions = condition.rosters if condition else {}
+        return Status(
+            v=1,
+            online=online,
+            at_ms=now_ms,
+            agent=self.agent,
+            front_end=condition.front_end if condition else "",
+            ready=self.board.ready,
+            trouble=None if self.board.ready else self.board.trouble,
+            journal=last[0] if last else None,
+            n=last[1].n if last else 0,
+            tip=last[1].tip if last else None,
+            waiting=self.board.waiting,
+            rosters=self.pull.twin.held(versions, now_ms),
+        )
+
+    def make_report(self) -> TwinReported:
+        """Return what of the desired state is true."""
+        condition, now_ms = self.board.condition, self.clock.now_ms()
+        return TwinReported(
+            v=1,
+            at_ms=now_ms,
+            agent=self.agent,
+            rosters=self.pull.twin.held(condition.rosters if condition else {}, now_ms),
+            keys=condition.keys if condition else None,
+            trouble=self.pull.trouble,
+        )
+
+
+class Session:
+    """One connection. `run` ends with MqttError, or when it is cancelled."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._said: Status | None = None
+        self._said_s = 0.0
+        will = Will(
+            self._topic(Leaf.STATUS), self._seal(Purpose.STATUS, desk.make_status(online=False))
+        )
+        self._connection = Connection(desk.identity.broker, will, RECEIVE_MAXIMUM)
+
+    async def run(self) -> None:
+        """Connect and talk until the connection is lost. Raises MqttError."""
+        desk, connection = self._desk, self._connection
+        await connection.open()
+        try:
+            await connection.subscribe(self._topic(Leaf.ACK), self._topic(Leaf.TWIN_DESIRED))
+            await self._say_status()
+            desk.uplink.connected()
+            desk.board.online = True
+            desk.board.changed()
+            await self._talk()
+        finally:
+            desk.uplink.disconnected()
+            desk.board.online = False
+            desk.board.changed()
+            await self._farewell()
+
+    async def _talk(self) -> None:
+        desk = self._desk
+        for event in (desk.entries, desk.status, desk.reported, desk.outbox):
+            event.set()
+        parts = (
+            self._listen,
+            self._send_entries,
+            self._send_statuses,
+            self._send_reports,
+            self._send_outbox,
+            self._watch,
+        )
+        tasks = [asyncio.ensure_future(part()) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        await self._connection.closed.wait()
+        raise MqttError(self._connection.why_closed)
+
+    async def _farewell(self) -> None:
+        """Leave an honest status behind when there is still a way to say it, and close."""
+        with contextlib.suppress(MqttError, TimeoutError):
+            if not self._connection.closed.is_set():
+                status = self._seal(Purpose.STATUS, self._desk.make_status(online=False))
+                publishing = self._connection.publish(self._topic(Leaf.STATUS), status, retain=True)
+                await asyncio.wait_for(publishing, FAREWELL_S)
+        await self._connection.close()
+
+    # what is heard
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self._connection.messages.get()
+            if message.topic == self._topic(Leaf.ACK):
+                self._hear_ack(message)
+            elif message.topic == self._topic(Leaf.TWIN_DESIRED):
+                self._hear_twin(message)
+            self._connection.acknowledge(message)
+
+    def _hear_ack(self, message: Message) -> None:
+        desk = self._desk
+        identity = desk.identity
+        try:
+            ack = open_envelope(
+                message.payload, Purpose.ACK, str(identity.name), identity.fleet_key, Ack
+            )
+        except MessageRefused as error:
+            desk.meter.count(f"uplink.ack-{error.reason}")
+            return
+        heard = desk.uplink.hear(ack, desk.shelf.known(), desk.now_s())
+        if heard in (Heard.ANSWER, Heard.PROGRESS):
+            desk.board.say(Acknowledged(ack.journal, desk.uplink.marks.of(ack.journal)))
+            desk.count_waiting()
+            desk.board.changed()
+            desk.status.set()
+        quick = (desk.uplink.round_trip_s or 0.0) <= ROUND_TRIP_S_MAX
+        if heard is Heard.ANSWER and quick:
+            desk.board.say(FleetTime(ack.at_ms))
+        desk.entries.set()
+
+    def _hear_twin(self, message: Message) -> None:
+        desk = self._desk
+        identity = desk.identity
+        try:
+            desired = open_envelope(
+                message.payload,
+                Purpose.TWIN_DESIRED,
+                str(identity.name),
+                identity.fleet_key,
+                TwinDesired,
+            )
+        except MessageRefused as error:
+            desk.meter.count(f"twin.{error.reason}")
+            return
+        if not desk.pull.desire(desired):
+            desk.meter.count("twin.repeated")
+            return
+        if not message.retained:
+            desk.board.say(FleetTime(desired.at_ms))
+            desk.uplink.encourage(desk.now_s())
+            desk.entries.set()
+        self._said = None  # the rosters' ages have changed
+        desk.status.set()
+
+    # what is said
+
+    async def _send_entries(self) -> None:
+        desk, uplink = self._desk, self._desk.uplink
+        while True:
+            desk.entries.clear()
+            uplink.tick(desk.now_s())
+            batch = uplink.take(desk.shelf.views(), desk.now_s())
+            for name in list(uplink.counters):
+                desk.meter.count(name, uplink.counters.pop(name))
+            if batch:
+                await self._send(batch)
+                continue
+            due_s = uplink.wake_s()
+            wait_s = POLL_S if due_s is None else min(POLL_S, max(0.0, due_s - desk.now_s()))
+            await _set_within(desk.entries, wait_s)
+
+    async def _send(self, batch: Batch) -> None:
+        try:
+            await self._publish(Leaf.ENTRIES, self._seal(Purpose.BATCH, batch))
+        except MqttRefused as error:
+            _log.warning("%s", error)
+            self._desk.uplink.refused(self._desk.now_s())
+
+    async def _send_statuses(self) -> None:
+        """Say what riders feel at once, and counts every now and then."""
+        desk = self._desk
+        while True:
+            await _set_within(desk.status, STATUS_EVERY_S)
+            desk.status.clear()
+            desk.count_waiting()
+            status, said = desk.make_status(online=True), self._said
+            due = desk.now_s() - self._said_s >= STATUS_EVERY_S
+            urgent = said is None or _felt(status) != _felt(said)
+            if urgent or (due and _counts(status) != _counts(said)):
+                await self._say_status()
+                await asyncio.sleep(STATUS_PAUSE_S)
+
+    async def _say_status(self) -> None:
+        status = self._desk.make_status(online=True)
+        await self._publish(Leaf.STATUS, self._seal(Purpose.STATUS, status), retain=True)
+        self._said, self._said_s = status, self._desk.now_s()
+
+    async def _send_reports(self) -> None:
+        desk, said = self._desk, None
+        while True:
+            await desk.reported.wait()
+            desk.reported.clear()
+            report = desk.make_report()
+            if said is None or _report_core(report) != _report_core(said):
+                payload = self._seal(Purpose.TWIN_REPORTED, report)
+                await self._publish(Leaf.TWIN_REPORTED, payload, retain=True)
+                said = report
+                await asyncio.sleep(STATUS_PAUSE_S)
+
+    async def _send_outbox(self) -> None:
+        """Send minutes of telemetry and strangers' cards; what the broker refuses is dropped."""
+        desk = self._desk
+        while True:
+            await desk.outbox.wait()
+            desk.outbox.clear()
+            while desk.triage:
+                await self._offer(Leaf.TRIAGE, self._seal(Purpose.TRIAGE, desk.triage.popleft()))
+            while desk.meter.waiting:
+                minute = desk.meter.waiting[0]
+                await self._offer(Leaf.TELEMETRY, self._seal(Purpose.TELEMETRY, minute))
+                if desk.meter.waiting and desk.meter.waiting[0] is minute:
+                    desk.meter.waiting.popleft()
+
+    async def _offer(self, leaf: Leaf, payload: bytes) -> None:
+        try:
+            await self._publish(leaf, payload)
+        except MqttRefused as error:
+            self._desk.meter.count(f"{leaf}.refused")
+            _log.warning("%s", error)
+
+    async def _publish(self, leaf: Leaf, payload: bytes, *, retain: bool = False) -> None:
+        await self._connection.publish(self._topic(leaf), payload, retain=retain)
+
+    def _seal(self, purpose: Purpose, body: msgspec.Struct) -> bytes:
+        identity = self._desk.identity
+        return identity.signer.seal(purpose, str(identity.name), body)
+
+    def _topic(self, leaf: Leaf) -> str:
+        return topic(self._desk.identity.name, leaf)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _felt(status: Status) -> object:
+    """Return what of a status a rider or an operator feels."""
+    versions = [(held.programme, held.version) for held in status.rosters]
+    return status.ready, status.trouble, status.front_end, versions
+
+
+def _counts(status: Status | None) -> object:
+    return (status.journal, status.n, status.waiting) if status else None
+
+
+def _report_core(report: TwinReported) -> object:
+    versions = [(held.programme, held.version) for held in report.rosters]
+    return versions, report.keys, report.trouble

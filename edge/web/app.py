@@ -1,0 +1,227 @@
+"""The local page: `/` for whoever holds a card, `/driver` for the driver of a bus.
+
+Rules: 127.0.0.1 alone, and only under that name (a foreign page cannot reach it by pointing its own
+name here) · what changes something comes from the page itself · nothing is loaded from elsewhere ·
+every page is complete without a script, which adds sound, light and haste · a press is confirmed
+when it is durable, never before.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from edge.board import Board, Event, ShownEvent, TooManyPages, look
+from edge.config import Config
+from edge.panel import DECLARED_FOR_S, Declared, Pressed, Vehicle
+from edge.today import PRESS
+from edge.web.guard import add_headers, guard, same_origin
+from programmes.calendar import local
+from programmes.texts import say
+from wire.entries import Short
+from wire.individual_number import IndividualNumberRefused, refuse_individual_number
+
+HOST: Final = "127.0.0.1"
+BODY_BYTES_MAX: Final = 4096
+"""Of any request: duty, stop and line."""
+PRESS_PAUSE_S: Final = 1.0
+"""A second press of the same button within this is a finger that trembled, not a second person."""
+CONFIRM_S: Final = 3.0
+"""For `tap` to keep a press: its worst disk sync is far below."""
+PING_S: Final = 10.0
+"""A stream says this often that it lives, so that a page notices a dead reader."""
+
+BOARD: Final = web.AppKey("board", Board)
+CONFIG: Final = web.AppKey("config", Config)
+PAGES: Final = web.AppKey("pages", Environment)
+PRESSED_S: Final = web.AppKey("pressed_s", dict[str, float])
+
+routes = web.RouteTableDef()
+
+
+class _VehicleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    duty: Short = ""
+    stop: Short = ""
+    line: Short = ""
+
+
+def make_app(board: Board, config: Config) -> web.Application:
+    """Return the page of one reader; its only address is `page_port` of the configuration."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[guard(config.page_port)])
+    app[BOARD], app[CONFIG], app[PRESSED_S] = board, config, {}
+    app[PAGES] = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    app[PAGES].globals.update(say=say, local=local, look=look)
+    app.on_response_prepare.append(add_headers)
+    app.add_routes(routes)
+    app.router.add_static("/static", Path(__file__).parent / "static")
+    return app
+
+
+async def serve(board: Board, config: Config) -> None:
+    """Serve the page until cancelled. Raises OSError when the port is taken."""
+    runner = web.AppRunner(make_app(board, config), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, config.page_port).start()
+        await asyncio.Event().wait()
+    finally:
+        board.close()
+        await runner.cleanup()
+
+
+def _page(request: web.Request, name: str) -> web.Response:
+    board, config = request.app[BOARD], request.app[CONFIG]
+    school = config.place_kind == "school"
+    html = (
+        request.app[PAGES]
+        .get_template(name)
+        .render(
+            board=board,
+            state=board.state(),
+            place_kind=config.place_kind,
+            idle="idle.school" if school else "idle.bus",
+            declared_for_s=DECLARED_FOR_S,
+        )
+    )
+    return web.Response(text=html, content_type="text/html")
+
+
+@routes.get("/")
+async def passenger(request: web.Request) -> web.Response:
+    """The passenger's or the teacher's screen."""
+    return _page(request, "passenger.html")
+
+
+@routes.get("/driver")
+async def driver(request: web.Request) -> web.Response:
+    """The driver's screen."""
+    return _page(request, "driver.html")
+
+
+@routes.get("/healthz")
+async def healthz(request: web.Request) -> web.Response:
+    """For whoever supervises this reader: 503 when the card half is not there."""
+    board = request.app[BOARD]
+    state = {
+        "tap": board.condition is not None,
+        "ready": board.ready,
+        "online": board.online,
+        "waiting": board.waiting,
+    }
+    return web.json_response(state, status=200 if state["tap"] else 503)
+
+
+@routes.get("/events")
+async def events(request: web.Request) -> web.StreamResponse:
+    """What happens, as server-sent events (HTML Living Standard, 9.2): `shown`, `condition`."""
+    board = request.app[BOARD]
+    try:
+        page = board.subscribe()
+    except TooManyPages as error:
+        return _refuse(503, "too-many-pages", str(error))
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    try:
+        await response.prepare(request)
+        await _write(response, board.state())
+        while event := await _next(page):
+            await _write(response, event)
+    except ConnectionError:
+        pass  # the page was closed
+    finally:
+        board.unsubscribe(page)
+    return response
+
+
+async def _next(page: asyncio.Queue[Event | None]) -> Event | str | None:
+    try:
+        return await asyncio.wait_for(page.get(), PING_S)
+    except TimeoutError:
+        return "ping"
+
+
+async def _write(response: web.StreamResponse, event: Event | str) -> None:
+    if isinstance(event, str):
+        await response.write(f": {event}\n\n".encode())
+        return
+    name = "shown" if isinstance(event, ShownEvent) else "condition"
+    await response.write(b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(event)))
+
+
+@routes.post("/press/{button:present-only|device-fault}")
+async def press(request: web.Request) -> web.StreamResponse:
+    """Count one person who was let on without a tap; answers when the entry is on the disk."""
+    same_origin(request)
+    board, pressed_s = request.app[BOARD], request.app[PRESSED_S]
+    button = request.match_info["button"]
+    now_s = asyncio.get_running_loop().time()
+    if now_s - pressed_s.get(button, -PRESS_PAUSE_S) < PRESS_PAUSE_S:
+        return _sorry(429, "pressed-too-soon")
+    pressed_s[button] = now_s
+    try:
+        page = board.subscribe()
+    except TooManyPages as error:
+        return _refuse(503, "too-many-pages", str(error))
+    try:
+        if board.say(Pressed(button=button)):  # type: ignore[arg-type]  # the route allows no other
+            async with asyncio.timeout(CONFIRM_S):
+                while event := await page.get():
+                    if isinstance(event, ShownEvent) and event.message.startswith(PRESS):
+                        return _done(request, "/driver", event)
+    except TimeoutError:
+        pass  # said below
+    finally:
+        board.unsubscribe(page)
+    return _sorry(503, "no-answer")
+
+
+@routes.post("/declare/{direction:in|out}")
+async def declare(request: web.Request) -> web.StreamResponse:
+    """Choose the direction of the next tap."""
+    same_origin(request)
+    direction = request.match_info["direction"]
+    if not request.app[BOARD].say(Declared(direction=direction)):  # type: ignore[arg-type]
+        return _sorry(503, "no-answer")
+    return _done(request, "/", {"direction": direction, "for_s": DECLARED_FOR_S})
+
+
+@routes.post("/vehicle")
+async def vehicle(request: web.Request) -> web.StreamResponse:
+    """Take in what the vehicle's equipment says: JSON of duty, stop and line."""
+    same_origin(request, needed=False)
+    try:
+        form = msgspec.json.decode(await request.read(), type=_VehicleForm)
+        for name in form.__struct_fields__:
+            refuse_individual_number(name, getattr(form, name))
+    except IndividualNumberRefused as error:
+        return _refuse(422, "individual-number", str(error))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return _refuse(422, "malformed", str(error))
+    if not request.app[BOARD].say(Vehicle(duty=form.duty, stop=form.stop, line=form.line)):
+        return _sorry(503, "no-answer")
+    return web.Response(status=204)
+
+
+def _done(request: web.Request, back: str, result: object) -> web.Response:
+    """Answer a script with JSON, a bare form by going back to its page."""
+    if "application/json" in request.headers.get("Accept", ""):
+        return web.Response(body=msgspec.json.encode(result), content_type="application/json")
+    return web.Response(status=303, headers={"Location": back})
+
+
+def _refuse(status: int, code: str, hint: str) -> web.Response:
+    return web.json_response({"error": code, "hint": hint}, status=status)
+
+
+def _sorry(status: int, code: str) -> web.Response:
+    """Refuse with a sentence for people, in both languages."""
+    hint, english = say(f"page.{code}"), say(f"page.{code}", "en")
+    return web.json_response({"error": code, "hint": hint, "hint_en": english}, status=status)
