@@ -16,8 +16,8 @@ from edge.journal import Journal, JournalError, prune
 from wire.clock import Clock, ClockState
 from wire.entries import ClockStep, Entry, JournalId
 
-PROBE_S: Final = 5
-"""How often a full or broken journal is tried again."""
+PROBE_S: Final = 2
+"""How often a full or broken journal is tried again; the next card tries it too."""
 PRUNE_S: Final = 600
 """How often old journals are looked for."""
 

@@ -102,7 +102,7 @@ class NfcpyCard:
     def _activate(self) -> Any:
         tag = nfc.tag.activate(self._view, self._target)
         if tag is None:
-            raise CardGone("the card left before it was selected")
+            raise nfc.clf.BrokenLinkError("it was not selected")
         tag._dep.n_retry_nak = tag._dep.n_retry_ack = RETRIES
         self._tag = tag
         return tag
