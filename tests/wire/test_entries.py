@@ -1,0 +1,213 @@
+"""Entries: encoded once, read by anyone, chained so that nothing can be changed or left out."""
+
+import hashlib
+import json
+from itertools import accumulate
+
+import msgspec
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.wire.samples import ENTRIES, HEX
+from wire.clock import ClockState
+from wire.codes import Code, Outcome
+from wire.credential import Scheme
+from wire.entries import (
+    Entry,
+    EntryRefused,
+    JournalId,
+    Start,
+    Tap,
+    chain,
+    decode,
+    encode,
+    genesis,
+    new_journal,
+)
+from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, SEQUENCE_MAX
+
+READER = "kazasu-shi/bus-1"
+JOURNAL = JournalId("ab" * 16)
+TAP = Tap(
+    v=1,
+    n=1,
+    at_ms=1_780_455_600_000,
+    mono_ms=5,
+    clock=ClockState.SYNCHRONISED,
+    programme="senior-pass",
+    outcome=Outcome.ACCEPTED,
+    code=Code.OK,
+    shown="senior-pass.accepted",
+)
+
+
+def tip(reader: str, journal: JournalId, bodies: list[bytes]) -> bytes:
+    return list(accumulate(bodies, chain, initial=genesis(reader, journal)))[-1]
+
+
+@given(ENTRIES)
+def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:
+    assert decode(encode(entry)) == entry
+
+
+@given(ENTRIES)
+def test_an_entry_is_plain_json_that_names_its_kind_and_version(entry: Entry) -> None:
+    plain = json.loads(encode(entry))
+    assert plain["kind"] in ("start", "tap", "press", "clock")
+    assert plain["v"] == 1
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_whatever_the_texts_of_a_start_are_it_fits_into_an_entry(text: str) -> None:
+    start = Start(v=1, n=1, at_ms=0, mono_ms=0, clock=ClockState.UNKNOWN, boot=text, agent=text)
+    assert len(encode(start)) <= ENTRY_BYTES_MAX
+
+
+@pytest.mark.parametrize("letter", ["x", "あ", "\U00020bb7", '"', "\x01"])
+def test_a_tap_with_every_field_at_its_longest_is_kept(letter: str) -> None:
+    longest = letter * 40
+    full = Tap(
+        v=1,
+        n=SEQUENCE_MAX,
+        at_ms=AT_MS_MAX,
+        mono_ms=AT_MS_MAX,
+        clock=ClockState.SYNCHRONISED,
+        programme="p" * 32,
+        outcome=Outcome.ACCEPTED,
+        code=Code.CARD_NOT_USABLE,
+        shown=longest,
+        scheme=Scheme.STAFF_TOKEN,
+        key_epoch=65_535,
+        credential="ab" * 16,
+        older_credential="cd" * 16,
+        category=longest,
+        rider_pays_yen=1_000_000,
+        declared="out",
+        rule=letter * 64,
+        roster=SEQUENCE_MAX,
+        roster_age_s=SEQUENCE_MAX,
+        duty=longest,
+        line=longest,
+        stop=longest,
+    )
+    assert decode(encode(full)) == full
+
+
+def test_an_entry_that_is_too_long_is_neither_written_nor_read() -> None:
+    # A struct that a program fills is not checked until it is encoded.
+    with pytest.raises(EntryRefused, match="at most 2560"):
+        encode(msgspec.structs.replace(TAP, stop="x" * ENTRY_BYTES_MAX))
+    with pytest.raises(EntryRefused, match="at most 2560"):
+        decode(encode(TAP) + b" " * ENTRY_BYTES_MAX)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"surprise": 1},
+        {"v": 2},
+        {"v": "1"},
+        {"n": 0},
+        {"n": SEQUENCE_MAX + 1},
+        {"n": 1.5},
+        {"at_ms": -1},
+        {"at_ms": AT_MS_MAX + 1},
+        {"kind": "other"},
+        {"programme": "Senior"},
+        {"programme": "senior-pass\n"},
+        {"outcome": "perhaps"},
+        {"code": "because"},
+        {"credential": "AB" * 16},
+        {"credential": "ab" * 16 + "\n"},
+        {"credential": "ab" * 15},
+        {"shown": "s" * 41},
+        {"declared": "up"},
+        {"rider_pays_yen": -1},
+        {"rider_pays_yen": 0.5},
+        {"clock": "fine"},
+    ],
+    ids=str,
+)
+def test_what_the_contract_does_not_name_is_refused(change: dict[str, object]) -> None:
+    plain = json.loads(encode(TAP))
+    with pytest.raises(EntryRefused):
+        decode(json.dumps(plain | change).encode())
+
+
+@pytest.mark.parametrize("field", ["credential", "older_credential"])
+def test_an_unknown_card_leaves_no_credential_even_if_a_reader_sent_one(field: str) -> None:
+    plain = json.loads(encode(TAP)) | {"outcome": "refused", "code": "unknown"}
+    assert decode(json.dumps(plain).encode()).n == TAP.n
+    with pytest.raises(EntryRefused, match="unknown card"):
+        decode(json.dumps(plain | {field: "ab" * 16}).encode())
+
+
+@pytest.mark.parametrize("field", ["v", "n", "at_ms", "mono_ms", "clock", "kind", "outcome"])
+def test_nothing_that_is_needed_may_be_missing(field: str) -> None:
+    plain = json.loads(encode(TAP))
+    del plain[field]
+    with pytest.raises(EntryRefused):
+        decode(json.dumps(plain).encode())
+
+
+@given(st.binary(max_size=ENTRY_BYTES_MAX + 10))
+def test_no_bytes_at_all_can_do_more_than_be_refused(data: bytes) -> None:
+    with pytest.raises(EntryRefused):
+        decode(data)
+
+
+@pytest.mark.parametrize("opening", ['{"kind":"start","former":' + "[" * 990, "[" * 2560])
+def test_brackets_without_end_are_refused(opening: str) -> None:
+    with pytest.raises(EntryRefused):
+        decode(opening.encode())
+
+
+# --- the chain ------------------------------------------------------------------------------------
+
+
+def test_the_chain_is_the_one_of_the_contract() -> None:
+    body = encode(TAP)
+    first = hashlib.sha256(b"kazasu-journal-1\0kazasu-shi/bus-1\0" + b"ab" * 16).digest()
+    assert genesis(READER, JOURNAL) == first
+    assert chain(first, body) == hashlib.sha256(first + body).digest()
+
+
+@given(st.lists(ENTRIES, min_size=1, max_size=4), st.data())
+def test_a_change_of_any_bit_of_any_entry_changes_the_tip(
+    entries: list[Entry], data: st.DataObject
+) -> None:
+    bodies = [encode(entry) for entry in entries]
+    which = data.draw(st.integers(0, len(bodies) - 1))
+    bit = data.draw(st.integers(0, len(bodies[which]) * 8 - 1))
+    changed = bytearray(bodies[which])
+    changed[bit // 8] ^= 1 << bit % 8
+    other = [*bodies[:which], bytes(changed), *bodies[which + 1 :]]
+    assert tip(READER, JOURNAL, other) != tip(READER, JOURNAL, bodies)
+
+
+@given(st.lists(ENTRIES, min_size=2, max_size=4), st.data())
+def test_an_entry_left_out_doubled_or_moved_changes_the_tip(
+    entries: list[Entry], data: st.DataObject
+) -> None:
+    bodies = [encode(entry) for entry in entries]
+    which = data.draw(st.integers(0, len(bodies) - 2))
+    one, two = bodies[which : which + 2]
+    assume(one != two)
+    head, tail = bodies[:which], bodies[which + 2 :]
+    whole = tip(READER, JOURNAL, bodies)
+    for middle in ([one], [two], [one, one, two], [two, one], []):
+        assert tip(READER, JOURNAL, [*head, *middle, *tail]) != whole
+
+
+@given(HEX, HEX)
+def test_a_chain_belongs_to_one_reader_and_one_journal(one: str, other: str) -> None:
+    assume(one != other)
+    assert genesis(READER, JournalId(one)) != genesis(READER, JournalId(other))
+    assert genesis("kazasu-shi/bus-2", JournalId(one)) != genesis(READER, JournalId(one))
+
+
+def test_journals_have_names_of_their_own() -> None:
+    names = {new_journal() for _ in range(100)}
+    assert len(names) == 100
+    assert all(len(name) == 32 and bytes.fromhex(name) for name in names)
