@@ -27,7 +27,7 @@ _CREDENTIAL: Final = re.compile(r"[0-9a-f]{32}\Z")
 
 
 class Scheme(enum.StrEnum):
-    """How a card yields an identifier without a PIN; the identifier's bytes are:
+    """How a card yields an identifier without a PIN, and what its bytes are.
 
     * `common-ap`: the 15 ASCII digits of record 1 of the common card application.
     * `jpki-auth`: the serial's INTEGER bytes, then notBefore's bytes as in the certificate
@@ -40,7 +40,7 @@ class Scheme(enum.StrEnum):
     COMMON_AP = "common-ap"
     JPKI_AUTH = "jpki-auth"
     FELICA_IDM = "felica-idm"
-    STAFF_TOKEN = "staff-token"
+    STAFF_TOKEN = "staff-token"  # noqa: S105  a kind of card, no secret
 
 
 def credential(programme_key: bytes, scheme: Scheme, identifier: bytes | bytearray) -> Credential:
