@@ -16,8 +16,8 @@ from wire.codes import Outcome
 from wire.entries import Entry, Tap
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
-CARDS_MAX: Final = 100_000
-"""Cards of a week: twenty times the busiest bus; about 40 MB if it were ever reached."""
+CARDS_MAX: Final = 50_000
+"""Cards of a week: ten times the busiest bus; about 20 MB if it were ever reached."""
 PER_CARD_MAX: Final = 100
 """Bookings of one card in a week: 14 a day."""
 

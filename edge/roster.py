@@ -154,7 +154,7 @@ class Rosters:
         self._rosters[programme] = roster
         self._current[programme] = self._read_current(programme, roster)
         self._arrange()
-        if former:
+        if former is not None:
             former.close()
 
     def take_current(self, said: RosterCurrent) -> None:
@@ -166,7 +166,7 @@ class Rosters:
             raise HoldingRefused(f"{said.programme} is no programme of this place")
         current = _Current(version=said.version, at_ms=said.at_ms)
         roster = self._rosters.get(said.programme)
-        if roster and roster.header.version == said.version:
+        if roster is not None and roster.header.version == said.version:
             self._current[said.programme] = current
             self._arrange()
         path = self.path(said.programme, "current")
@@ -190,7 +190,7 @@ class Rosters:
         self.holdings = [
             Holding(rulebook(programme), roster, keys, self._current[programme].at_ms)
             for programme in self._config.programmes
-            if (roster := self._rosters.get(programme))
+            if (roster := self._rosters.get(programme)) is not None  # it may have no rows
             and (keys := self._keys_for(programme, roster.header.key_epoch))
         ]
 

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from edge.config import Config, read_config
 from edge.journal import FOLDER, Follower, Kept, journals
-from edge.panel import SOCKET_NAME, Condition, FromLink, FromTap, Shown
+from edge.panel import (
+    SOCKET_NAME,
+    Condition,
+    Counted,
+    FromLink,
+    FromTap,
+    RosterReady,
+    Shown,
+)
+from edge.presence import EMPTY_ROUNDS
 from edge.tap import Tap
 from hw.sim.antenna import Antenna
 from hw.sim.cards import FeliCaCard, StaffToken
@@ -251,6 +261,11 @@ class Link:
             return True
         return False
 
+    def settled(self) -> None:
+        """Return when all that was said before has been acted on: a refusal answers at once."""
+        self.say(RosterReady(programme="no-such-programme"))
+        self.until(Counted)
+
     def ready(self) -> Condition:
         return self.until(Condition, lambda condition: condition.ready)
 
@@ -286,7 +301,26 @@ def running(kit: ReaderKit, clock: Clock | None = None) -> Iterator[Link]:
         assert not failed
 
 
+class _NoCard:
+    """Nothing in the field, but it counts how often the reader looked."""
+
+    def __init__(self) -> None:
+        self.looked: Counter[str] = Counter()
+
+    def reset(self) -> None:
+        pass
+
+    def answer(self, technology: str, frame: bytes) -> None:
+        self.looked[technology] += 1
+
+
 def lift(antenna: Antenna) -> None:
-    """Take the card away for long enough that the reader notices."""
+    """Take the card away until the reader has noticed: EMPTY_ROUNDS full rounds without a card."""
+    nothing = _NoCard()
+    antenna.place(nothing)
+    deadline = time.monotonic() + WAIT_S
+    # The first look may belong to a round that had begun; each further one ends a full round.
+    while max(nothing.looked.values(), default=0) < EMPTY_ROUNDS + 2:
+        assert time.monotonic() < deadline, "the reader does not look for cards"
+        time.sleep(0.001)
     antenna.remove()
-    time.sleep(0.15)  # two rounds of up to three technologies at 12 ms, twice over

@@ -1,0 +1,171 @@
+"""The card half as a process, and what happens between two cards: buttons, rosters, faults."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.panel import (
+    Condition,
+    Counted,
+    Declared,
+    Pressed,
+    RosterReady,
+)
+from hw.sim.antenna import Antenna
+from hw.sim.cards import TornAway
+from tests.edge.reader_kit import (
+    ATTENDANCE,
+    OPEN_ROW,
+    PASS,
+    Link,
+    ReaderKit,
+    lift,
+    make_reader,
+    my_number_card,
+    running,
+)
+from wire.clock import ClockState
+from wire.codes import Code, Outcome
+from wire.credential import Scheme
+from wire.entries import Press
+
+CARD = my_number_card(1)
+
+
+def test_a_drivers_button_counts_a_rider_at_the_fare(kit: ReaderKit, antenna: Antenna) -> None:
+    kit.enrol(CARD)
+    with running(kit) as link:
+        link.ready()
+        for button in ("present-only", "device-fault"):
+            link.say(Pressed(button=button))
+            shown = link.shown()
+            assert (shown.outcome, shown.message) == (Outcome.ACCEPTED, f"press.{button}")
+            assert shown.stages_us == {}
+    presses = [kept.entry for kept in kit.entries() if isinstance(kept.entry, Press)]
+    assert [(p.programme, p.button, p.rule, p.rider_pays_yen) for p in presses] == [
+        (PASS, "present-only", "senior-pass/2026-04", 50),
+        (PASS, "device-fault", "senior-pass/2026-04", 50),
+    ]
+
+
+def test_a_button_works_on_a_reader_that_has_nothing_else(kit: ReaderKit) -> None:
+    """C7: 「機器故障」 is for just this."""
+    with running(kit) as link:
+        assert link.until(Condition).trouble is Code.DEVICE_FAULT
+        link.say(Pressed(button="device-fault"))
+        assert link.shown().outcome is Outcome.ACCEPTED
+    (press,) = [kept.entry for kept in kit.entries() if isinstance(kept.entry, Press)]
+    assert (press.rule, press.rider_pays_yen) == ("", None)
+
+
+def test_attendance_has_no_drivers_button(tmp_path: Path, antenna: Antenna) -> None:
+    kit = make_reader(tmp_path / "r", antenna.device, kind="school", programmes=(ATTENDANCE,))
+    with running(kit) as link:
+        link.say(Pressed(button="present-only"))
+        shown = link.shown()
+    assert (shown.outcome, shown.code, shown.n) == (Outcome.REFUSED, Code.NOT_ELIGIBLE, 0)
+    assert [kept.n for kept in kit.entries()] == [1]
+
+
+def test_a_declared_direction_holds_for_the_next_tap_alone(
+    tmp_path: Path, antenna: Antenna
+) -> None:
+    kit = make_reader(tmp_path / "r", antenna.device, kind="school", programmes=(ATTENDANCE,))
+    row = OPEN_ROW._replace(credential=kit.credential(ATTENDANCE, Scheme.COMMON_AP, CARD))
+    kit.give_keys()
+    kit.give_roster(ATTENDANCE, [row])
+    with running(kit) as link:
+        link.ready()
+        link.say(Declared(direction="out"))
+        link.settled()
+        # A card that could not be read does not use it up.
+        antenna.place(TornAway(my_number_card(1), frames=3))
+        assert link.shown().code is Code.HOLD_AGAIN
+        lift(antenna)
+        for message in ("attendance.out", "attendance.repeat"):
+            antenna.place(CARD)
+            assert link.shown().message == message
+            lift(antenna)
+    assert [tap.declared for tap in kit.taps()] == ["out", "out", ""]
+
+
+def test_without_a_front_end_it_is_not_ready_and_still_listens(tmp_path: Path) -> None:
+    kit = make_reader(tmp_path / "r", "udp:no.such.host.invalid:1")
+    kit.enrol(CARD)
+    with running(kit) as link:
+        condition = link.until(Condition)
+        assert (condition.ready, condition.trouble) == (False, Code.DEVICE_FAULT)
+        link.say(Pressed(button="device-fault"))
+        assert link.shown().outcome is Outcome.ACCEPTED
+
+
+def test_a_damaged_roster_leaves_the_former_one_in_use(kit: ReaderKit, antenna: Antenna) -> None:
+    kit.enrol(CARD)
+    with running(kit) as link:
+        link.ready()
+        path = kit.state / "rosters" / f"{PASS}.roster"
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.with_suffix(".new").write_bytes(data)
+        path.with_suffix(".new").replace(path)
+        link.say(RosterReady(programme=PASS))
+        assert link.until(Counted).name == "holding.refused"
+        antenna.place(CARD)
+        assert link.shown().code is Code.OK
+
+
+def test_it_ends_cleanly_when_told(kit: ReaderKit, antenna: Antenna) -> None:
+    kit.enrol(CARD)
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge.tap", str(kit.folder / "edge.toml")], stderr=subprocess.PIPE
+    ) as process:
+        link = Link(kit.state)
+        link.ready()
+        antenna.place(CARD)
+        assert link.shown().code is Code.OK
+        process.send_signal(signal.SIGTERM)
+        _, complaints = process.communicate(timeout=10)
+        link.close()
+    assert (process.returncode, complaints) == (0, b"")
+    assert not (kit.state / "tap.sock").exists()
+
+
+def test_a_second_agent_on_the_same_folder_is_refused(kit: ReaderKit) -> None:
+    with running(kit):
+        second = subprocess.run(
+            [sys.executable, "-m", "edge.tap", str(kit.folder / "edge.toml")],
+            capture_output=True, text=True, check=False, timeout=10,
+        )  # fmt: skip
+    assert second.returncode == 2
+    assert "in use by another agent" in second.stderr
+
+
+def test_the_card_half_loads_no_network_and_no_texts() -> None:
+    forbidden = ("aiohttp", "paho", "sqlalchemy", "babel", "jinja2", "typer", "asyncio", "ssl")
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, edge.tap; print(*sys.modules)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert [name for name in loaded if name.split(".")[0] in forbidden] == []
+
+
+def test_a_fresh_reader_holds_its_time_over(kit: ReaderKit) -> None:
+    with running(kit) as link:
+        assert link.until(Condition).clock is ClockState.HOLDOVER
+
+
+@pytest.mark.parametrize("bad", ["nothing.toml", "edge.toml"])
+def test_a_configuration_that_cannot_be_used_is_refused_with_a_sentence(
+    kit: ReaderKit, bad: str
+) -> None:
+    (kit.folder / "edge.toml").write_text("reader = 5\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "edge.tap", str(kit.folder / bad)],
+        capture_output=True, text=True, check=False, timeout=10,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert bad in run.stderr
+    assert "Traceback" not in run.stderr
