@@ -28,17 +28,14 @@ TRIAGE_AT: Final = "school-1"
 """Where a clerk can assign a card that no roster knows."""
 REPEAT_WINDOW_S: Final = 600
 """Longer than a real bus's, since a town minute is short: at 120 times real, 5 s."""
-COLUMNS: Final = (
-    "scheme",
-    "identifier",
-    "not_before",
-    "member",
+CARD_COLUMNS: Final = ("scheme", "identifier", "not_before")
+MEMBER_COLUMNS: Final = (
+    "registration_number",
     "name",
-    "born",
+    "birth_date",
     "category",
     "valid_from",
     "valid_to",
-    "stopped_from",
 )
 
 
@@ -95,12 +92,21 @@ def lead_through(edge_toml: Path, broker_port: int, devices_port: int) -> None:
     edge_toml.write_text(text, "utf-8")
 
 
-def people_file(path: Path, enrolments: Iterable[Enrolment]) -> int:
-    """Write the list of one programme's members with their cards; return how many."""
-    rows = [(*_identifier(person), *_member(person)) for person in enrolments]
+def cards_file(path: Path, members: Iterable[Enrolment]) -> None:
+    """Write the list of members with what a desk read from their cards."""
+    rows = [(*_identifier(person), *_member(person)) for person in members if person.scheme]
+    _write(path, [(*CARD_COLUMNS, *MEMBER_COLUMNS), *rows])
+
+
+def members_file(path: Path, members: Iterable[Enrolment]) -> None:
+    """Write the list of members whose cards nobody has read yet."""
+    rows = [_member(person) for person in members if not person.scheme]
+    _write(path, [MEMBER_COLUMNS, *rows])
+
+
+def _write(path: Path, rows: Iterable[tuple[str, ...]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-    return len(rows)
+        csv.writer(file).writerows(rows)
 
 
 def _identifier(person: Enrolment) -> tuple[str, str, str]:
@@ -110,22 +116,13 @@ def _identifier(person: Enrolment) -> tuple[str, str, str]:
         return person.scheme, serial.hex(), not_before.decode()
     if person.scheme is Scheme.COMMON_AP:
         return person.scheme, person.identifier.decode(), ""
-    return person.scheme, person.identifier.hex(), ""
+    return str(person.scheme), person.identifier.hex(), ""
 
 
 def _member(person: Enrolment) -> tuple[str, ...]:
-    def text(value: datetime.date | datetime.datetime | None) -> str:
-        return value.isoformat() if value else ""
-
-    return (
-        person.member,
-        person.name,
-        text(person.born),
-        person.category,
-        text(person.valid_from),
-        text(person.valid_to),
-        text(person.stopped_from),
-    )
+    days = (person.born, person.valid_from, person.valid_to)
+    born, valid_from, valid_to = (day.isoformat() for day in days)
+    return person.member, person.name, born, person.category, valid_from, valid_to
 
 
 def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:

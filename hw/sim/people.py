@@ -78,6 +78,8 @@ SENIORS = (
     Kind("visitor with a phone", 1, "phone", expects=Code.CARD_NOT_USABLE),
     Kind("card at home", 2, "nothing", Habit.NO_CARD),
 )
+HIRED = Kind("hired today", 3, "my-number", Habit.PLAIN, Code.UNKNOWN, "teacher", "school-1")
+"""A member whose card no roster knows yet: a clerk can assign the card that was just held."""
 TEACHERS = (
     Kind("teacher", 42, "my-number", category="teacher"),
     Kind("teacher with token", 20, "token", category="teacher"),
@@ -86,7 +88,7 @@ TEACHERS = (
     Kind("teacher in a hurry", 4, "my-number", Habit.TORN, category="teacher"),
     Kind("teacher who makes sure", 4, "token", Habit.TWICE, category="teacher"),
     Kind("teacher who lets it lie", 2, "my-number", Habit.LYING, category="teacher"),
-    Kind("hired today", 3, "my-number", Habit.PLAIN, Code.UNKNOWN, "teacher", "school-1"),
+    HIRED,
     Kind("retired in spring", 3, "my-number", expects=Code.EXPIRED, category="teacher"),
     Kind("token was lost", 2, "token", expects=Code.STOP_LISTED, category="teacher"),
 )
@@ -94,7 +96,7 @@ STRANGERS = frozenset({Code.UNKNOWN, Code.CARD_NOT_USABLE})
 
 
 class Enrolment(NamedTuple):
-    """One member of a programme with the card that they were enrolled with."""
+    """One member of a programme, and the card that they were enrolled with."""
 
     programme: str
     member: str
@@ -103,9 +105,11 @@ class Enrolment(NamedTuple):
     born: datetime.date
     category: str
     valid_from: datetime.date
-    valid_to: datetime.date | None
-    stopped_from: datetime.datetime | None
-    scheme: Scheme
+    valid_to: datetime.date
+    stopped: bool
+    """Reported lost, or given back."""
+    scheme: Scheme | None
+    """None for a member whose card nobody has read yet."""
     identifier: bytes
 
 
@@ -172,8 +176,10 @@ def _person(
     born = _birthday(rng, day, (70, 95) if rides else (22, 64))
     name = f"{rng.choice(FAMILY_NAMES)} {rng.choice(GIVEN_NAMES)}"
     carried = _carried(rng, kind.carries, day, apdu_ms)
+    if kind is HIRED:
+        carried = carried._replace(scheme=None, identifier=b"")
     enrolment = None
-    if carried.scheme and kind.expects not in STRANGERS:
+    if kind is HIRED or (carried.scheme and kind.expects not in STRANGERS):
         enrolment = Enrolment(
             SENIOR_PASS if rides else ATTENDANCE,
             f"{'S' if rides else 'T'}{number:04}",
@@ -181,6 +187,7 @@ def _person(
             born,
             kind.category,
             *_validity(kind.expects, day),
+            kind.expects is Code.STOP_LISTED,
             carried.scheme,
             carried.identifier,
         )
@@ -191,21 +198,16 @@ def _birthday(rng: random.Random, day: datetime.date, ages: tuple[int, int]) -> 
     return day - datetime.timedelta(days=rng.randrange(ages[0] * 366, ages[1] * 365))
 
 
-def _validity(
-    expects: Code, day: datetime.date
-) -> tuple[datetime.date, datetime.date | None, datetime.datetime | None]:
-    """First day, last day and moment of the stop that lead to the expected answer."""
+def _validity(expects: Code, day: datetime.date) -> tuple[datetime.date, datetime.date]:
+    """First and last day that lead to the expected answer."""
     year_began = datetime.date(day.year if day.month >= 4 else day.year - 1, 4, 1)
     year_ends = year_began.replace(year=year_began.year + 1) - datetime.timedelta(days=1)
     week = datetime.timedelta(days=7)
     if expects is Code.EXPIRED:
-        return year_began - 52 * week, day - week, None
+        return year_began - 52 * week, day - week
     if expects is Code.NOT_YET:
-        return day + week, year_ends + 52 * week, None
-    if expects is Code.STOP_LISTED:
-        stopped = datetime.datetime.combine(day - week, datetime.time(10), datetime.UTC)
-        return year_began, year_ends, stopped
-    return year_began, year_ends, None
+        return day + week, year_ends + 52 * week
+    return year_began, year_ends
 
 
 def _carried(rng: random.Random, what: str, day: datetime.date, apdu_ms: float) -> _Carried:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+import msgspec
+
 from wire.codes import Code, Outcome
-from wire.entries import EntryRefused, Press, Tap, decode
+from wire.entries import EntryRefused, JournalId, Press, Tap, chain, decode, genesis
 from wire.messages import STAGES
 
 LISTED_MAX: Final = 5
@@ -37,6 +39,8 @@ class Row(NamedTuple):
 
     identity: Identity
     body: bytes
+    hash: str
+    """Of the chain after this entry, in hex, as its holder says."""
 
 
 class Sighting(NamedTuple):
@@ -78,6 +82,8 @@ class Findings:
     """In both, with other bytes."""
     foreign: list[Identity] = field(default_factory=list)
     """In the ledger, in no journal."""
+    unchained: list[Identity] = field(default_factory=list)
+    """In the ledger with bytes that do not give their hash."""
     twice: list[Identity] = field(default_factory=list)
     """In the ledger more than once."""
     gaps: list[Identity] = field(default_factory=list)
@@ -97,6 +103,7 @@ class Findings:
             ("of the journals are not in the ledger", self.lost),
             ("have other bytes in the ledger than in the journal", self.changed),
             ("of the ledger are in no journal", self.foreign),
+            ("of the ledger do not give their chain's hash", self.unchained),
             ("are in the ledger more than once", self.twice),
             ("are missing in the ledger's sequences", self.gaps),
             ("were seen by people but are not in the ledger as seen", self.unkept),
@@ -117,9 +124,9 @@ def judge(
     repeat_window_s: float,
 ) -> Findings:
     """Compare what the readers wrote, what the ledger holds and what people saw."""
-    written = {row.identity: row.body for row in journals}
+    written = {row.identity: row for row in journals}
     rows = list(ledger)
-    held = {row.identity: row.body for row in rows}
+    held = {row.identity: row for row in rows}
     counted = collections.Counter(row.identity for row in rows)
     taps, presses = _taps_and_presses(held)
     return Findings(
@@ -129,6 +136,7 @@ def judge(
         lost=sorted(written.keys() - held.keys()),
         changed=sorted(i for i in written.keys() & held.keys() if written[i] != held[i]),
         foreign=sorted(held.keys() - written.keys()),
+        unchained=_unchained(held),
         twice=sorted(i for i, times in counted.items() if times > 1),
         gaps=_gaps(held),
         unkept=_unkept(sightings, taps, presses),
@@ -141,13 +149,27 @@ def judge(
     )
 
 
+def _unchained(held: Mapping[Identity, Row]) -> list[Identity]:
+    """Work the chain out again from the bytes, as far as it has no hole."""
+    wrong, tip, former = [], b"", None
+    for identity, row in sorted(held.items()):
+        if identity.n == 1:
+            tip = genesis(identity.reader, JournalId(identity.journal))
+        elif former != identity._replace(n=identity.n - 1):
+            continue  # behind a hole, which is a fault of its own
+        tip, former = chain(tip, row.body), identity
+        if tip.hex() != row.hash:
+            wrong.append(identity)
+    return wrong
+
+
 def _taps_and_presses(
-    held: dict[Identity, bytes],
+    held: Mapping[Identity, Row],
 ) -> tuple[dict[Identity, Tap], dict[Identity, Press]]:
     taps, presses = {}, {}
-    for identity, body in held.items():
+    for identity, row in held.items():
         try:
-            entry = decode(body)
+            entry = decode(row.body)
         except EntryRefused:
             continue  # its bytes are compared all the same
         if isinstance(entry, Tap):
@@ -191,6 +213,54 @@ def _doubled(taps: dict[Identity, Tap], window_s: float) -> list[Identity]:
         for former, later in itertools.pairwise(sorted(booked))
         if later[0] - former[0] < window_s * 1000
     )
+
+
+class _JournalLine(msgspec.Struct):
+    journal: str
+    n: int = 0
+    hash: str = ""
+    body: msgspec.Raw = msgspec.Raw()
+    missing: tuple[int, int] | None = None
+
+
+class _LedgerLine(msgspec.Struct):
+    reader: str
+    journal: str
+    n: int
+    hash: str
+    body: str
+
+
+def journal_rows(reader: str, lines: bytes) -> list[Row]:
+    """Return what `kazasu-edge journal --json` printed. A number that is missing has no body.
+
+    It shows an entry's contents; written compactly they are the entry's bytes again, or the
+    chain's hash beside them does not fit.
+    """
+    rows = []
+    for line in map(_journal_line.decode, lines.splitlines()):
+        if line.missing:
+            first, last = line.missing
+            rows += [
+                Row(Identity(reader, line.journal, n), b"", "") for n in range(first, last + 1)
+            ]
+        else:
+            body = msgspec.json.encode(msgspec.json.decode(line.body))
+            rows.append(Row(Identity(reader, line.journal, line.n), body, line.hash))
+    return rows
+
+
+def ledger_rows(lines: bytes) -> list[Row]:
+    """Return what `kazasu-fleet ledger export` printed."""
+    found = map(_ledger_line.decode, lines.splitlines())
+    return [
+        Row(Identity(line.reader, line.journal, line.n), line.body.encode(), line.hash)
+        for line in found
+    ]
+
+
+_journal_line: Final = msgspec.json.Decoder(_JournalLine)
+_ledger_line: Final = msgspec.json.Decoder(_LedgerLine)
 
 
 class Latency(NamedTuple):

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,27 +41,26 @@ def leashed(command: Sequence[str]) -> list[str]:
 
 
 async def run_command(
-    *command: str, log: Path, environment: Mapping[str, str] | None = None
+    *command: str, log: Path, typed: bytes = b"", statuses: Sequence[int] = (0,)
 ) -> bytes:
     """Run a command to its end and return its output; what it complains goes to the log.
 
-    Raises CommandFailed.
+    `typed` is its standard input. Raises CommandFailed when its status is none of `statuses`.
     """
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *leashed(command),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            env=environment,
             start_new_session=True,
         )
         try:
-            output, _ = await process.communicate()
+            output, _ = await process.communicate(typed)
         finally:
             if process.returncode is None:
                 process.kill()
-    if process.returncode:
+    if process.returncode not in statuses:
         said = output.decode(errors="replace").strip()
         raise CommandFailed(f"{' '.join(command)}\n{said}\n{last_lines(log)}")
     return output
@@ -187,6 +186,6 @@ class Services:
         await asyncio.gather(*(service.stop() for service in self.every()))
 
 
-def python(*arguments: str) -> list[str]:
-    """Return the command that runs this interpreter, its output unbuffered."""
-    return [sys.executable, "-u", *arguments]
+def script(name: str) -> str:
+    """Return the path of a console script of the environment that this program runs in."""
+    return str(Path(sys.executable).with_name(name))

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hw.sim.account import Account
 from hw.sim.report import Findings, Latency, Seen
 from hw.sim.timetable import clock_text
 from wire.codes import Outcome
@@ -75,22 +76,32 @@ def head(picture: Picture) -> str:
     )
 
 
-def report(
-    title: str, seen: Seen, found: Findings, latencies: Sequence[Latency], faults: Sequence[str]
-) -> RenderableType:
-    """Draw the whole report; `faults` decide its last line."""
-    parts: list[RenderableType] = [Text(f"\n{title}", style="bold"), _counts(seen, found)]
-    parts.append(_latencies(latencies))
-    if seen.unexpected:
-        parts.append(Text(f"Answers that a card should not have got: {len(seen.unexpected)}"))
-        parts += [Text(f"  {sentence}") for sentence in seen.unexpected[:UNEXPECTED_SHOWN]]
-    if faults:
-        parts.append(Text("THE BOOKS DO NOT BALANCE", style="bold red"))
-        parts += [Text(f"  {fault}", style="red") for fault in faults]
-    else:
+def account(title: str, given: Account, *, whole: bool) -> RenderableType:
+    """Draw the account of a demo: all of it, or its verdict alone."""
+    verdict = _verdict(given)
+    if not whole:
+        return verdict
+    parts: list[RenderableType] = [
+        Text(f"\n{title}", style="bold"),
+        _counts(given.seen, given.found),
+        Text(),
+        _latencies(given.latencies),
+        Text(),
+    ]
+    if unexpected := given.seen.unexpected:
+        parts.append(Text(f"answers that a card should not have got: {len(unexpected)}"))
+        parts += [Text(f"  {sentence}") for sentence in unexpected[:UNEXPECTED_SHOWN]]
+    return Group(*parts, verdict)
+
+
+def _verdict(given: Account) -> RenderableType:
+    if not given.faults:
         said = "Nothing lost, nothing counted twice: the ledger is the journals, entry by entry."
-        parts.append(Text(said, style="bold green"))
-    return Group(*parts)
+        return Text(said, style="bold green")
+    return Group(
+        Text("THE BOOKS DO NOT BALANCE", style="bold red"),
+        *(Text(f"  {fault}", style="red") for fault in given.faults),
+    )
 
 
 def _counts(seen: Seen, found: Findings) -> RenderableType:

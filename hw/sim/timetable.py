@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from hw.sim.people import BUSES, Habit, Person
+from hw.sim.people import BUSES, HIRED, Habit, Person
 from wire.codes import Code
 
 JAPAN = datetime.timezone(datetime.timedelta(hours=9))
@@ -38,6 +38,8 @@ BOARDING_S = 90
 """How long people get on at one stop, town time."""
 RETURN_SHARE = 0.6
 """Of the people who came in the morning, those who come by the same reader again later."""
+TRY_AGAIN_MS = 20 * MINUTE_MS
+"""How often somebody who was hired today tries whether their card is known by now."""
 
 
 class Call(NamedTuple):
@@ -98,6 +100,9 @@ def plan_day(seed: int, day: datetime.date, people: Sequence[Person]) -> Plan:
         morning = [call for call in stops if call.at_ms < morning_end_ms]
         later = [call for call in stops if call.at_ms >= morning_end_ms]
         visits.append(Visit(_arrival_ms(rng, day, person, morning), person))
+        if person.kind is HIRED:
+            again_ms = range(visits[-1].at_ms, instant_ms(day, LEAVING_BEGINS), TRY_AGAIN_MS)
+            visits += [Visit(at_ms, person) for at_ms in again_ms[1:]]
         if rng.random() < RETURN_SHARE and _comes_back(person):
             visits.append(Visit(_return_ms(rng, day, person, later), person))
     return Plan(sorted(calls), sorted(visits, key=lambda visit: (visit.at_ms, visit.person.number)))

@@ -6,16 +6,17 @@ happens, make sure, let it lie, pull it away too early. What they saw is kept as
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from hw.sim.antenna import Antenna
 from hw.sim.cards import Card, TornAway
-from hw.sim.people import Habit, Person
+from hw.sim.people import HIRED, Habit, Person
 from hw.sim.report import Sighting
-from hw.sim.timetable import Call, Visit
+from hw.sim.timetable import Call, Plan, Visit
 from hw.sim.warp import TownClock
 from wire.codes import Code
 
@@ -58,12 +59,9 @@ class Screen(Protocol):
 class Tally:
     """What happened in front of one reader."""
 
-    people: int = 0
     presentations: int = 0
     without_answer: int = 0
     unexpected: list[str] = field(default_factory=list)
-    sightings: list[Sighting] = field(default_factory=list)
-    """As in the page's, with what people waited."""
 
 
 class Gate:
@@ -74,10 +72,13 @@ class Gate:
         self.tally: Final = Tally()
         self.queue = 0
         """People who have come and not been served yet."""
+        self.served = 0
         self._antenna = antenna
         self._screen = screen
         self._clock = clock
         self._waited_ms: dict[int, float] = {}
+        self._met: set[int] = set()
+        self._accepted: set[int] = set()
 
     async def drive(self, calls: Iterable[Call]) -> None:
         """Tell the reader where its vehicle stands, all day."""
@@ -96,19 +97,25 @@ class Gate:
 
     async def _take_turn(self, turn: asyncio.Lock, person: Person) -> None:
         async with turn:
-            await self._meet(person)
+            if not (person.kind is HIRED and person.number in self._accepted):
+                await self._meet(person)
             self.queue -= 1
+            self.served += 1
 
     async def _meet(self, person: Person) -> None:
-        self.tally.people += 1
+        self._met.add(person.number)
         if person.card is None:
-            await self._try(lambda: self._screen.press("present-only"))
+            seen = len(self._screen.sightings)
+            if await self._try(lambda: self._screen.press("present-only")):
+                await self._screen.next_sighting(seen, PATIENCE_S)
             return
         card = person.card()
         if person.kind.habit is Habit.TORN:
             await self._hold(TornAway(card, frames=TORN_AFTER_FRAMES))
         code = await self._hold_until_answered(card)
         self._check(person, code)
+        if code is Code.OK:
+            self._accepted.add(person.number)
         if person.kind.habit is Habit.TWICE and code is Code.OK:
             self._check(person, await self._hold_until_answered(card), Code.REPEAT)
         elif person.kind.habit is Habit.LYING:
@@ -146,20 +153,24 @@ class Gate:
         if len(self._screen.sightings) > seen + 1:
             self.tally.unexpected.append(f"{self._about(person)}: a card left lying answered twice")
 
-    async def _try(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _try(self, act: Callable[[], Awaitable[None]]) -> bool:
         """Touch the page; again when it does not answer, for it may be starting anew."""
         for _ in range(TRIES_MAX):
             try:
                 await act()
             except OSError:
+                await asyncio.sleep(STEP_S)
                 await self._screen.until_ready(BACK_S_MAX)
             else:
-                return
+                return True
         self.tally.without_answer += 1
+        return False
 
     def _check(self, person: Person, code: Code | None, *also: Code) -> None:
         """A card that answered `repeat` was booked before, perhaps while the screen was dark."""
         expected = {person.expects, *also}
+        if person.kind is HIRED:
+            expected.add(Code.OK)  # a clerk has assigned the card meanwhile
         if Code.OK in expected:
             expected.add(Code.REPEAT)
         if code is not None and code not in expected:
@@ -170,9 +181,51 @@ class Gate:
     def _about(self, person: Person) -> str:
         return f"{self.place}, person {person.number} ({person.kind.name})"
 
+    @property
+    def people(self) -> int:
+        """How many different people have been served here."""
+        return len(self._met)
+
     def sightings(self) -> list[Sighting]:
         """What was seen here, with what people waited for it."""
         return [
             sighting._replace(waited_ms=self._waited_ms.get(number))
             for number, sighting in enumerate(self._screen.sightings)
         ]
+
+
+class Town:
+    """All places with their people, for the part of a day that a plan holds."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        antennas: Mapping[str, Antenna],
+        screens: Mapping[str, Screen],
+        clock: TownClock,
+    ) -> None:
+        self.gates: Final = {
+            place: Gate(place, antenna, screens[place], clock)
+            for place, antenna in antennas.items()
+        }
+        self._plan = plan
+        self._clock = clock
+
+    @property
+    def still_to_come(self) -> int:
+        """Visits of the plan that have not been served yet."""
+        return len(self._plan.visits) - sum(gate.served for gate in self.gates.values())
+
+    async def play(self, late_s_max: float) -> None:
+        """Let the plan happen. Who still queues so long after the last arrival goes home."""
+        last_ms = max((visit.at_ms for visit in self._plan.visits), default=self._clock.now_ms())
+        with contextlib.suppress(TimeoutError):
+            async with (
+                asyncio.timeout(self._clock.real_s_until(last_ms) + late_s_max),
+                asyncio.TaskGroup() as places,
+            ):
+                for place, gate in self.gates.items():
+                    calls = [call for call in self._plan.calls if call.place == place]
+                    visits = [v for v in self._plan.visits if v.person.place == place]
+                    places.create_task(gate.drive(calls))
+                    places.create_task(gate.serve(visits))

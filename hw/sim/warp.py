@@ -74,6 +74,11 @@ class TownClock:
         return (town_ms - self.now_ms()) / 1000 / self.anchor.rate
 
 
+def warped(clock: TownClock, target: str, *arguments: str) -> list[str]:
+    """Return the command that starts `module:function` with this clock, its output unbuffered."""
+    return [sys.executable, "-u", "-m", __name__, str(clock.anchor), target, *arguments]
+
+
 def main(argv: list[str]) -> int:
     """Start `module:function` with the town's clock; its result is the exit status."""
     anchor, target, *arguments = argv

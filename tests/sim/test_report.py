@@ -1,12 +1,23 @@
 """The report finds every way in which books can be wrong, and finds nothing when they balance."""
 
+import json
+
 import pytest
 
-from hw.sim.report import Identity, Row, Sighting, judge, latencies, quantile
+from hw.sim.report import (
+    Identity,
+    Row,
+    Sighting,
+    journal_rows,
+    judge,
+    latencies,
+    ledger_rows,
+    quantile,
+)
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Credential
-from wire.entries import Press, Tap, encode
+from wire.entries import JournalId, Press, Tap, chain, encode, genesis
 
 WINDOW_S = 600
 AT_MS = 1_780_440_120_000
@@ -16,7 +27,16 @@ def identity(n: int, reader: str = "kazasu-shi/bus-1") -> Identity:
     return Identity(reader, "ab" * 16, n)
 
 
-def tap(n: int, card: str = "00", at_ms: int = AT_MS, code: Code = Code.OK) -> Row:
+def chained(*bodies: tuple[int, bytes]) -> list[Row]:
+    """Rows of one journal that begin at 1 and have the hashes that their bytes give."""
+    rows, tip = [], genesis("kazasu-shi/bus-1", JournalId("ab" * 16))
+    for n, body in bodies:
+        tip = chain(tip, body)
+        rows.append(Row(identity(n), body, tip.hex()))
+    return rows
+
+
+def tap(n: int, card: str = "00", at_ms: int = AT_MS, code: Code = Code.OK) -> tuple[int, bytes]:
     outcome = {Code.OK: Outcome.ACCEPTED, Code.REPEAT: Outcome.REPEAT}.get(code, Outcome.REFUSED)
     entry = Tap(
         v=1,
@@ -30,14 +50,15 @@ def tap(n: int, card: str = "00", at_ms: int = AT_MS, code: Code = Code.OK) -> R
         shown="x",
         credential=Credential(card * 16),
     )
-    return Row(identity(n), encode(entry))
+    return n, encode(entry)
 
 
 def seen(n: int, code: Code = Code.OK, outcome: Outcome = Outcome.ACCEPTED) -> Sighting:
     return Sighting(identity(n), outcome, code, 120.0, {"host": 2000})
 
 
-THREE = [tap(1, "00"), tap(2, "11"), tap(3, "22", code=Code.EXPIRED)]
+THREE = chained(tap(1, "00"), tap(2, "11"), tap(3, "22", code=Code.EXPIRED))
+FOUR = chained(tap(1, "00"), tap(2, "11"), tap(3, "22", code=Code.EXPIRED), tap(4, "33"))
 
 
 def test_books_that_balance_have_no_fault() -> None:
@@ -52,8 +73,9 @@ def test_books_that_balance_have_no_fault() -> None:
     ("ledger", "what"),
     [
         (THREE[:2], "not in the ledger"),
-        ([*THREE[:2], tap(3, "33", code=Code.EXPIRED)], "other bytes"),
-        ([*THREE, tap(4, "33")], "in no journal"),
+        (chained(tap(1, "00"), tap(2, "11"), tap(3, "33", code=Code.EXPIRED)), "other bytes"),
+        ([*THREE[:2], THREE[2]._replace(body=tap(3, "33")[1])], "do not give their chain's hash"),
+        (FOUR, "in no journal"),
         ([*THREE, THREE[0]], "more than once"),
         ([THREE[0], THREE[2]], "missing in the ledger's sequences"),
     ],
@@ -81,25 +103,25 @@ def test_a_press_that_was_seen_is_looked_up_as_a_press() -> None:
         programme="senior-pass",
         button="present-only",
     )
-    rows = [Row(identity(1), encode(press))]
+    rows = chained((1, encode(press)))
     found = judge(rows, rows, [seen(1)], WINDOW_S)
     assert not found.faults()
     assert found.presses == {"present-only": 1}
 
 
 def test_a_card_that_is_booked_again_inside_the_window_is_doubled() -> None:
-    rows = [tap(1), tap(2, at_ms=AT_MS + WINDOW_S * 1000 - 1)]
+    rows = chained(tap(1), tap(2, at_ms=AT_MS + WINDOW_S * 1000 - 1))
     assert judge(rows, rows, [], WINDOW_S).doubled == [identity(2)]
 
 
 def test_a_card_that_comes_again_later_or_is_only_a_repeat_is_not_doubled() -> None:
-    rows = [tap(1), tap(2, at_ms=AT_MS + 1, code=Code.REPEAT)]
-    rows += [tap(3, at_ms=AT_MS + WINDOW_S * 1000), tap(4, "11")]
+    again = tap(2, at_ms=AT_MS + 1, code=Code.REPEAT)
+    rows = chained(tap(1), again, tap(3, at_ms=AT_MS + WINDOW_S * 1000), tap(4, "11"))
     assert judge(rows, rows, [], WINDOW_S).doubled == []
 
 
 def test_a_fault_names_a_few_entries_and_counts_the_rest() -> None:
-    rows = [tap(n, f"{n:02x}") for n in range(1, 9)]
+    rows = chained(*(tap(n, f"{n:02x}") for n in range(1, 9)))
     [fault] = judge(rows, [], [], WINDOW_S).faults()
     assert fault.startswith("8 entries")
     assert fault.endswith("and 3 more")
@@ -117,3 +139,19 @@ def test_latencies_begin_with_what_people_waited_and_skip_stages_without_a_time(
         ("held → seen", 2, 120.0),
         ("host", 2, 2.0),
     ]
+
+
+def test_what_both_commands_print_of_one_entry_is_the_same_row() -> None:
+    n, body = tap(1)
+    row = chained((n, body))[0]
+    journal = {"journal": "ab" * 16, "n": 1, "hash": row.hash, "body": json.loads(body)}
+    printed = json.dumps(journal, ensure_ascii=False).encode()
+    exported = {**journal, "reader": "kazasu-shi/bus-1", "body": body.decode()}
+    assert journal_rows("kazasu-shi/bus-1", printed + b"\n") == [row]
+    assert ledger_rows(json.dumps(exported).encode()) == [row]
+
+
+def test_a_number_that_the_reader_cannot_read_any_more_counts_as_lost() -> None:
+    line = json.dumps({"journal": "ab" * 16, "missing": [2, 3], "why": "damaged"}).encode()
+    found = judge(journal_rows("kazasu-shi/bus-1", line), [], [], WINDOW_S)
+    assert found.lost == [identity(2), identity(3)]

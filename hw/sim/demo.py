@@ -1,0 +1,172 @@
+"""One demo from its first process to its last line: start, play, drain, give account, stop.
+
+Upheld: whatever ends it (the morning, Ctrl-C, SIGTERM, an error), everything that was started is
+stopped by its process id; the exit status is 0 only when the books balance.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from hw.sim import control, picture, summary
+from hw.sim.account import give_account
+from hw.sim.papers import PLACES
+from hw.sim.people import draw_people
+from hw.sim.services import CommandFailed, ServiceDied
+from hw.sim.site import Site
+from hw.sim.timetable import (
+    DAY_ENDS,
+    JAPAN,
+    MORNING_BEGINS,
+    MORNING_ENDS,
+    instant_ms,
+    next_weekday,
+    plan_day,
+)
+from hw.sim.town import SECONDS_PER_VISIT, Town
+from hw.sim.warp import TownClock
+
+PEOPLE: Final = 300
+EARLY_MS: Final = 5 * 60_000
+"""The town opens at 06:40: the readers have their lists before anybody comes."""
+LATE_S_MAX: Final = 30.0
+"""How long after the last arrival people who still queue are served."""
+FAILED: Final = 1
+CANNOT_START: Final = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person who starts a demo chooses; see `kazasu-sim demo --help`."""
+
+    seconds: float | None = None
+    report: bool = True
+    seed: int = 1
+    rate: float = 30
+    people: int | None = None
+    card_ms: float = 10
+    folder: Path | None = None
+
+    @property
+    def headcount(self) -> int:
+        """Those asked for, else all 300, or as many as there is time to serve."""
+        if self.people is not None:
+            return self.people
+        if self.seconds is None:
+            return PEOPLE
+        return max(len(PLACES), min(PEOPLE, int(len(PLACES) * self.seconds / SECONDS_PER_VISIT)))
+
+
+async def run(options: Options, out: Console) -> int:
+    """Play one demo; return the exit status: 0 balanced, 1 not, 2 it could not start."""
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="kazasu-demo-"))
+    demo = Demo(options, folder, out)
+    status = CANNOT_START
+    try:
+        status = await demo.run()
+    except (ServiceDied, CommandFailed, OSError) as error:
+        out.print(f"The demo cannot go on: {error}", markup=False)
+    finally:
+        await demo.close()
+        if status and folder.exists():
+            out.print(f"Everything that was written is in {folder}", markup=False)
+        elif not options.folder:
+            shutil.rmtree(folder)
+    return status
+
+
+class Demo:
+    """A town on this machine for one morning or day."""
+
+    def __init__(self, options: Options, folder: Path, out: Console) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._options, self._out = options, out
+        self._day = next_weekday(datetime.datetime.now(JAPAN).date())
+        begins_ms = instant_ms(self._day, MORNING_BEGINS) - EARLY_MS
+        self._ends_ms = instant_ms(self._day, MORNING_ENDS if options.seconds else DAY_ENDS)
+        rate = (self._ends_ms - begins_ms) / 1000 / options.seconds if options.seconds else None
+        self._clock = TownClock.started(folder / "clock", begins_ms, rate or options.rate)
+        self._people = draw_people(options.seed, self._day, options.headcount, options.card_ms)
+        self._site = Site(folder, self._clock, self._day, self._people)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """From the first process to the report. Raises ServiceDied, CommandFailed or OSError."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        if not await self._unless_stopped(self._site.start(self._say)):
+            return CANNOT_START
+        self._say_where()
+        plan = plan_day(self._options.seed, self._day, self._people).until(self._ends_ms)
+        town = Town(plan, self._site.antennas, self._site.pages, self._clock)
+        async with self._orders():
+            self._clock.open_town()
+            async with picture.shown(self._out, town, self._site, self._clock):
+                await self._unless_stopped(town.play(LATE_S_MAX))
+            account = await give_account(self._site, town)
+        title = (
+            f"{self._day}, seed {self._options.seed}, {self._clock.anchor.rate:g} times real time"
+        )
+        whole = self._options.report
+        self._out.print(summary.account(title, account, whole=whole))
+        return FAILED if account.faults else 0
+
+    async def close(self) -> None:
+        """Stop everything; a second Ctrl-C does not stop this."""
+        await self._site.close()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do some work to its end, or until somebody stops the demo; then False."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+                return True
+            return False
+        finally:
+            for one in (task, stop):
+                one.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def _orders(self) -> AsyncIterator[None]:
+        """Take orders from other terminals."""
+        path = control.socket_path(os.getpid())
+        server = await control.serve(path, self._site.obey)
+        try:
+            yield
+        finally:
+            server.close()
+            path.unlink(missing_ok=True)
+
+    def _say(self, step: str) -> None:
+        self._out.print(step, markup=False)
+
+    def _say_where(self) -> None:
+        site, ports = self._site, self._site.ports
+        operator, clerk = site.logins
+        lines = [
+            "",
+            f"operators' console   http://127.0.0.1:{ports.console}/   "
+            f"{operator.name} / {operator.password}",
+            f"clerks' office       http://127.0.0.1:{ports.office}/   "
+            f"{clerk.name} / {clerk.password}",
+            *(f"{place:<20} {page.address}" for place, page in site.pages.items()),
+            "",
+            "in another terminal: kazasu-sim kill bus-2 · kazasu-sim cut school-1 --for 30s",
+            "Ctrl-C ends it and gives account",
+            "",
+        ]
+        for line in lines:
+            self._say(line)

@@ -1,0 +1,275 @@
+"""A town's whole machinery on this machine: identities, lists, broker, fleet and four readers.
+
+Everything of the product is reached as its users reach it: by its commands, its files, its ports.
+Nothing is left running: `close` stops every process by its id.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import json
+import secrets
+import socket
+import sqlite3
+import tomllib
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from hw.sim import papers
+from hw.sim.antenna import Antenna
+from hw.sim.control import Answer, Order
+from hw.sim.network import Network
+from hw.sim.page import Page
+from hw.sim.papers import PLACES, TENANT, Ports, ReaderPorts
+from hw.sim.people import ATTENDANCE, SENIOR_PASS, Enrolment, Person
+from hw.sim.report import Row, journal_rows, ledger_rows
+from hw.sim.services import Service, ServiceDied, Services, listens, run_command, script
+from hw.sim.timetable import clock_text
+from hw.sim.warp import TownClock, warped
+
+HOST: Final = "127.0.0.1"
+FLEET: Final = "fleet.cli:run"
+READY_S_MAX: Final = 60.0
+"""Until every reader shows that cards can be held; 10 s on two idle cores."""
+PASSWORD_BYTES: Final = 12
+LOST_WHY: Final = "届け出により停止"
+DAMAGED: Final = 1
+"""Exit status of `kazasu-edge journal` when something is missing; the lines say what."""
+
+
+class Login(NamedTuple):
+    """An account of this demo alone."""
+
+    name: str
+    role: str
+    password: str
+
+
+class Site:
+    """All of it, in one folder, on one clock."""
+
+    def __init__(
+        self, folder: Path, clock: TownClock, day: datetime.date, people: Sequence[Person]
+    ) -> None:
+        """Nothing is started yet."""
+        readers = free_ports(len(PLACES))
+        self.ports: Final = Ports(*free_ports(len(Ports._fields)))
+        self.antennas: Final = {place: Antenna() for place in PLACES}
+        self.pages: Final = {
+            place: Page(f"{TENANT}/{place}", port)
+            for place, port in zip(PLACES, readers, strict=True)
+        }
+        self.networks: Final = {
+            place: Network(self.ports.readers, self.ports.devices) for place in PLACES
+        }
+        self.logins: Final = tuple(
+            Login(role, role, secrets.token_urlsafe(PASSWORD_BYTES))
+            for role in ("operator", "clerk")
+        )
+        self.services: Final = Services()
+        self.events: Final[list[str]] = []
+        """Kills and cuts, as they happened."""
+        self._page_ports = readers
+        self._folder, self._home, self._logs = folder, folder / "town", folder / "logs"
+        self._clock, self._day, self._people = clock, day, people
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- start -----------------------------------------------------------------------------------
+
+    async def start(self, say: Callable[[str], None]) -> None:
+        """Start everything, step by step. Raises ServiceDied, CommandFailed or OSError."""
+        self._logs.mkdir()
+        say(f"town: {len(self._people)} people; keys and certificates ...")
+        await self._make_identities()
+        say("fleet: databases, rules, members ...")
+        await self._fill_fleet()
+        say("broker and fleet: starting ...")
+        await self._start_fleet()
+        say("readers: starting four agents ...")
+        await self._start_readers()
+
+    async def _make_identities(self) -> None:
+        town = self._folder / "town.toml"
+        fronts = {
+            place: ReaderPorts(self.antennas[place].device, port)
+            for place, port in zip(PLACES, self._page_ports, strict=True)
+        }
+        town.write_text(papers.town_file(self.ports, fronts), "utf-8")
+        await self._provision("local", str(self._home), "--town", str(town))
+        for place, network in self.networks.items():
+            await network.start()
+            papers.lead_through(self._config(place), network.broker_port, network.devices_port)
+
+    async def _fill_fleet(self) -> None:
+        await self._fleet("init")
+        await self._fleet("readers", "import", str(self._home / "fleet" / "registry.json"))
+        members = [person.enrolment for person in self._people if person.enrolment]
+        await asyncio.gather(
+            self._add_rules(),
+            *(self._enrol(name, members) for name in (SENIOR_PASS, ATTENDANCE)),
+            *(self._add_account(login) for login in self.logins),
+        )
+
+    async def _add_rules(self) -> None:
+        for programme, table in papers.rule_tables(self._day).items():
+            path = self._folder / f"rules-{programme}.json"
+            path.write_text(json.dumps(table, ensure_ascii=False, indent=1), "utf-8")
+            await self._fleet("rules", "add", programme, str(path))
+
+    async def _add_account(self, login: Login) -> None:
+        add = ("accounts", "add", login.name, login.role, "--password-file", "-")
+        await self._fleet(*add, typed=f"{login.password}\n".encode())
+
+    async def _enrol(self, programme: str, everybody: Sequence[Enrolment]) -> None:
+        """From what a desk read from the cards to members with credentials, and stop some."""
+        members = [member for member in everybody if member.programme == programme]
+        listed, turned = (self._folder / f"{programme}-{what}.csv" for what in ("cards", "members"))
+        papers.cards_file(listed, members)
+        keys = str(self._home / "keys" / "programme-keys.json")
+        options = ("--keys", keys, "--programme", programme)
+        await self._provision("credentials", str(listed), str(turned), *options)
+        listed.unlink()
+        await self._import(programme, turned)
+        if any(member.scheme is None for member in members):
+            cardless = self._folder / f"{programme}-hired.csv"
+            papers.members_file(cardless, members)
+            await self._import(programme, cardless)
+        for member in members:
+            if member.stopped:
+                stop = ("members", "stop", member.member, LOST_WHY, "--programme", programme)
+                await self._fleet(*stop)
+
+    async def _import(self, programme: str, path: Path) -> None:
+        await self._fleet("members", "import", str(path), "--programme", programme)
+
+    async def _start_fleet(self) -> None:
+        broker = Service("broker", ["mosquitto", "-c", str(self._conf)], self._logs / "broker.log")
+        await self.services.add(broker).start()
+        await broker.until(lambda: listens(self.ports.readers))
+        ports = {
+            "ingest": None,
+            "devices": self.ports.devices,
+            "console": self.ports.console,
+            "office": self.ports.office,
+        }
+        for name in ports:
+            command = warped(self._clock, FLEET, *self._fleet_config, name)
+            service = Service(name, command, self._logs / f"{name}.log")
+            await self.services.add(service, "fleet").start()
+        for name, port in ports.items():
+            if port is not None:
+                await self.services.groups[name][0].until(lambda port=port: listens(port))  # type: ignore[misc]
+
+    async def _start_readers(self) -> None:
+        for place, page in self.pages.items():
+            for half in ("tap", "link"):
+                name = f"{place}/{half}"
+                command = warped(self._clock, f"edge.{half}:main", str(self._config(place)))
+                service = Service(name, command, self._logs / f"{place}-{half}.log")
+                await self.services.add(service, place).start()
+            self._background(page.watch())
+        for place, page in self.pages.items():
+            if not await page.until_ready(READY_S_MAX):
+                raise ServiceDied(f"{place} does not get ready: see {self._logs}")
+
+    # --- what happens to it ----------------------------------------------------------------------
+
+    async def obey(self, order: Order) -> Answer:
+        """Kill or cut, as a second terminal asks for."""
+        known = self.services.groups if order.do == "kill" else self.networks
+        if order.name not in known:
+            return Answer(False, f"there is no {order.name!r}; there are: {', '.join(known)}")
+        if order.do == "kill":
+            killed = self.services.kill(order.name)
+            said = f"killed {', '.join(service.name for service in killed)}"
+        else:
+            self._background(self.networks[order.name].cut_for(order.seconds))
+            said = f"cut {order.name} off for {order.seconds:g} s"
+        self.events.append(f"{clock_text(self._clock.now_ms())} {said}")
+        return Answer(True, said)
+
+    def mend_networks(self) -> None:
+        """Bring every network back."""
+        for network in self.networks.values():
+            network.mend()
+
+    # --- the books -------------------------------------------------------------------------------
+
+    async def journals(self) -> list[Row]:
+        """Every entry of every reader, as `kazasu-edge journal` shows them."""
+        rows = []
+        for place in PLACES:
+            lines = await run_command(
+                script("kazasu-edge"),
+                "journal",
+                str(self._config(place)),
+                "--json",
+                log=self._logs / "commands.log",
+                statuses=(0, DAMAGED),
+            )
+            rows += journal_rows(f"{TENANT}/{place}", lines)
+        return rows
+
+    async def ledger(self) -> list[Row]:
+        """Every entry of the ledger, as `kazasu-fleet ledger export` shows them."""
+        return ledger_rows(await self._fleet("ledger", "export"))
+
+    def entries_in_ledger(self) -> int | None:
+        """How many entries the ledger holds, read beside the fleet; None when it is busy."""
+        config = self._home / "fleet" / "fleet.toml"
+        try:
+            state = config.parent / tomllib.loads(config.read_text("utf-8"))["state"]
+            uri = f"file:{state / 'fleet.db'}?mode=ro"
+            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as database:
+                return int(database.execute("SELECT count(*) FROM entry").fetchone()[0])
+        except (OSError, sqlite3.Error):
+            return None
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop everything that was started; may be called at any time, and again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.services.stop()
+        for network in self.networks.values():
+            await network.close()
+        for antenna in self.antennas.values():
+            antenna.close()
+
+    # --- commands --------------------------------------------------------------------------------
+
+    @property
+    def _conf(self) -> Path:
+        return self._home / "broker" / "mosquitto.conf"
+
+    @property
+    def _fleet_config(self) -> tuple[str, str]:
+        return "--config", str(self._home / "fleet" / "fleet.toml")
+
+    def _config(self, place: str) -> Path:
+        return self._home / "readers" / place / "edge.toml"
+
+    async def _provision(self, *arguments: str) -> None:
+        log = self._logs / "commands.log"
+        await run_command(script("kazasu-provision"), *arguments, log=log)
+
+    async def _fleet(self, *arguments: str, typed: bytes = b"") -> bytes:
+        command = warped(self._clock, FLEET, *self._fleet_config, *arguments)
+        return await run_command(*command, log=self._logs / "commands.log", typed=typed)
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return so many different TCP ports that are free on the loopback interface now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
