@@ -1,13 +1,14 @@
 """What becomes of a journal that is damaged, torn, put back, filled up, or killed while writing."""
 
 import contextlib
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -244,11 +245,25 @@ def test_a_journal_cannot_begin_on_a_full_disk_and_leaves_no_file_behind(tmp_pat
     assert journal.append(step(0))[0] == 2
 
 
-def test_after_a_failed_write_a_fresh_journal_names_the_last_good_entry(tmp_path: Path) -> None:
+def _read_only() -> int:
+    return os.open("/dev/null", os.O_RDONLY)
+
+
+def _sealed() -> int:
+    """A file that refuses writes and nothing else, as a disk does that has turned bad."""
+    descriptor = os.memfd_create("bad disk", os.MFD_ALLOW_SEALING)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    return descriptor
+
+
+@pytest.mark.parametrize("bad", [_read_only, _sealed])
+def test_after_a_failed_write_a_fresh_journal_names_the_last_good_entry(
+    tmp_path: Path, bad: Callable[[], int]
+) -> None:
     journal = begin(tmp_path)
     journal.append(step(0))
     first, tip = journal.id, journal.tip
-    _break_descriptor(journal.id)
+    _put_in_place(journal.id, bad())
     with pytest.raises(JournalBroken):
         journal.append(step(1))
     assert journal.append(step(2))[0] == 2
@@ -259,14 +274,13 @@ def test_after_a_failed_write_a_fresh_journal_names_the_last_good_entry(tmp_path
     assert (start.former.journal, start.former.n, start.former.tip) == (first, 2, tip)
 
 
-def _break_descriptor(journal: JournalId) -> None:
-    """Put a descriptor that cannot be written to in the place of the journal's own."""
+def _put_in_place(journal: JournalId, descriptor: int) -> None:
+    """Let the writer's own descriptor be this one from now on."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):
             if os.readlink(f"/proc/self/fd/{name}").endswith(f"{journal}.kzj"):
-                unwritable = os.open("/dev/null", os.O_RDONLY)
-                os.dup2(unwritable, int(name))
-                os.close(unwritable)
+                os.dup2(descriptor, int(name))
+    os.close(descriptor)
 
 
 def test_an_empty_journal_has_the_tip_of_its_own_beginning(tmp_path: Path) -> None:
