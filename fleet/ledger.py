@@ -180,7 +180,7 @@ def last_bookings(
 def epoch(connection: sa.Connection) -> str | None:
     """Return the ledger's present life; None before `init`."""
     return connection.scalar(
-        sa.select(ledger_epoch.c.epoch).order_by(ledger_epoch.c.began_at_ms.desc()).limit(1)
+        sa.select(ledger_epoch.c.epoch).order_by(ledger_epoch.c.id.desc()).limit(1)
     )
 
 

@@ -117,7 +117,8 @@ bad_message: Final = sa.Table(
 ledger_epoch: Final = sa.Table(
     "ledger_epoch",
     fleet,
-    sa.Column("epoch", sa.Text, primary_key=True),
+    _id(),
+    sa.Column("epoch", sa.Text, nullable=False, unique=True),
     _number("began_at_ms"),
     _text("reason"),
     comment="The ledger's lives; the latest is named in acknowledgements. A restore into an older "

@@ -96,10 +96,17 @@ def _create() -> None:
     )
     op.create_table(
         "ledger_epoch",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
         sa.Column("epoch", sa.Text(), nullable=False),
         sa.Column("began_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("epoch", name=op.f("pk_ledger_epoch")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_epoch")),
+        sa.UniqueConstraint("epoch", name=op.f("uq_ledger_epoch_epoch")),
     )
     op.create_table(
         "place",

@@ -1,0 +1,183 @@
+"""`kazasu-fleet`: the processes of the fleet, and what its keeper does at the command line.
+
+kazasu-fleet --config fleet.toml init
+kazasu-fleet --config fleet.toml readers import registry.json
+kazasu-fleet --config fleet.toml ingest | devices | console | office
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import sqlalchemy as sa
+import typer
+from rich.table import Table
+
+from fleet import cli_enrolment, cli_ledger, cli_members
+from fleet.accounts import AccountRefused
+from fleet.alarms import AlarmRefused
+from fleet.config import ConfigRefused
+from fleet.gaps import GapRefused
+from fleet.members import MemberRefused
+from fleet.registry import RegistryRefused
+from fleet.rosters import RosterUnbuildable
+from fleet.rules import RulesRefused
+from fleet.store import StoreUnusable, migrate
+from fleet.terminal import Site, fail, log_plainly, out, site_of, who
+from wire.clock import Clock, SystemClock
+from wire.individual_number import IndividualNumberRefused
+
+REFUSALS = (
+    AccountRefused,
+    AlarmRefused,
+    ConfigRefused,
+    GapRefused,
+    IndividualNumberRefused,
+    MemberRefused,
+    RegistryRefused,
+    RosterUnbuildable,
+    RulesRefused,
+    StoreUnusable,
+    OSError,
+)
+"""What a person can put right: said in one sentence, without a stack."""
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+app.add_typer(cli_enrolment.readers, name="readers")
+app.add_typer(cli_enrolment.rules_app, name="rules")
+app.add_typer(cli_enrolment.rosters_app, name="rosters")
+app.add_typer(cli_enrolment.accounts_app, name="accounts")
+app.add_typer(cli_members.members_app, name="members")
+app.add_typer(cli_ledger.gaps_app, name="gaps")
+app.add_typer(cli_ledger.quarantine_app, name="quarantine")
+app.add_typer(cli_ledger.ledger_app, name="ledger")
+
+
+@app.callback()
+def _begin(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option(help="The fleet's configuration.", envvar="KAZASU_FLEET")
+    ] = Path("fleet.toml"),
+) -> None:
+    """Choose the fleet to work on; the clock comes from whoever started this."""
+    clock = context.obj if context.obj is not None else SystemClock()
+    context.obj = Site(config, clock)
+
+
+@app.command()
+def init(context: typer.Context) -> None:
+    """Create the databases, or bring them to this version. May be run again at any time."""
+    from fleet import ledger
+
+    site = site_of(context)
+    migrate(site.config.state_folder)
+    with site.fleet() as store, store.write() as connection:
+        if ledger.epoch(connection) is None:
+            ledger.begin_epoch(connection, who(), "first", site.now_ms())
+    out.print(f"ready: {site.config.state_folder}")
+
+
+@app.command()
+def ingest(context: typer.Context) -> None:
+    """Take in what readers send: one process for each state folder."""
+    from fleet import broker
+
+    site = site_of(context)
+    _serve(broker.serve(site.config, site.clock))
+
+
+@app.command()
+def devices(context: typer.Context) -> None:
+    """Serve rosters and keys to readers, over HTTPS."""
+    from fleet import devices
+
+    _serve(devices.serve(site_of(context).config))
+
+
+@app.command()
+def console(context: typer.Context) -> None:
+    """Serve the pages of those who run the readers."""
+    from fleet.web import console
+
+    log_plainly()
+    site = site_of(context)
+    console.run(site.config, site.clock)
+
+
+@app.command()
+def office(context: typer.Context) -> None:
+    """Serve the pages of the clerks."""
+    from fleet.web import office
+
+    log_plainly()
+    site = site_of(context)
+    office.run(site.config, site.clock)
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """Answer in one look: can riders tap? are entries safe?"""
+    from fleet.attention import can_tap, entries_safe
+    from fleet.overview import read_overview
+    from programmes.texts import say
+
+    site = site_of(context)
+    language = site.config.language
+    with site.fleet() as store, store.read() as connection:
+        overview = read_overview(connection, site.now_ms())
+    table = Table(show_header=False)
+    for question, verdict in (("tap", can_tap(overview)), ("safe", entries_safe(overview))):
+        table.add_row(
+            say(f"web.first.{question}", language),
+            say(f"web.answer.{verdict.answer.value}", language),
+            say(f"web.first.{question}.{verdict.reason}", language, **verdict.arguments),
+        )
+    for row in overview.troubled:
+        table.add_row(row.name, row.state.value, row.trouble or "")
+    out.print(table)
+
+
+def _serve(service: Coroutine[Any, Any, None]) -> None:
+    """Run a service until SIGTERM or SIGINT."""
+    log_plainly()
+
+    async def run_until_told() -> None:
+        task = asyncio.ensure_future(service)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run_until_told())
+
+
+def run(argv: list[str], clock: Clock) -> int:
+    """Run one command with this clock; return the exit status."""
+    try:
+        result = app(args=argv, prog_name="kazasu-fleet", standalone_mode=False, obj=clock)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except REFUSALS as error:
+        return fail(error).exit_code
+    except sa.exc.OperationalError as error:
+        return fail(f"the database cannot be used: {error.orig}").exit_code
+    return result if isinstance(result, int) else 0
+
+
+def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
+    """Entry of the console script."""
+    return run(sys.argv[1:] if argv is None else argv, clock or SystemClock())

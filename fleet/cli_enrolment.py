@@ -1,0 +1,134 @@
+"""`kazasu-fleet readers | rules | rosters | accounts`: what stands before the first tap."""
+
+from pathlib import Path
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from rich.table import Table
+
+from fleet import accounts, registry, rosters, rules
+from fleet.accounts import AccountRole
+from fleet.books import read_signing_key
+from fleet.schema import reader, roster, rule
+from fleet.terminal import fail, out, site_of, who
+from wire.envelope import Signer
+
+readers = typer.Typer(no_args_is_help=True, help="Which readers there are.")
+rules_app = typer.Typer(no_args_is_help=True, help="The programmes' dated rule tables.")
+rosters_app = typer.Typer(no_args_is_help=True, help="The lists that readers decide with.")
+accounts_app = typer.Typer(no_args_is_help=True, help="Who may sign in.")
+
+
+@readers.command("import")
+def import_(context: typer.Context, file: Path) -> None:
+    """Take in places and readers from registry.json; may be done again."""
+    site = site_of(context)
+    read = registry.read_registry(file)
+    with site.fleet() as store, store.write() as connection:
+        done = registry.import_registry(connection, read, site.config.tenant, who(), site.now_ms())
+    out.print(
+        f"{done.places} places; readers: {done.added} added, {done.changed} changed, "
+        f"{done.unchanged} unchanged"
+    )
+
+
+@readers.command("list")
+def list_readers(context: typer.Context) -> None:
+    """List the readers."""
+    with site_of(context).fleet() as store, store.read() as connection:
+        rows = connection.execute(
+            sa.select(reader.c.name, reader.c.place, reader.c.revoked_why, reader.c.revoked_at_ms)
+        ).all()
+    table = Table("reader", "place", "")
+    for row in rows:
+        table.add_row(row.name, row.place, f"revoked: {row.revoked_why}" * bool(row.revoked_at_ms))
+    out.print(table)
+
+
+@readers.command()
+def revoke(context: typer.Context, name: str, why: str) -> None:
+    """Shut one reader (tenant/reader) out; only a new certificate brings it back."""
+    site = site_of(context)
+    with site.fleet() as store, store.write() as connection:
+        registry.revoke(connection, name, why, who(), site.now_ms())
+    out.print(f"{name} is revoked")
+
+
+@rules_app.command("add")
+def add_rules(context: typer.Context, programme: str, file: Path) -> None:
+    """Add a dated rule table from a TOML or JSON file."""
+    site = site_of(context)
+    table = rules.read_table(programme, file)
+    with site.fleet() as store, store.write() as connection:
+        added = rules.add(connection, programme, table, who(), site.now_ms())
+    out.print(f"{table.version} {'is added' if added else 'stands already'}")
+
+
+@rules_app.command("list")
+def list_rules(context: typer.Context) -> None:
+    """List the rule tables by the day on which they come into force."""
+    with site_of(context).fleet() as store, store.read() as connection:
+        rows = connection.execute(
+            sa.select(rule).order_by(rule.c.programme, rule.c.valid_from)
+        ).all()
+    table = Table("programme", "version", "from", "parameters", "added by")
+    for row in rows:
+        table.add_row(
+            row.programme, row.version, f"{row.valid_from}", f"{row.parameters}", row.added_by
+        )
+    out.print(table)
+
+
+@rosters_app.command("build")
+def build_rosters(context: typer.Context) -> None:
+    """Build what has changed (a running ingest does this by itself)."""
+    site = site_of(context)
+    config = site.config
+    refused: list[str] = []
+    with site.fleet() as store, site.people() as people:
+        by = Signer(read_signing_key(config.signing_key))
+        builder = rosters.Builder(store, people, config.state_folder, config.tenant, by, site.clock)
+        built = builder.build_changed(lambda _programme, error: refused.append(str(error)))
+    for one in built:
+        word = "built" if one.changed else "unchanged"
+        out.print(f"{one.programme} at {one.place}: version {one.version}, {one.rows} rows, {word}")
+    if refused:
+        raise fail("\n".join(refused))
+
+
+@rosters_app.command("list")
+def list_rosters(context: typer.Context) -> None:
+    """List the rosters that readers are to hold."""
+    newest = sa.func.max(roster.c.version)
+    with site_of(context).fleet() as store, store.read() as connection:
+        rows = connection.execute(
+            sa.select(roster.c.programme, roster.c.place, newest)
+            .group_by(roster.c.programme, roster.c.place)
+            .order_by(roster.c.programme, roster.c.place)
+        ).all()
+    table = Table("programme", "place", "version")
+    for programme, place, version in rows:
+        table.add_row(programme, place, str(version))
+    out.print(table)
+
+
+@accounts_app.command("add")
+def add_account(
+    context: typer.Context,
+    name: str,
+    role: AccountRole,
+    password_file: Annotated[
+        typer.FileText | None,
+        typer.Option(help="Read the password's first line here («-»: stdin) instead of asking."),
+    ] = None,
+) -> None:
+    """Add an account, or give one a new role and password."""
+    site = site_of(context)
+    if password_file is not None:
+        password = password_file.readline().rstrip("\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with site.fleet() as store, store.write() as connection:
+        accounts.add(connection, name, role, password, who(), site.now_ms())
+    out.print(f"{name} may sign in as {role.value}")

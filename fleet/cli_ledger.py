@@ -1,0 +1,108 @@
+"""`kazasu-fleet gaps | quarantine | ledger`: what is missing, what was set aside, what is there."""
+
+import sys
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from rich.table import Table
+
+from fleet import gaps, ledger
+from fleet.schema import quarantine
+from fleet.terminal import fail, out, site_of, who
+
+gaps_app = typer.Typer(no_args_is_help=True, help="Numbers that the ledger has not got.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be read or verified.")
+ledger_app = typer.Typer(no_args_is_help=True, help="The entries themselves.")
+_Reader = Annotated[str | None, typer.Option(help="Only this reader (tenant/reader).")]
+SHOWN_MAX = 200
+"""Lines of a list; the newest."""
+
+
+@gaps_app.command("list")
+def list_gaps(
+    context: typer.Context,
+    closed: Annotated[bool, typer.Option(help="Closed ones too.")] = False,
+) -> None:
+    """List gaps, the newest first."""
+    with site_of(context).fleet() as store, store.read() as connection:
+        found = gaps.find(connection, still_open=not closed, limit=SHOWN_MAX)
+    table = Table("gap", "reader", "journal", "numbers", "missing", "cause", "")
+    for gap in found:
+        state = f"{gap.how} {gap.closed_by or ''} {gap.why or ''}" if gap.how else "open"
+        numbers = f"{gap.first}-{gap.last}"
+        table.add_row(
+            str(gap.id), gap.reader, gap.journal, numbers, str(gap.missing), gap.cause, state
+        )
+    out.print(table)
+
+
+@gaps_app.command("write-off")
+def write_off(context: typer.Context, gap: int, why: str) -> None:
+    """Close a gap by your word: its numbers count as accounted for."""
+    site = site_of(context)
+    with site.fleet() as store, store.write() as connection:
+        gaps.write_off(connection, gap, who(), why, site.now_ms())
+    out.print(f"gap {gap} is written off")
+
+
+@quarantine_app.command("list")
+def list_quarantine(context: typer.Context) -> None:
+    """List what was set aside, the newest first."""
+    columns = [column for column in quarantine.columns if column.name != "payload"]
+    with site_of(context).fleet() as store, store.read() as connection:
+        rows = connection.execute(
+            sa.select(*columns).order_by(quarantine.c.id.desc()).limit(SHOWN_MAX)
+        ).all()
+    table = Table("id", "reader", "reason", "detail", "numbers", "times")
+    for row in rows:
+        numbers = f"{row.first}-{row.last}" if row.first is not None else ""
+        table.add_row(str(row.id), row.reader, row.reason, row.detail, numbers, str(row.times))
+    out.print(table)
+
+
+@quarantine_app.command()
+def show(context: typer.Context, number: int) -> None:
+    """Write the bytes of one, as they came, to standard output."""
+    with site_of(context).fleet() as store, store.read() as connection:
+        payload = connection.scalar(
+            sa.select(quarantine.c.payload).where(quarantine.c.id == number)
+        )
+    if payload is None:
+        raise fail(f"nothing in quarantine has the number {number}")
+    sys.stdout.buffer.write(payload)
+    sys.stdout.buffer.flush()
+
+
+@ledger_app.command()
+def export(context: typer.Context, reader: _Reader = None) -> None:
+    """Write every entry as a JSON line: reader, journal, n, hash, body."""
+    with site_of(context).fleet() as store, store.read() as connection:
+        for line in ledger.export(connection, reader):
+            sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+@ledger_app.command()
+def verify(context: typer.Context, reader: _Reader = None) -> None:
+    """Work the chains out again from the stored bytes; ends with 1 when one does not hold."""
+    with site_of(context).fleet() as store, store.read() as connection:
+        checked = ledger.verify(connection, reader)
+    out.print(
+        f"{checked.entries} entries in {checked.journals} journals; "
+        f"{checked.unjoined} stand behind a hole"
+    )
+    if checked.broken:
+        raise fail("the chain does not hold at: " + ", ".join(checked.broken))
+
+
+@ledger_app.command("restored")
+def restored(context: typer.Context, why: str) -> None:
+    """Say that the database was restored from a backup: readers send again what it lacks.
+
+    Stop ingest before the restore, and run this before it is started again.
+    """
+    site = site_of(context)
+    with site.fleet() as store, store.write() as connection:
+        epoch = ledger.begin_epoch(connection, who(), why, site.now_ms())
+    out.print(f"the ledger is in a new epoch: {epoch}")

@@ -1,0 +1,114 @@
+"""`kazasu-fleet members`: enrolment from a file, looking up, stopping."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from fleet import members, members_csv, members_import
+from fleet.members_csv import FileRefused
+from fleet.terminal import err, fail, out, site_of, who
+from programmes.register import rulebook
+
+members_app = typer.Typer(no_args_is_help=True, help="Who is enrolled.")
+_Programme = Annotated[str, typer.Option(help="Such as senior-pass or attendance.")]
+
+
+class _DryRun(Exception):
+    """Leaves the transaction, so that nothing is written."""
+
+
+@members_app.command("import")
+def import_(
+    context: typer.Context,
+    file: Path,
+    programme: _Programme,
+    dry_run: Annotated[bool, typer.Option(help="Judge every line, write nothing.")] = False,
+) -> None:
+    """Take in a CSV file: all of its lines, or none.
+
+    Columns: registration_number 登録番号, name 氏名, kana フリガナ, birth_date 生年月日,
+    credential 識別符号, scheme 方式, key_epoch 鍵世代, category 区分, valid_from 有効開始日,
+    valid_to 有効終了日.
+    """
+    site = site_of(context)
+    counted: members_import.Counted | None = None
+    try:
+        rulebook(programme)
+        with Progress(console=err, transient=True) as progress:
+            reading = progress.add_task("reading", total=None)
+            lines = members_csv.read_file(file, lambda n: progress.advance(reading, n))
+            writing = progress.add_task("writing", total=len(lines))
+            with site.people() as store, store.write() as connection:
+                counted = members_import.take_in(
+                    connection,
+                    programme,
+                    lines,
+                    who(),
+                    site.now_ms(),
+                    lambda n: progress.advance(writing, n),
+                )
+                if dry_run:
+                    raise _DryRun
+    except _DryRun:
+        out.print("dry run: nothing was written")
+    except FileRefused as refused:
+        _show(file, refused)
+        raise fail(f"{file}: nothing was written; correct these lines and try again") from None
+    except ValueError as error:
+        raise fail(error) from error
+    if counted:
+        out.print(
+            f"{counted.lines} lines: {counted.added} members added, {counted.changed} changed, "
+            f"{counted.unchanged} unchanged, {counted.cards_added} cards added"
+        )
+
+
+def _show(file: Path, refused: FileRefused) -> None:
+    table = Table("line", "column", "what is wrong, and what to do", title=str(file))
+    for error in refused.errors:
+        table.add_row(str(error.line), error.column, error.what)
+    err.print(table)
+
+
+@members_app.command("list")
+def list_members(
+    context: typer.Context,
+    programme: _Programme,
+    search: Annotated[str, typer.Option(help="Part of a number, name or kana.")] = "",
+) -> None:
+    """List members, at most 100."""
+    with site_of(context).people() as store, store.read() as connection:
+        rows = members.find(connection, programme, search)
+    table = Table("number", "name", "category", "from", "to", "cards", "")
+    for row in rows:
+        table.add_row(
+            row.registration_number,
+            row.name,
+            row.category,
+            str(row.valid_from or ""),
+            str(row.valid_to or ""),
+            str(row.cards),
+            "stopped" if row.stopped_from_ms is not None else "",
+        )
+    out.print(table)
+
+
+@members_app.command()
+def stop(context: typer.Context, registration_number: str, programme: _Programme, why: str) -> None:
+    """Stop all cards of a member, from now on."""
+    site = site_of(context)
+    with site.people() as store, store.write() as connection:
+        members.stop(connection, programme, registration_number, why, who(), site.now_ms())
+    out.print(f"{registration_number} is stopped in {programme}")
+
+
+@members_app.command()
+def unstop(context: typer.Context, registration_number: str, programme: _Programme) -> None:
+    """Let a stopped member's cards be used again."""
+    site = site_of(context)
+    with site.people() as store, store.write() as connection:
+        members.unstop(connection, programme, registration_number, who(), site.now_ms())
+    out.print(f"{registration_number} is no longer stopped in {programme}")

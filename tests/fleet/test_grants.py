@@ -1,0 +1,147 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from fleet import schema
+from fleet.grants import GRANTS, Role, authorizer
+from fleet.store import Store, StoreUnusable, migrate, open_fleet, open_persons, sole_worker
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    migrate(tmp_path)
+    return tmp_path
+
+
+def refused(store: Store, statement: str) -> str:
+    with pytest.raises(sa.exc.DatabaseError) as error, store.write() as connection:
+        connection.exec_driver_sql(statement)
+    assert isinstance(error.value.orig, sqlite3.DatabaseError)
+    return str(error.value.orig)
+
+
+def test_the_console_may_read_no_bytes_credential_or_category_of_an_entry(state: Path) -> None:
+    store = open_fleet(state, Role.CONSOLE)
+    for column in ("body", "credential", "category", "*"):
+        assert "prohibited" in refused(store, f"select {column} from entry")
+    assert "prohibited" in refused(store, "select count(*) from entry where credential = 'x'")
+    assert "prohibited" in refused(store, "select payload from quarantine")
+    assert "prohibited" in refused(store, "select body from conflict")
+    with store.read() as connection:
+        assert connection.exec_driver_sql("select count(*), max(n) from entry").one() == (0, None)
+    store.close()
+
+
+def test_the_console_reaches_persons_by_no_way(state: Path) -> None:
+    store = open_fleet(state, Role.CONSOLE)
+    assert refused(store, f"attach '{state / 'persons.db'}' as persons") == "not authorized"
+    assert refused(store, f"attach 'file:{state / 'persons.db'}?mode=ro' as p") == "not authorized"
+    store.close()
+    persons = open_persons(state, Role.CONSOLE)
+    for table in schema.persons.tables:
+        with pytest.raises(sa.exc.DatabaseError, match="prohibited"), persons.read() as connection:
+            connection.exec_driver_sql(f"select * from {table}")
+        with pytest.raises(sa.exc.DatabaseError, match=r"prohibited|authorized"):
+            with persons.read() as connection:
+                connection.exec_driver_sql(f"delete from {table}")
+    persons.close()
+
+
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.OWNER])
+def test_no_role_may_change_the_ledger_the_tables_or_the_rules_of_the_connection(
+    state: Path, role: Role
+) -> None:
+    store = open_fleet(state, role)
+    for statement in (
+        "delete from entry",
+        "update entry set code = 'ok'",
+        "drop table entry",
+        "drop trigger entry_no_delete",
+        "create table x (y)",
+        "pragma writable_schema = on",
+        "pragma user_version = 9",
+        "pragma synchronous = off",
+        "pragma foreign_keys = off",
+        "vacuum into '/tmp/never.db'",
+        "select load_extension('x')",
+        "select * from sqlite_master",
+    ):
+        with pytest.raises(sa.exc.DatabaseError), store.read() as connection:
+            connection.exec_driver_sql(statement)
+    store.close()
+
+
+@pytest.mark.parametrize("role", GRANTS)
+@pytest.mark.parametrize("database", ["fleet", "persons"])
+def test_every_table_is_as_open_as_its_grant_says_and_no_more(
+    state: Path, role: Role, database: str
+) -> None:
+    path = state / f"{database}.db"
+    connection = sqlite3.connect(path)
+    metadata = schema.fleet if database == "fleet" else schema.persons
+    grants = GRANTS[role][database]  # type: ignore[index]
+    assert set(grants) <= set(metadata.tables)
+    connection.set_authorizer(authorizer(role, database))  # type: ignore[arg-type]
+    for name, table in metadata.tables.items():
+        grant = grants.get(name)
+        for column in table.columns:
+            readable = grant is not None and column.name in grant.read
+            assert may(connection, f'explain select "{column.name}" from "{name}"') == readable
+            writable = grant is not None and column.name in grant.update
+            change = f'explain update "{name}" set "{column.name}" = null'
+            if not writable:
+                assert not may(connection, change)
+        assert (
+            grant is not None and grant.delete or not may(connection, f"explain delete from {name}")
+        )
+    connection.close()
+
+
+def may(connection: sqlite3.Connection, statement: str) -> bool:
+    try:
+        connection.execute(statement)
+    except sqlite3.DatabaseError as error:
+        assert "prohibited" in str(error) or "not authorized" in str(error)
+        return False
+    return True
+
+
+def test_the_migrations_make_just_the_tables_of_the_schema(state: Path) -> None:
+    for database, metadata in (("fleet", schema.fleet), ("persons", schema.persons)):
+        engine = sa.create_engine(f"sqlite:///{state / database}.db")
+        with engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+            (mode,) = connection.exec_driver_sql("pragma journal_mode").one()
+            assert mode == "wal"
+        engine.dispose()
+
+
+def test_migrating_again_changes_nothing(state: Path) -> None:
+    before = (state / "fleet.db").read_bytes()
+    migrate(state)
+    assert (state / "fleet.db").read_bytes() == before
+
+
+def test_a_store_that_was_never_made_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="kazasu-fleet init"):
+        open_fleet(tmp_path, Role.INGEST)
+
+
+def test_a_commit_is_on_the_disk_before_it_is_believed(state: Path) -> None:
+    store = open_fleet(state, Role.OWNER)
+    with store.read() as connection:
+        assert connection.exec_driver_sql("pragma synchronous").one() == (2,)
+        assert connection.exec_driver_sql("pragma foreign_keys").one() == (1,)
+    store.close()
+
+
+def test_two_workers_of_one_kind_never_share_a_state(tmp_path: Path) -> None:
+    with sole_worker(tmp_path, "ingest"):
+        with pytest.raises(StoreUnusable, match="another ingest"), sole_worker(tmp_path, "ingest"):
+            pass
+    with sole_worker(tmp_path, "ingest"):
+        pass
