@@ -5,15 +5,22 @@ wrong, and the reader counts on from the floor instead · what the fleet says, s
 all · each jump of the reader's time is an entry in the journal (`ClockStep`).
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from edge.journal import Stamp
 from wire.clock import Clock, ClockState
 
 BUILD_MS: Final = 1_774_969_200_000
 """2026-04-01 00:00 in Japan: no reader ran this program before; moved on with each release."""
 STEP_MS_MIN: Final = 2_000
 """A signed time is up to half a round trip old (2 s at most): a smaller difference is no jump."""
+
+
+class Stamp(NamedTuple):
+    """When something happened, by both clocks of the reader (see wire.entries)."""
+
+    at_ms: int
+    mono_ms: int
+    clock: ClockState
 
 
 def clock_state(synchronised: bool, machine_ms: int, floor_ms: int) -> ClockState:

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from edge.clock import Stamp
 from edge.identify import Identified
-from edge.journal import Stamp
 from edge.roster import Holding
 from programmes.calendar import local_day
 from programmes.rulebook import (

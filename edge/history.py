@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from edge.journal import Follower, journals
+from edge.journal import journals, read_whole
 from programmes.rulebook import Booked
 from wire.codes import Outcome
 from wire.entries import Entry, Tap
@@ -63,18 +63,17 @@ class History:
 
 
 def rebuild(folder: Path, reader: str) -> History:
-    """Return what the journals in a folder booked. Raises OSError.
+    """Return what the journals in a folder booked.
 
-    The last tap of all is marked as perhaps not shown.
+    The last tap of all is marked as perhaps not shown. What cannot be read is left out.
     """
     history, last = History(), None
     for file in journals(folder):
-        with Follower(file, reader) as follower:
-            for kept in follower:
-                if isinstance(kept.entry, Tap):
-                    if last:
-                        history.take(last)
-                    last = kept.entry
+        for kept in read_whole(file, reader):
+            if isinstance(kept.entry, Tap):
+                if last:
+                    history.take(last)
+                last = kept.entry
     if last:
         history.take(last, perhaps_not_shown=True)
     return history

@@ -12,7 +12,7 @@ from typing import Final
 
 from edge.clock import ReaderClock
 from edge.history import KEPT_MS, History
-from edge.journal import Journal, JournalError, prune
+from edge.journal_writer import Journal, JournalError, prune
 from wire.clock import Clock, ClockState
 from wire.entries import ClockStep, Entry, JournalId
 

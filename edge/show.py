@@ -44,7 +44,7 @@ class Panel:
         self._in = bytearray()
         self._out = bytearray()
         self.dropped = 0
-        """Lines that nobody took, since the start."""
+        """Lines that a listener was too slow for; set back by who has reported them."""
 
     def wait(self, seconds: float) -> None:
         """Return when somebody connects or says something, at the latest after so long."""

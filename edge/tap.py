@@ -8,7 +8,7 @@ Upheld: one thread, no network · the entry is on the disk before anyone sees a 
 be kept is not accepted · a card left lying is one presentation · nothing waits for `link` · the
 programme keys are in this process alone. The parts: `frontends/` finds the card, `identify.py` and
 `schemes/` make a credential of it, `decide.py` asks the programme's rulebook, `keeper.py` and
-`journal.py` keep the entry, `show.py` tells the page in the words of `panel.py`.
+`journal_writer.py` keep the entry, `show.py` tells the page in the words of `panel.py`.
 """
 
 import gc
@@ -28,7 +28,8 @@ from edge.frontends.nfcpy import Nfcpy
 from edge.frontends.recovery import Recovering
 from edge.history import rebuild
 from edge.identify import DEVICE_FAULT, Identified, identify
-from edge.journal import FOLDER, Journal, JournalError, last_entry
+from edge.journal import FOLDER, last_entry
+from edge.journal_writer import Journal, JournalError
 from edge.keeper import Keeper
 from edge.panel import (
     DECLARED_FOR_S,
@@ -70,6 +71,7 @@ class Tap:
 
     def __init__(self, config: Config, clock: Clock) -> None:
         state = Path(config.state)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._config, self._clock, self._folder = config, clock, state / FOLDER
         found = last_entry(self._folder, config.reader)
         self._time = ReaderClock(clock, found[1].entry.at_ms if found else 0)
@@ -198,6 +200,9 @@ class Tap:
         self._stepped(self._time.take_machine_time())
         if self._keeper.mend():
             self._say_appended()
+        if self._panel.dropped:
+            self._panel.dropped = 0
+            self._count("panel.dropped")
         condition = self._condition()
         if condition != self._said_condition:
             self._said_condition = condition

@@ -45,7 +45,8 @@ class FrontEnd(Protocol):
     def sense(self, technologies: Sequence[Technology]) -> Card | None:
         """Look for a card once per technology, in order; the first one found ends the round.
 
-        Whatever lay in the field loses its power meanwhile. Raises FrontEndFault.
+        So of a wallet with two cards it is the place's order that decides. Whatever lay in the
+        field loses its power meanwhile. Raises FrontEndFault.
         """
 
     def close(self) -> None:

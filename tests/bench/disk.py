@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from edge.journal import Journal, Stamp
+from edge.clock import Stamp
+from edge.journal_writer import Journal
 from tests.bench.figures import Table, spread, timed_us
 from wire.clock import ClockState
 from wire.codes import Code, Outcome

@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.journal import Follower, Journal, Kept, Stamp, journals
+from edge.clock import Stamp
+from edge.journal import Follower, Kept, journals
+from edge.journal_writer import Journal
 from wire.clock import ClockState
 from wire.entries import ClockStep
 

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from edge.clock import Stamp
 from edge.journal import (
     JOURNAL_BYTES_MAX,
     JOURNAL_HOURS_MAX,
     MAGIC,
     READ_BYTES,
     Follower,
-    JournalInUse,
-    Stamp,
     journals,
     last_entry,
-    prune,
 )
+from edge.journal_writer import JournalInUse, prune
 from tests.edge.journal_kit import HOUR_MS, READER, begin, now, read_all, step
 from wire.clock import ClockState
 from wire.codes import Code, Outcome

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from edge.journal import (
     MAGIC,
     Follower,
-    JournalBroken,
     JournalFile,
-    JournalFull,
     journals,
     next_frame,
+    read_whole,
 )
+from edge.journal_writer import JournalBroken, JournalFull
 from tests.edge.journal_kit import READER, begin, read_all, step
 from wire.entries import ClockStep, JournalId, Start, genesis
 
@@ -281,6 +281,19 @@ def _put_in_place(journal: JournalId, descriptor: int) -> None:
             if os.readlink(f"/proc/self/fd/{name}").endswith(f"{journal}.kzj"):
                 os.dup2(descriptor, int(name))
     os.close(descriptor)
+
+
+def test_a_file_that_the_disk_cannot_read_stops_no_start(tmp_path: Path) -> None:
+    journal = begin(tmp_path)
+    journal.append(step(0))
+    journal.close()
+    (tmp_path / f"{9_999_999_999_998}-{'a' * 32}.kzj").mkdir()  # opens, and cannot be read
+    again = begin(tmp_path)
+    again.append(step(1))
+    start = next(read_whole(journals(tmp_path)[-1], READER)).entry
+    assert isinstance(start, Start)
+    assert start.former is not None
+    assert start.former.journal == journal.id
 
 
 def test_an_empty_journal_has_the_tip_of_its_own_beginning(tmp_path: Path) -> None:

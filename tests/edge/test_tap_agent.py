@@ -3,14 +3,22 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from edge.clock import Stamp
+from edge.journal import journals
+from edge.journal_writer import Journal
 from edge.panel import (
+    Acknowledged,
+    Appended,
     Condition,
     Counted,
     Declared,
+    FleetTime,
+    KeysReady,
     Pressed,
     RosterReady,
 )
@@ -169,3 +177,42 @@ def test_a_configuration_that_cannot_be_used_is_refused_with_a_sentence(
     assert run.returncode == 2
     assert bad in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_new_roster_and_new_keys_are_used_at_once(kit: ReaderKit, antenna: Antenna) -> None:
+    newcomer = my_number_card(2)
+    kit.enrol(CARD, version=1)
+    with running(kit) as link:
+        link.ready()
+        antenna.place(newcomer)
+        assert link.shown().code is Code.UNKNOWN
+        lift(antenna)
+        kit.keys.clear()
+        kit.enrol(CARD, newcomer, version=2)
+        link.say(KeysReady(), RosterReady(programme=PASS))
+        link.until(Condition, lambda condition: condition.rosters == {PASS: 2})
+        antenna.place(newcomer)
+        assert link.shown().code is Code.OK
+    assert [tap.roster for tap in kit.taps()] == [1, 2]
+
+
+def test_what_was_delivered_a_week_ago_is_removed_once_the_time_is_certain(
+    kit: ReaderKit,
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    folder, reader = kit.state / "journal", kit.config.reader
+    for days in (20, 9, 6):
+        stamp = Stamp(now_ms - days * 24 * 3_600_000, 0, ClockState.HOLDOVER)
+        journal = Journal(folder, reader, "boot", "0", lambda at=stamp: at)  # type: ignore[misc]
+        journal.append(Press(v=1, n=1, programme=PASS, button="present-only", **stamp._asdict()))
+        journal.close()
+    before = [file.journal for file in journals(folder)]
+    with running(kit) as link:
+        appended = link.until(Appended)
+        delivered = Acknowledged(journal=appended.journal, through=1)
+        link.say(delivered)
+        link.settled()
+        assert [file.journal for file in journals(folder)][:3] == before
+        link.say(FleetTime(at_ms=now_ms), delivered)
+        link.settled()
+        assert [file.journal for file in journals(folder)] == [*before[1:], appended.journal]
