@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock import Stamp
-from edge.journal import journals
+from edge.journal import journals, read_whole
 from edge.journal_writer import Journal
 from edge.panel import (
     Acknowledged,
@@ -139,6 +139,32 @@ def test_it_ends_cleanly_when_told(kit: ReaderKit, antenna: Antenna) -> None:
         link.close()
     assert (process.returncode, complaints) == (0, b"")
     assert not (kit.state / "tap.sock").exists()
+
+
+def test_no_tap_that_was_shown_is_lost_when_the_agent_is_killed(
+    kit: ReaderKit, antenna: Antenna
+) -> None:
+    """C2, and C3 across each of the kills."""
+    kit.enrol(CARD)
+    shown = []
+    for _ in range(4):
+        with subprocess.Popen(
+            [sys.executable, "-m", "edge.tap", str(kit.folder / "edge.toml")]
+        ) as process:
+            link = Link(kit.state)
+            link.ready()
+            antenna.place(CARD)
+            shown.append(link.shown())
+            process.kill()
+        link.close()
+        antenna.remove()
+    assert [one.code for one in shown] == [Code.OK] + [Code.REPEAT] * 3
+    kept = {
+        (file.journal, one.n)
+        for file in journals(kit.state / "journal")
+        for one in read_whole(file, kit.config.reader)
+    }
+    assert {(one.journal, one.n) for one in shown} <= kept
 
 
 def test_a_second_agent_on_the_same_folder_is_refused(kit: ReaderKit) -> None:
