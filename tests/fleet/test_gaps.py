@@ -1,3 +1,5 @@
+import itertools
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ def test_spans_are_sorted_disjoint_and_hold_just_what_was_added(ranges: list[gap
         spans = gaps.add(spans, first, last)
         numbers |= set(range(first, last + 1))
     assert {n for first, last in spans for n in range(first, last + 1)} == numbers
-    assert all(one[1] + 1 < other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] + 1 < other[0] for one, other in itertools.pairwise(spans))
     held = {n for first, last in gaps.missing(spans, 3, 25) for n in range(first, last + 1)}
     assert held == set(range(3, 26)) - numbers
     through = gaps.through(spans)

@@ -45,9 +45,8 @@ def test_the_console_reaches_persons_by_no_way(state: Path) -> None:
     for table in schema.persons.tables:
         with pytest.raises(sa.exc.DatabaseError, match="prohibited"), persons.read() as connection:
             connection.exec_driver_sql(f"select * from {table}")
-        with pytest.raises(sa.exc.DatabaseError, match=r"prohibited|authorized"):
-            with persons.read() as connection:
-                connection.exec_driver_sql(f"delete from {table}")
+        with pytest.raises(sa.exc.DatabaseError, match="auth"), persons.read() as connection:
+            connection.exec_driver_sql(f"delete from {table}")
     persons.close()
 
 
@@ -95,8 +94,8 @@ def test_every_table_is_as_open_as_its_grant_says_and_no_more(
             change = f'explain update "{name}" set "{column.name}" = null'
             if not writable:
                 assert not may(connection, change)
-        assert (
-            grant is not None and grant.delete or not may(connection, f"explain delete from {name}")
+        assert (grant is not None and grant.delete) or not may(
+            connection, f"explain delete from {name}"
         )
     connection.close()
 
@@ -104,8 +103,9 @@ def test_every_table_is_as_open_as_its_grant_says_and_no_more(
 def may(connection: sqlite3.Connection, statement: str) -> bool:
     try:
         connection.execute(statement)
-    except sqlite3.DatabaseError as error:
-        assert "prohibited" in str(error) or "not authorized" in str(error)
+    except sqlite3.OperationalError:
+        raise  # a statement that is wrong, not one that is refused
+    except sqlite3.DatabaseError:
         return False
     return True
 
@@ -140,8 +140,11 @@ def test_a_commit_is_on_the_disk_before_it_is_believed(state: Path) -> None:
 
 
 def test_two_workers_of_one_kind_never_share_a_state(tmp_path: Path) -> None:
-    with sole_worker(tmp_path, "ingest"):
-        with pytest.raises(StoreUnusable, match="another ingest"), sole_worker(tmp_path, "ingest"):
-            pass
+    with (
+        sole_worker(tmp_path, "ingest"),
+        pytest.raises(StoreUnusable, match="another ingest"),
+        sole_worker(tmp_path, "ingest"),
+    ):
+        pass
     with sole_worker(tmp_path, "ingest"):
         pass

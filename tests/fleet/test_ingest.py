@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from fleet import quarantine
+from fleet.books import Books
 from tests.fleet.virtual import VirtualFleet
 from wire.codes import Code
 from wire.envelope import Purpose, Signer
@@ -24,6 +25,19 @@ def test_a_batch_that_comes_again_is_recognised(fleet: VirtualFleet) -> None:
     assert fleet.stored() == before
     assert fleet.rows("select sum(count) from entry_minute") == [(6,)]
     assert fleet.alarms() == set()
+
+
+def test_a_commit_whose_answer_was_never_sent_is_recognised_by_the_next_process(
+    fleet: VirtualFleet,
+) -> None:
+    bus = fleet.reader("bus-1")
+    journal = bus.journal().taps(5)
+    fleet.take(bus.message(journal.all()))
+    fleet.books.close()
+    fleet.books = Books(fleet.config, fleet.clock)
+    assert fleet.through((bus, journal.all())) == [6]
+    assert fleet.rows("select count(*) from entry") == [(6,)]
+    assert fleet.rows("select sum(count) from entry_minute") == [(6,)]
 
 
 def test_several_readers_share_a_group_and_each_is_answered(fleet: VirtualFleet) -> None:

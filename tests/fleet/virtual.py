@@ -1,6 +1,5 @@
 """A fleet with real files and keys, and readers that sign real batches, without a network."""
 
-import dataclasses
 import datetime
 import secrets
 from collections.abc import Iterable, Sequence
@@ -72,7 +71,9 @@ def bus(name: str) -> Place:
 
 
 def desk(name: str = "desk-1") -> Place:
-    return dataclasses.replace(bus(name), kind="desk", line="", triage_programmes=["senior-pass"])
+    return msgspec.structs.replace(
+        bus(name), kind="desk", line="", triage_programmes=["senior-pass"]
+    )
 
 
 @dataclass

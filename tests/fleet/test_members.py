@@ -1,0 +1,264 @@
+import csv
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet import members, members_csv
+from fleet.members import MemberRefused, NewMember
+from fleet.members_csv import FileRefused, LineError
+from fleet.schema import triage
+from fleet.triage import assign, waiting
+from tests.fleet.virtual import NOON_MS, VirtualFleet, desk, make_fleet
+from wire.credential import Scheme
+from wire.envelope import Purpose
+from wire.messages import Triage
+from wire.topics import Leaf
+
+ENGLISH = list(members_csv.COLUMNS)
+JAPANESE = list(members_csv.HEADINGS)
+CARD = "0123456789abcdef0123456789abcdef"
+GOOD = ["A-1", "山田花子", "ヤマダハナコ", "1950-02-28", CARD, "common-ap", "1", "all"]
+GOOD += ["2026/4/1", "2027-03-31"]
+
+
+def write(path: Path, *lines: list[str], headings: list[str] = ENGLISH) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([headings, *lines])
+    return path
+
+
+def change(**cells: str) -> list[str]:
+    return [cells.get(column, cell) for column, cell in zip(ENGLISH, GOOD, strict=True)]
+
+
+def errors(path: Path) -> list[LineError]:
+    with pytest.raises(FileRefused) as refused:
+        members_csv.read_file(path)
+    return refused.value.errors
+
+
+def imported(fleet: VirtualFleet, path: Path, *options: str) -> int:
+    return fleet.command("members", "import", str(path), "--programme", "senior-pass", *options)
+
+
+def listed(fleet: VirtualFleet) -> list[Any]:
+    with fleet.people.read() as connection:
+        return members.find(connection, "senior-pass")
+
+
+@pytest.mark.parametrize("headings", [ENGLISH, JAPANESE])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_both_headings_are_read_with_and_without_a_bom(
+    tmp_path: Path, headings: list[str], bom: bytes
+) -> None:
+    path = write(tmp_path / "members.csv", GOOD, headings=headings)
+    path.write_bytes(bom + path.read_bytes())
+    (line,) = members_csv.read_file(path)
+    assert (line.registration_number, line.name, line.credential) == ("A-1", "山田花子", CARD)
+    assert f"{line.birth_date} {line.valid_from} {line.valid_to}" == (
+        "1950-02-28 2026-04-01 2027-03-31"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "hint"),
+    [
+        ({"registration_number": ""}, "registration_number", "must have a value"),
+        ({"name": ""}, "name", "must have a value"),
+        ({"name": "あ" * 201}, "name", "longer than 200"),
+        ({"name": "123456789018"}, "name", "個人番号"),
+        ({"kana": "１２３４−５６７８−９０１８"}, "kana", "個人番号"),
+        ({"name": "a\tb"}, "name", "control character"),
+        ({"birth_date": "1950-02-30"}, "birth_date", "write it as 2026-04-01"),
+        ({"birth_date": "28.2.1950"}, "birth_date", "write it as 2026-04-01"),
+        ({"valid_to": "9999-12-31"}, "valid_to", "use a day from"),
+        ({"valid_to": "2026-03-31"}, "valid_to", "ends before it begins"),
+        ({"credential": "xyz"}, "credential", "32 lower-case hex digits"),
+        ({"scheme": "magic"}, "scheme", "use one of"),
+        ({"scheme": ""}, "scheme", "go together"),
+        ({"key_epoch": "0"}, "key_epoch", "from 1 to 65535"),
+        ({"category": "c" * 41}, "category", "at most 40"),
+    ],
+)
+def test_each_wrong_cell_is_named_with_its_line_and_what_to_do(
+    tmp_path: Path, cells: dict[str, str], column: str, hint: str
+) -> None:
+    other = {"registration_number": "A-2", "credential": secrets.token_hex(16)}
+    path = write(tmp_path / "members.csv", GOOD, change(**(other | cells)))
+    found = [error for error in errors(path) if error.column == column]
+    assert [error.line for error in found] == [3]
+    assert hint in found[0].what
+
+
+def test_contradictions_inside_a_file_name_both_lines(tmp_path: Path) -> None:
+    other = change(registration_number="A-2")
+    path = write(tmp_path / "one.csv", GOOD, other)
+    assert errors(path) == [LineError(3, "credential", "the same card stands in line 2")]
+    path = write(tmp_path / "two.csv", GOOD, change(name="山田太郎", credential="ab" * 16))
+    assert errors(path) == [
+        LineError(3, "registration_number", "line 2 has this number with other data")
+    ]
+
+
+def test_what_is_no_csv_in_utf_8_says_how_to_save_it(tmp_path: Path) -> None:
+    path = tmp_path / "sjis.csv"
+    path.write_bytes("登録番号,氏名\nA-1,山田\n".encode("shift_jis"))
+    (error,) = errors(path)
+    assert (error.line, "CSV UTF-8" in error.what) == (1, True)
+    path.write_text('registration_number,name\nA-1,"x\n', "utf-8")
+    assert "check the quotes" in errors(path)[-1].what
+    path.write_text("registration_number,name,shoe_size\nA-1,x,42\n", "utf-8")
+    assert errors(path) == [LineError(1, "shoe_size", "unknown column: take it out")]
+    path.write_text("name\nx\n", "utf-8")
+    assert errors(path) == [LineError(1, "registration_number", "this column is missing")]
+    path.write_text("registration_number,name\nA-1,x,y\n", "utf-8")
+    assert "3 cells, but the header has 2" in errors(path)[0].what
+
+
+def test_one_wrong_line_keeps_everything_out(fleet: VirtualFleet, tmp_path: Path) -> None:
+    path = write(tmp_path / "members.csv", GOOD, change(registration_number=""))
+    assert imported(fleet, path) == 1
+    assert listed(fleet) == []
+
+
+def test_a_dry_run_writes_nothing(fleet: VirtualFleet, tmp_path: Path) -> None:
+    path = write(tmp_path / "members.csv", GOOD)
+    assert imported(fleet, path, "--dry-run") == 0
+    assert listed(fleet) == []
+    assert imported(fleet, path) == 0
+    assert len(listed(fleet)) == 1
+
+
+def test_the_same_file_again_changes_nothing_and_a_corrected_one_corrects(
+    fleet: VirtualFleet, tmp_path: Path
+) -> None:
+    second_card = change(credential="ab" * 16)
+    path = write(tmp_path / "members.csv", GOOD, second_card)
+    for _ in range(2):
+        assert imported(fleet, path) == 0
+        (row,) = listed(fleet)
+        assert (row.name, row.cards) == ("山田花子", 2)
+    with fleet.people.read() as connection:
+        assert members.revisions(connection) == {"senior-pass": 1}
+    assert imported(fleet, write(path, change(name="佐藤花子"))) == 0
+    (row,) = listed(fleet)
+    assert (row.name, row.cards) == ("佐藤花子", 2)
+
+
+def test_a_card_of_another_member_is_refused(fleet: VirtualFleet, tmp_path: Path) -> None:
+    assert imported(fleet, write(tmp_path / "a.csv", GOOD)) == 0
+    assert imported(fleet, write(tmp_path / "b.csv", change(registration_number="A-2"))) == 1
+    assert [row.registration_number for row in listed(fleet)] == ["A-1"]
+
+
+def test_many_members_come_in_at_once(fleet: VirtualFleet, tmp_path: Path) -> None:
+    lines = [
+        change(registration_number=f"N-{n}", name=f"市民{n}", credential=secrets.token_hex(16))
+        for n in range(6_000)
+    ]
+    assert imported(fleet, write(tmp_path / "many.csv", *lines)) == 0
+    with fleet.people.read() as connection:
+        found = {row.credential for row in members.roster_rows(connection, "senior-pass")}
+        (row,) = members.find(connection, "senior-pass", "N-4321")
+    assert found == {line[4] for line in lines}
+    assert row.name == "市民4321"
+
+
+def test_a_member_is_stopped_and_let_on_again(fleet: VirtualFleet, tmp_path: Path) -> None:
+    imported(fleet, write(tmp_path / "a.csv", GOOD))
+    by = ("--programme", "senior-pass")
+    assert fleet.command("members", "stop", "A-1", "lost", *by) == 0
+    assert fleet.command("members", "stop", "A-1", "lost", *by) == 1
+    with fleet.people.read() as connection:
+        (row,) = members.roster_rows(connection, "senior-pass")
+    assert row.stopped_from_s == NOON_MS // 1000
+    assert fleet.command("members", "unstop", "A-1", *by) == 0
+    assert fleet.command("members", "unstop", "A-2", *by) == 1
+
+
+# --- unknown cards -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Any:
+    made = make_fleet(tmp_path, [desk()])
+    yield made
+    made.close()
+
+
+def hold(fleet: VirtualFleet, n: int = 2, credential: str = CARD) -> None:
+    message = Triage(
+        v=1,
+        at_ms=fleet.clock.now_ms(),
+        programme="senior-pass",
+        scheme=Scheme.COMMON_AP,
+        key_epoch=1,
+        credential=credential,
+        journal="cd" * 16,
+        n=n,
+    )
+    fleet.take(fleet.reader("desk-1").say(Purpose.TRIAGE, message, Leaf.TRIAGE))
+
+
+def test_the_card_just_held_is_assigned_and_then_known(office: VirtualFleet) -> None:
+    hold(office)
+    hold(office, n=3)
+    with office.people.write() as connection:
+        (card,) = waiting(connection, office.clock.now_ms())
+        assert (card.programme, card.place, card.n) == ("senior-pass", "desk-1", 3)
+        with pytest.raises(MemberRefused, match="no member"):
+            assign(connection, card.id, "A-9", "clerk", NOON_MS)
+        assign(connection, card.id, NewMember("A-9", "佐藤一郎"), "clerk", NOON_MS)
+    with office.people.write() as connection:
+        assert list(members.known_cards(connection, [CARD])) == [("senior-pass", CARD)]
+        assert waiting(connection, office.clock.now_ms()) == []
+        with pytest.raises(MemberRefused, match="no longer listed"):
+            assign(connection, card.id, "A-9", "clerk", NOON_MS)
+    hold(office, n=4)
+    with office.people.read() as connection:
+        assert waiting(connection, office.clock.now_ms()) == []
+
+
+def test_after_seven_days_nothing_is_left_of_a_stranger(office: VirtualFleet) -> None:
+    hold(office)
+    office.clock.at_ms += members.TRIAGE_KEPT_MS - 1
+    office.books.sweep()
+    with office.people.read() as connection:
+        assert len(waiting(connection, office.clock.now_ms())) == 1
+    office.clock.at_ms += 1
+    office.books.sweep()
+    with office.people.read() as connection:
+        assert connection.exec_driver_sql("select count(*) from triage").one() == (0,)
+
+
+def test_a_card_is_not_listed_where_triage_is_off(fleet: VirtualFleet) -> None:
+    message = Triage(
+        v=1,
+        at_ms=NOON_MS,
+        programme="senior-pass",
+        scheme=Scheme.COMMON_AP,
+        key_epoch=1,
+        credential=CARD,
+        journal="cd" * 16,
+        n=2,
+    )
+    fleet.take(fleet.reader("bus-1").say(Purpose.TRIAGE, message, Leaf.TRIAGE))
+    with fleet.people.read() as connection:
+        assert waiting(connection, NOON_MS) == []
+    assert fleet.rows("select reason from bad_message") == [("triage-off",)]
+
+
+def test_the_list_of_unknown_cards_is_bounded(office: VirtualFleet) -> None:
+    hold(office)
+    with office.people.write() as connection:
+        (row,) = connection.execute(triage.select()).mappings()
+        copies = [
+            {**row, "id": n, "credential": f"{n:032x}"} for n in range(2, members.TRIAGE_MAX + 1)
+        ]
+        connection.execute(triage.insert(), copies)
+    hold(office, credential="ef" * 16)
+    with office.people.read() as connection:
+        (count,) = connection.exec_driver_sql("select count(*) from triage").one()
+    assert count == members.TRIAGE_MAX
