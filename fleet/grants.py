@@ -166,7 +166,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
             (
                 _change(_S.person),
                 _change(_S.member),
-                _change(_S.card),
+                _change(_S.card, delete=True),
                 _change(_S.triage, delete=True),
                 _change(_S.programme_revision),
                 _append(_S.person_audit),

@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
+from fleet.web.session import Handler, came_by_tls
 from fleet.web.words import LANGUAGE_COOKIE, LANGUAGE_COOKIE_S, language_of
 
 _POLICY: Final = "; ".join(
@@ -42,12 +43,19 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers.setdefault(
         "Cache-Control", f"max-age={STATIC_MAX_AGE_S}" if static else "no-store"
     )
-    if request.query.get("lang") and not static:
+
+
+@web.middleware
+async def remember_language(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep a language that was asked for by `?lang=` in the browser."""
+    response = await handler(request)
+    if request.query.get("lang") and not response.prepared:
         response.set_cookie(
             LANGUAGE_COOKIE,
             language_of(request),
             max_age=LANGUAGE_COOKIE_S,
             httponly=True,
             samesite="Lax",
-            secure=request.secure,
+            secure=came_by_tls(request),
         )
+    return response

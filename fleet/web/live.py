@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from aiohttp import web
@@ -107,19 +107,25 @@ LIVE: Final = web.AppKey("live", Live)
 
 async def stream(request: web.Request, topic: str, read: Read) -> web.StreamResponse:
     """Answer with a stream of «changed» events until the browser leaves or the process ends."""
-    live = request.app[LIVE]
     try:
-        async with live.listen(topic, read) as bell:
-            async with sse_response(request, ping_interval=PING_S) as response:
-                await response.send("hello", event="hello")
-                while response.is_connected() and not live.closing:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(bell.wait(), PING_S)
-                        bell.clear()
-                        await response.send("changed", event="changed")
-            return response
+        async with request.app[LIVE].listen(topic, read) as bell:
+            return await _tell(request, bell)
     except TooManyListeners:
         raise web.HTTPServiceUnavailable(headers={"Retry-After": "60"}) from None
+
+
+async def _tell(request: web.Request, bell: asyncio.Event) -> web.StreamResponse:
+    """Pass on each ring; a browser that leaves in the middle of a word is no error."""
+    live = request.app[LIVE]
+    async with sse_response(request, ping_interval=PING_S) as response:
+        with contextlib.suppress(ConnectionResetError):
+            await response.send("hello", event="hello")
+            while response.is_connected() and not live.closing:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(bell.wait(), PING_S)
+                    bell.clear()
+                    await response.send("changed", event="changed")
+    return cast(web.StreamResponse, response)
 
 
 async def keep_looking(app: web.Application) -> AsyncIterator[None]:

@@ -58,6 +58,7 @@ async def _state(request: web.Request) -> dict[str, Any]:
         "record": record,
         "gaps": gaps,
         "minutes": minutes,
+        "sounding": {alarm.kind for alarm in alarms},
         "mark_n": present[0] if present else 0,
         "buckets": _buckets(record),
         "tasks": tasks_of_reader(row, gaps, alarms, request.app[CLOCK].now_ms()),

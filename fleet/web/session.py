@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp_session import Session, get_session
@@ -59,8 +59,8 @@ class Flash:
 
 SITE: Final = web.AppKey("site", Site)
 ACCOUNTS: Final = web.AppKey("accounts", Accounts)
-ACCOUNT: Final = "kazasu_account"
-"""Key of the signed-in account in a request."""
+ACCOUNT: Final = web.RequestKey("account", Account)
+"""The signed-in account, in a request."""
 PUBLIC: Final = frozenset({"/login", "/healthz"})
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
@@ -137,7 +137,7 @@ async def take_flashes(request: web.Request) -> list[Flash]:
 
 def account_of(request: web.Request) -> Account:
     """Return who is signed in; only for pages behind the guard."""
-    return cast(Account, request[ACCOUNT])
+    return request[ACCOUNT]
 
 
 @web.middleware
@@ -148,7 +148,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     session = await get_session(request)
     if name := session.get("session"):
         found = await asyncio.to_thread(request.app[ACCOUNTS].account, str(name))
-        request[ACCOUNT] = found
+        if found is not None:
+            request[ACCOUNT] = found
     if request.method not in _SAFE:
         sent = str((await request.post()).get("csrf", ""))
         if (

@@ -54,6 +54,11 @@ class StoppedClock:
         return self.at_ns
 
 
+def town_in(folder: Path) -> "Town":
+    """The town whose databases lie in a folder already."""
+    return Town(config_in(folder), StoppedClock())
+
+
 @dataclass
 class Town:
     """Where it lies, and its owner's hand on both databases."""

@@ -12,6 +12,7 @@
   /* The columns of a table as numbers; the first column gives the labels. */
   function columns(table) {
     const rows = [...table.tBodies[0].rows];
+    if (table.dataset.order === "newest-first") rows.reverse();
     const width = rows.length ? rows[0].cells.length : 0;
     return Array.from({ length: width }, (_, column) =>
       rows.map((row) => {
@@ -24,7 +25,7 @@
   function axes(labels) {
     const stroke = colour("--muted");
     const grid = { stroke: colour("--line"), width: 1 };
-    const font = '12px system-ui, "Noto Sans CJK JP", sans-serif';
+    const font = '12px "Noto Sans CJK JP", system-ui, sans-serif';
     const text = (_plot, splits) => splits.map((at) => (Number.isInteger(at) && labels[at]) || "");
     return [
       { stroke, grid: { show: false }, ticks: { show: false }, font, values: text, space: 60, size: 28 },

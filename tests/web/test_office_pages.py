@@ -1,0 +1,186 @@
+"""The clerks' pages: a card held just now gets its member, members are found, days are shown."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from fleet.schema import card, member, person_audit, programme_revision, triage
+from tests.web.conftest import Sites, csrf_of, sign_in
+
+NUMBER = "123456789018"
+"""Twelve digits with a right check digit, as in the government's own examples."""
+REFUSED = "個人番号（マイナンバー）の形の値は受け取りません。保存していません"
+
+
+@pytest.fixture
+def office(sites: Sites, page: Page) -> Page:
+    sign_in(page, sites.office, "hana")
+    page.wait_for_url(f"{sites.office}/")
+    return page
+
+
+def seen(sites: Sites) -> list[tuple[str, str, str]]:
+    rows = sites.town.ask(person_audit.select(), persons=True)
+    return [(row.who, row.what, row.subject) for row in rows if row.who == "hana"]
+
+
+def test_a_card_held_at_a_desk_appears_while_the_page_is_open(sites: Sites, office: Page) -> None:
+    expect(office.locator(".empty")).to_contain_text("かざしてもらってください")
+    sites.town.hold_stranger()
+    expect(office.locator(".card-list li")).to_contain_text("市役所 1階窓口", timeout=8_000)
+    assert "5c5c" not in office.content()
+
+
+def test_the_card_is_given_to_a_found_member_and_that_can_be_undone(
+    sites: Sites, office: Page
+) -> None:
+    sites.town.hold_stranger()
+    before = sites.town.ask(programme_revision.select(), persons=True)[0].revision
+    office.goto(f"{sites.office}/")
+    office.get_by_role("link", name="市役所 1階窓口でかざされたカードを登録").click()
+    office.fill("#search", "たなか")
+    office.get_by_role("button", name="探す").click()
+    office.get_by_role("button", name="田中 健一 さんのカードにする").click()
+    office.wait_for_url(f"{sites.office}/")
+    notice = office.locator(".notice")
+    expect(notice).to_contain_text("次のタップから使えます")
+    assert sites.town.ask(triage.select(), persons=True) == []
+    (given,) = sites.town.ask(card.select().where(card.c.credential == "5c" * 16), persons=True)
+    assert given.assigned_by == "hana"
+    assert sites.town.ask(programme_revision.select(), persons=True)[0].revision > before
+    notice.get_by_role("button", name="取り消す").click()
+    expect(office.locator(".notice")).to_contain_text("取り消しました")
+    assert sites.town.ask(card.select().where(card.c.credential == "5c" * 16), persons=True) == []
+    (back,) = sites.town.ask(triage.select(), persons=True)
+    assert (back.credential, back.place, back.n) == ("5c" * 16, "desk-1", 5)
+    assert [what for _, what, _ in seen(sites)] == [
+        "members.listed",
+        "card.assigned",
+        "card.taken-back",
+    ]
+
+
+def test_an_assignment_is_undone_once_and_by_the_clerk_who_made_it(
+    sites: Sites, office: Page
+) -> None:
+    token = csrf_of(office)
+    answer = office.request.post(f"{sites.office}/cards/undo", form={"csrf": token})
+    assert "もう取り消せません" in answer.text()
+
+
+def test_somebody_new_is_enrolled_with_the_card(sites: Sites, office: Page) -> None:
+    sites.town.hold_stranger()
+    office.goto(f"{sites.office}/cards/1")
+    office.fill("#registration_number", "T-005")
+    office.fill("#name", "渡辺 舞")
+    office.fill("#kana", "わたなべ まい")
+    office.fill("#valid_from", "2026-04-01")
+    office.get_by_role("button", name="登録してカードを渡す").click()
+    office.wait_for_url(f"{sites.office}/")
+    office.goto(f"{sites.office}/members?programme=attendance&search=ワタナベ")
+    expect(office.locator("tbody tr")).to_contain_text("渡辺 舞")
+    expect(office.locator("tbody tr")).to_contain_text("利用できる")
+
+
+def test_a_registration_number_in_use_is_refused_and_nothing_is_stored(
+    sites: Sites, office: Page
+) -> None:
+    sites.town.hold_stranger()
+    office.goto(f"{sites.office}/cards/1")
+    office.fill("#registration_number", "T-001")
+    office.fill("#name", "渡辺 舞")
+    office.get_by_role("button", name="登録してカードを渡す").click()
+    expect(office.locator("#registration_number-error")).to_contain_text("すでに使われている")
+    assert office.locator("#name").input_value() == "渡辺 舞"
+    assert len(sites.town.ask(member.select(), persons=True)) == 4
+
+
+@pytest.mark.parametrize("field", ["registration_number", "name", "kana", "category"])
+@pytest.mark.parametrize("value", [NUMBER, "１２３４−５６７８−９０１８"])
+def test_a_field_with_an_individual_number_is_refused_with_the_sentence(
+    sites: Sites, office: Page, field: str, value: str
+) -> None:
+    sites.town.hold_stranger()
+    office.goto(f"{sites.office}/cards/1")
+    values = {"registration_number": "T-009", "name": "渡辺 舞", field: value}
+    answer = office.request.post(
+        f"{sites.office}/cards/1/new", form={"csrf": csrf_of(office), **values}
+    )
+    assert answer.status == 422
+    assert REFUSED in answer.text()
+    assert value not in answer.text()
+    assert len(sites.town.ask(member.select(), persons=True)) == 4
+
+
+def test_a_search_for_an_individual_number_leaves_the_address(sites: Sites, office: Page) -> None:
+    office.goto(f"{sites.office}/members?programme=attendance&search={NUMBER}")
+    assert NUMBER not in office.url
+    assert NUMBER not in office.content()
+    expect(office.locator(".notice")).to_contain_text(REFUSED)
+    assert seen(sites) == []
+
+
+@pytest.mark.parametrize("search", ["佐藤", "佐藤はるか", "さとう", "サトウ　ハルカ", "T-001", "Ｔ－００１"])
+def test_a_member_is_found_by_name_reading_or_number(
+    sites: Sites, office: Page, search: str
+) -> None:
+    office.goto(f"{sites.office}/members?programme=attendance&search={search}")
+    assert office.locator("tbody th a").all_inner_texts() == ["佐藤 はるか"]
+    assert seen(sites)[-1] == ("hana", "members.listed", "attendance")
+
+
+def test_nobody_is_shown_or_written_down_before_a_search(sites: Sites, office: Page) -> None:
+    office.goto(f"{sites.office}/members")
+    expect(office.locator(".empty")).to_contain_text("氏名か登録番号を入れてください")
+    assert seen(sites) == []
+
+
+def test_every_look_at_a_member_is_written_down(sites: Sites, office: Page) -> None:
+    office.goto(f"{sites.office}/members/1")
+    expect(office.locator("h1")).to_contain_text("佐藤 はるか")
+    assert seen(sites) == [("hana", "member.seen", "attendance T-001")]
+
+
+def test_a_card_is_stopped_with_a_reason(sites: Sites, office: Page) -> None:
+    office.goto(f"{sites.office}/members/1")
+    office.get_by_text("このカードを止める").click()
+    office.fill("input[name=why]", "紛失届")
+    office.get_by_role("button", name="カードを止める").click()
+    expect(office.locator(".notice")).to_contain_text("カードを止めました")
+    (stopped,) = sites.town.ask(card.select().where(card.c.member_id == 1), persons=True)
+    assert (stopped.stopped_from_ms, stopped.stopped_why) == (sites.town.clock.at_ms, "紛失届")
+    assert ("hana", "card.stopped", "attendance T-001") in seen(sites)
+
+
+def test_another_members_card_cannot_be_stopped_by_its_number(sites: Sites, office: Page) -> None:
+    office.goto(f"{sites.office}/members/2")
+    answer = office.request.post(
+        f"{sites.office}/members/2/cards/1/stop", form={"csrf": csrf_of(office), "why": "x"}
+    )
+    assert answer.status == 409
+    (kept,) = sites.town.ask(card.select().where(card.c.id == 1), persons=True)
+    assert kept.stopped_from_ms is None
+
+
+def test_a_day_shows_times_and_never_invents_a_leaving(sites: Sites, office: Page) -> None:
+    office.goto(f"{sites.office}/attendance?day=2026-06-02")
+    rows = dict(
+        zip(
+            office.locator("tbody th a").all_inner_texts(),
+            office.locator("tbody tr").all_inner_texts(),
+            strict=True,
+        )
+    )
+    assert "07:40 出勤" in rows["佐藤 はるか"]
+    assert "18:05 退勤" in rows["佐藤 はるか"]
+    assert "退勤の記録がありません" in rows["高橋 美咲"]
+    assert "退勤 " not in rows["高橋 美咲"].replace("退勤の記録", "")
+    assert "記録なし" in rows["田中 健一"]
+
+
+def test_today_an_arrival_is_no_missing_leaving_yet(sites: Sites, office: Page) -> None:
+    office.goto(f"{sites.office}/attendance")
+    text = office.locator("tbody").inner_text()
+    assert "出勤中" in text
+    assert "時計が不確か" in text
+    assert "退勤の記録がありません" not in text
+    assert seen(sites) == [("hana", "attendance.listed", "attendance")]
