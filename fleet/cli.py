@@ -13,7 +13,6 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import sqlalchemy as sa
 import typer
 from rich.table import Table
@@ -163,19 +162,14 @@ def _serve(service: Coroutine[Any, Any, None]) -> None:
 def run(argv: list[str], clock: Clock) -> int:
     """Run one command with this clock; return the exit status."""
     try:
-        result = app(args=argv, prog_name="kazasu-fleet", standalone_mode=False, obj=clock)
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.exceptions.Abort:
-        return 130
+        app(args=argv, prog_name="kazasu-fleet", obj=clock)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
     except REFUSALS as error:
         return fail(error).exit_code
     except sa.exc.OperationalError as error:
         return fail(f"the database cannot be used: {error.orig}").exit_code
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:

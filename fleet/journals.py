@@ -31,6 +31,11 @@ _STATE: Final = (
     journal.c.unreplayed,
 )
 
+# Made once: making a statement costs as much as running it.
+_LOAD: Final = sa.select(*_STATE).where(journal.c.journal.in_(sa.bindparam("ids", expanding=True)))
+_SAVE: Final = journal.update().where(journal.c.id == sa.bindparam("this"))
+_BEGIN: Final = journal.insert()
+
 
 @dataclass(slots=True)
 class Journal:
@@ -76,7 +81,7 @@ def load(
 ) -> dict[tuple[str, str], Journal]:
     """Return those of these (reader, journal) that the ledger knows."""
     ids = sorted({one for _, one in wanted})
-    rows = connection.execute(sa.select(*_STATE).where(journal.c.journal.in_(ids)))
+    rows = connection.execute(_LOAD, {"ids": ids})
     found = {(row.reader, row.journal): _journal(row) for row in rows}
     return {key: state for key, state in found.items() if key in wanted}
 
@@ -87,7 +92,7 @@ def open_journal(connection: sa.Connection, reader: str, name: str, at_ms: int) 
     if found:
         return found[reader, name]
     added = connection.execute(
-        journal.insert().values(reader=reader, journal=name, received_at_ms=at_ms, spans=[])
+        _BEGIN, {"reader": reader, "journal": name, "received_at_ms": at_ms, "spans": []}
     )
     return Journal(new_id(added), reader, name, None, None, [], None, 0, False, 0)
 
@@ -95,8 +100,9 @@ def open_journal(connection: sa.Connection, reader: str, name: str, at_ms: int) 
 def save(connection: sa.Connection, state: Journal, at_ms: int) -> None:
     """Write one journal's marks."""
     connection.execute(
-        journal.update().where(journal.c.id == state.id),
+        _SAVE,
         {
+            "this": state.id,
             "spans": state.spans,
             "through": state.through,
             "seen": state.seen,

@@ -87,6 +87,9 @@ _DECODED: Final = tuple(
 )
 
 
+_APPEND: Final = entry.insert()
+
+
 def append(
     connection: sa.Connection, state: Journal, new: Sequence[NewEntry], received_at_ms: int
 ) -> None:
@@ -94,7 +97,7 @@ def append(
     if not new:
         return
     rows = [_row(state.id, one, received_at_ms) for one in new]
-    connection.execute(entry.insert(), rows)
+    connection.execute(_APPEND, rows)
     minute_ms = received_at_ms - received_at_ms % MINUTE_MS
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
@@ -148,6 +151,22 @@ def contradict(
     sound(connection, AlarmKind.CONFLICT, subject, state.reader, "", at_ms)
 
 
+_NEWEST: Final = (
+    sa.select(sa.func.max(entry.c.position))
+    .join(journal, entry.c.journal_id == journal.c.id)
+    .where(
+        entry.c.credential.in_(sa.bindparam("some", expanding=True)),
+        entry.c.at_ms >= sa.bindparam("since_ms"),
+        entry.c.outcome == Outcome.ACCEPTED.value,
+        journal.c.reader == sa.bindparam("reader"),
+    )
+    .group_by(entry.c.credential)
+)
+_LAST_BOOKINGS: Final = sa.select(
+    entry.c.credential, entry.c.journal_id, entry.c.at_ms, entry.c.declared
+).where(entry.c.position.in_(_NEWEST))
+
+
 def last_bookings(
     connection: sa.Connection, reader: str, credentials: Sequence[str], since_ms: int
 ) -> dict[str, Last]:
@@ -155,21 +174,8 @@ def last_bookings(
     found: dict[str, Last] = {}
     for start in range(0, len(credentials), store.IN_MAX):
         some = credentials[start : start + store.IN_MAX]
-        newest = (
-            sa.select(sa.func.max(entry.c.position).label("position"))
-            .join(journal, entry.c.journal_id == journal.c.id)
-            .where(
-                entry.c.credential.in_(some),
-                entry.c.at_ms >= since_ms,
-                entry.c.outcome == Outcome.ACCEPTED.value,
-                journal.c.reader == reader,
-            )
-            .group_by(entry.c.credential)
-        )
-        wanted = sa.select(
-            entry.c.credential, entry.c.journal_id, entry.c.at_ms, entry.c.declared
-        ).where(entry.c.position.in_(newest))
-        for row in connection.execute(wanted):
+        asked = {"some": some, "since_ms": since_ms, "reader": reader}
+        for row in connection.execute(_LAST_BOOKINGS, asked):
             found[row.credential] = Last(row.journal_id, Booked(row.at_ms, row.declared or ""))
     return found
 
@@ -177,11 +183,12 @@ def last_bookings(
 # --- lives of the ledger -------------------------------------------------------------------------
 
 
+_EPOCH: Final = sa.select(ledger_epoch.c.epoch).order_by(ledger_epoch.c.id.desc()).limit(1)
+
+
 def epoch(connection: sa.Connection) -> str | None:
     """Return the ledger's present life; None before `init`."""
-    return connection.scalar(
-        sa.select(ledger_epoch.c.epoch).order_by(ledger_epoch.c.id.desc()).limit(1)
-    )
+    return connection.scalar(_EPOCH)
 
 
 def begin_epoch(connection: sa.Connection, who: str, reason: str, at_ms: int) -> str:

@@ -120,6 +120,13 @@ def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
     return RosterFacts(epoch or 1, [one for one in Scheme if one in schemes], sorted(categories))
 
 
+_KNOWN: Final = (
+    sa.select(*_DECIDES)
+    .select_from(_CARDS)
+    .where(card.c.credential.in_(sa.bindparam("some", expanding=True)))
+)
+
+
 def known_cards(
     connection: sa.Connection, credentials: Collection[str]
 ) -> Mapping[tuple[str, str], RosterRow]:
@@ -128,8 +135,7 @@ def known_cards(
     every = sorted(credentials)
     for start in range(0, len(every), store.IN_MAX):
         some = every[start : start + store.IN_MAX]
-        wanted = sa.select(*_DECIDES).select_from(_CARDS).where(card.c.credential.in_(some))
-        for row in connection.execute(wanted):
+        for row in connection.execute(_KNOWN, {"some": some}):
             found[row.programme, row.credential] = _roster_row(row)
     return found
 

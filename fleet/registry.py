@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from fleet import audit, schema, store
+from fleet import audit, store
 from fleet.schema import place, reader, revision
 from fleet.store import AnyRow
 from wire.envelope import key_id
@@ -197,7 +197,10 @@ def bump(connection: sa.Connection, name: str) -> None:
     store.upsert(connection, revision, [row], key=["name"], add=["revision"])
 
 
+_REVISIONS: Final = sa.select(revision)
+
+
 def revisions(connection: sa.Connection) -> dict[str, int]:
     """Return how often what has changed."""
-    rows = connection.execute(sa.select(schema.revision))
+    rows = connection.execute(_REVISIONS)
     return {cast(str, row.name): cast(int, row.revision) for row in rows}

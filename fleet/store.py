@@ -8,6 +8,7 @@ SQLite and PostgreSQL stands here and in `grants` alone.
 
 import contextlib
 import fcntl
+import functools
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -133,11 +134,29 @@ def _alembic(database: Database, connection: sa.Connection) -> AlembicConfig:
     return config
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """Return an INSERT that knows ON CONFLICT, in the connection's dialect."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+def _insert(dialect: str, table: sa.Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+@functools.cache
+def _insert_missing(dialect: str, table: sa.Table) -> Any:
+    return _insert(dialect, table).on_conflict_do_nothing()
+
+
+@functools.cache
+def _upsert(
+    dialect: str,
+    table: sa.Table,
+    key: tuple[str, ...],
+    add: tuple[str, ...],
+    replace: tuple[str, ...],
+) -> Any:
+    """Return the statement, made once: making one costs as much as running it."""
+    insert = _insert(dialect, table)
+    changes: dict[str, Any] = {name: table.c[name] + insert.excluded[name] for name in add}
+    changes |= {name: insert.excluded[name] for name in replace}
+    return insert.on_conflict_do_update(index_elements=list(key), set_=changes)
 
 
 def insert_missing(
@@ -145,7 +164,7 @@ def insert_missing(
 ) -> None:
     """Insert the rows whose key is not there yet, in one statement."""
     if rows:
-        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+        connection.execute(_insert_missing(connection.dialect.name, table), rows)
 
 
 def upsert(
@@ -158,14 +177,9 @@ def upsert(
     replace: Sequence[str] = (),
 ) -> None:
     """Insert rows; where `key` exists, add to the columns `add` and overwrite `replace`."""
-    if not rows:
-        return
-    insert = _insert(connection, table)
-    changes: dict[str, Any] = {name: table.c[name] + insert.excluded[name] for name in add}
-    changes |= {name: insert.excluded[name] for name in replace}
-    connection.execute(
-        insert.on_conflict_do_update(index_elements=list(key), set_=changes), list(rows)
-    )
+    if rows:
+        statement = _upsert(connection.dialect.name, table, tuple(key), tuple(add), tuple(replace))
+        connection.execute(statement, list(rows))
 
 
 def new_id(added: sa.CursorResult[Any]) -> int:

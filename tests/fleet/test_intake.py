@@ -1,0 +1,130 @@
+from typing import Any
+
+import msgspec
+
+from fleet import telemetry
+from tests.fleet.virtual import NOON_MS, VirtualFleet
+from wire.codes import Code
+from wire.envelope import Purpose, open_envelope
+from wire.messages import (
+    HISTOGRAM_EDGES_US,
+    Histogram,
+    RosterHeld,
+    Status,
+    Telemetry,
+    TwinDesired,
+    TwinReported,
+)
+from wire.topics import Leaf
+
+JOURNAL = "ab" * 16
+
+
+def status(**changes: Any) -> Status:
+    values: dict[str, Any] = {
+        "v": 1,
+        "online": True,
+        "at_ms": NOON_MS,
+        "agent": "agent-1",
+        "front_end": "PN532",
+        "ready": True,
+        "journal": JOURNAL,
+        "n": 7,
+        "waiting": 3,
+        "rosters": [RosterHeld("senior-pass", 4, 60)],
+    }
+    return Status(**(values | changes))
+
+
+def say(fleet: VirtualFleet, body: msgspec.Struct, purpose: Purpose, leaf: Leaf) -> Any:
+    return fleet.take(fleet.reader("bus-1").say(purpose, body, leaf))
+
+
+def minute(**changes: Any) -> Telemetry:
+    counts = [0] * (len(HISTOGRAM_EDGES_US) + 1)
+    counts[3] = 5
+    values: dict[str, Any] = {
+        "v": 1,
+        "from_ms": NOON_MS,
+        "to_ms": NOON_MS + 60_000,
+        "stages": {"host": Histogram(counts, 1_200)},
+        "counters": {"tap.ok": 5},
+    }
+    return Telemetry(**(values | changes))
+
+
+def test_a_status_is_kept_and_names_who_came_online(fleet: VirtualFleet) -> None:
+    done = say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
+    assert done.came_online == {"kazasu-shi/bus-1"}
+    say(fleet, status(ready=False, trouble=Code.DEVICE_FAULT), Purpose.STATUS, Leaf.STATUS)
+    (row,) = fleet.rows(
+        "select online, ready, trouble, journal, n, waiting, connections from reader_state"
+    )
+    assert row == (1, 0, "device-fault", JOURNAL, 7, 3, 1)
+    assert fleet.rows("select claimed from journal") == [(7,)]
+
+
+def test_a_last_will_says_only_that_the_reader_is_gone(fleet: VirtualFleet) -> None:
+    say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
+    will = status(online=False, n=0, waiting=0, ready=False)
+    assert say(fleet, will, Purpose.STATUS, Leaf.STATUS).came_online == set()
+    (row,) = fleet.rows("select online, ready, n, waiting from reader_state")
+    assert row == (0, 1, 7, 3)
+    say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
+    assert fleet.rows("select connections from reader_state") == [(2,)]
+
+
+def test_what_the_twin_reports_is_kept_beside_the_status(fleet: VirtualFleet) -> None:
+    reported = TwinReported(
+        v=1,
+        at_ms=NOON_MS,
+        agent="agent-1",
+        rosters=[RosterHeld("senior-pass", 4, 60)],
+        keys=bytes(32),
+        trouble="no roster yet",
+    )
+    say(fleet, reported, Purpose.TWIN_REPORTED, Leaf.TWIN_REPORTED)
+    say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
+    ((kept, online),) = fleet.rows("select reported, online from reader_state")
+    assert online == 1
+    assert msgspec.json.decode(kept)["trouble"] == "no roster yet"
+
+
+def test_a_minute_of_telemetry_counts_once_and_is_forgotten_in_time(fleet: VirtualFleet) -> None:
+    for _ in range(2):
+        say(fleet, minute(), Purpose.TELEMETRY, Leaf.TELEMETRY)
+    assert fleet.rows("select stage, sum_us from stage_minute") == [("host", 1_200)]
+    assert fleet.rows("select name, value from counter_minute") == [("tap.ok", 5)]
+    fleet.clock.at_ms += telemetry.KEPT_MS + 1
+    fleet.books.sweep()
+    assert fleet.rows("select * from stage_minute") == []
+    assert fleet.rows("select * from counter_minute") == []
+
+
+def test_what_is_not_taken_in_is_counted_by_reader_and_reason(fleet: VirtualFleet) -> None:
+    bus, other = fleet.reader("bus-1"), fleet.reader("bus-2")
+    say(fleet, minute(stages={"lunch": minute().stages["host"]}), Purpose.TELEMETRY, Leaf.TELEMETRY)
+    forged = other.say(Purpose.STATUS, status(), Leaf.STATUS)
+    fleet.take(bus.raw(forged.payload, Leaf.STATUS), bus.raw(b"{", Leaf.TWIN_REPORTED))
+    assert sorted(fleet.rows("select reader, leaf, reason, count from bad_message")) == [
+        (bus.name, "status", "not-signed", 1),
+        (bus.name, "telemetry", "telemetry", 1),
+        (bus.name, "twin/reported", "malformed", 1),
+    ]
+    assert fleet.rows("select * from reader_state") == []
+    assert fleet.rows("select * from stage_minute") == []
+
+
+def test_readers_are_told_the_time_and_nothing_of_other_places(fleet: VirtualFleet) -> None:
+    from tests.fleet.test_reconcile import build
+    from tests.fleet.virtual import pinned_key
+
+    build(fleet)
+    fleet.command("readers", "revoke", "kazasu-shi/bus-2", "stolen")
+    (letter,) = fleet.books.twins()
+    assert (letter.topic, letter.retain) == ("kazasu/1/kazasu-shi/bus-1/twin/desired", True)
+    key = pinned_key(fleet.town)
+    name = "kazasu-shi/bus-1"
+    wish = open_envelope(letter.payload, Purpose.TWIN_DESIRED, name, key, TwinDesired)
+    assert wish.at_ms == fleet.clock.now_ms()
+    assert [one.programme for one in wish.rosters] == ["senior-pass"]
