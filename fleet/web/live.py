@@ -117,6 +117,8 @@ async def stream(request: web.Request, topic: str, read: Read) -> web.StreamResp
 async def _tell(request: web.Request, bell: asyncio.Event) -> web.StreamResponse:
     """Pass on each ring; a browser that leaves in the middle of a word is no error."""
     live = request.app[LIVE]
+    if request.transport is None:
+        return web.Response()
     async with sse_response(request, ping_interval=PING_S) as response:
         with contextlib.suppress(ConnectionResetError):
             await response.send("hello", event="hello")

@@ -18,7 +18,9 @@ def test_every_page_asks_for_a_sign_in_first_and_comes_back(sites: Sites, page: 
     page.wait_for_url(f"{sites.console}/readers")
 
 
-@pytest.mark.parametrize("next_page", ["https://evil.example/", "//evil.example", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "next_page", ["https://evil.example/", "//evil.example", "/\\evil.example"]
+)
 def test_a_sign_in_never_leads_to_another_site(
     sites: Sites, visit: BrowserContext, page: Page, next_page: str
 ) -> None:
@@ -165,4 +167,7 @@ def test_pages_that_are_not_there_say_so_in_both_languages(sites: Sites, page: P
 def test_who_signed_in_is_written_down(sites: Sites, page: Page) -> None:
     sign_in(page, sites.console, "umi")
     page.wait_for_url(f"{sites.console}/")
-    assert [(row.who, row.what) for row in sites.town.ask(audit.select())][-1] == ("umi", "signed-in")
+    assert [(row.who, row.what) for row in sites.town.ask(audit.select())][-1] == (
+        "umi",
+        "signed-in",
+    )

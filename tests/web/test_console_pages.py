@@ -67,8 +67,10 @@ def test_filter_and_order_stand_in_the_address(sites: Sites, console: Page) -> N
 def test_the_export_is_exactly_what_is_shown(sites: Sites, console: Page, query: str) -> None:
     console.goto(f"{sites.console}/readers{query}")
     shown = [row.locator("th, td").all_inner_texts() for row in console.locator("tbody tr").all()]
-    heads = [head.split()[0] if "▲" in head or "▼" in head else head
-             for head in console.locator("thead th").all_inner_texts()]
+    heads = [
+        head.split()[0] if "▲" in head or "▼" in head else head
+        for head in console.locator("thead th").all_inner_texts()
+    ]
     href = console.locator("a[download]").get_attribute("href")
     exported = console.request.get(f"{sites.console}{href}").body().decode("utf-8-sig")
     first, *rows = list(csv.reader(io.StringIO(exported)))

@@ -119,7 +119,9 @@ def test_a_search_for_an_individual_number_leaves_the_address(sites: Sites, offi
     assert seen(sites) == []
 
 
-@pytest.mark.parametrize("search", ["佐藤", "佐藤はるか", "さとう", "サトウ　ハルカ", "T-001", "Ｔ－００１"])
+@pytest.mark.parametrize(
+    "search", ["佐藤", "佐藤はるか", "さとう", "サトウ　ハルカ", "T-001", "Ｔ－００１"]
+)
 def test_a_member_is_found_by_name_reading_or_number(
     sites: Sites, office: Page, search: str
 ) -> None:

@@ -37,7 +37,10 @@ def test_the_database_refuses_every_table_of_persons_to_the_console(
     consoles: tuple[Store, Store], table: str
 ) -> None:
     _, persons = consoles
-    with persons.read() as connection, pytest.raises(sa.exc.DatabaseError, match="prohibited|not authorized"):
+    with (
+        persons.read() as connection,
+        pytest.raises(sa.exc.DatabaseError, match=r"prohibited|not authorized"),
+    ):
         connection.execute(sa.text(f"SELECT * FROM {table}"))
 
 

@@ -96,6 +96,22 @@
     }
   }
 
+  /* What a person has opened or scrolled to stays so when the live part around it is swapped. */
+  let kept = { open: [], scrolled: [] };
+  function keep() {
+    kept = {
+      open: [...document.querySelectorAll("details[open][id]")].map((one) => one.id),
+      scrolled: [...document.querySelectorAll(".tall[id]")].map((one) => [one.id, one.scrollTop]),
+    };
+  }
+  function putBack() {
+    for (const id of kept.open) document.getElementById(id)?.setAttribute("open", "");
+    for (const [id, top] of kept.scrolled) {
+      const region = document.getElementById(id);
+      if (region) region.scrollTop = top;
+    }
+  }
+
   const cut = (is) => document.body.classList.toggle("cut", is);
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -103,6 +119,8 @@
     const heard = document.querySelector(".error-summary");
     if (heard) heard.focus();
   });
+  document.addEventListener("htmx:beforeSwap", keep);
+  document.addEventListener("htmx:afterSwap", putBack);
   document.addEventListener("htmx:afterSettle", () => { drawAll(); sayAloud(); });
   document.addEventListener("htmx:sseOpen", () => cut(false));
   document.addEventListener("htmx:sseError", () => cut(true));
