@@ -1,11 +1,14 @@
 """`kazasu-edge`: runs the agent, one of its halves, or reads its journal.
 
-Rules of `run`: both halves are processes of their own, a half that died is started again, later
-and later while it keeps dying, and neither outlives this one.
+Rules of `run`: both halves are processes of their own · a half that died is started again, later
+and later while it keeps dying, for ever: what it lacks may be there in a minute · neither outlives
+this one, even when it is killed, so that the next start finds the journal free.
 """
 
 import argparse
+import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +22,9 @@ from edge.backoff import Backoff
 
 HALVES: Final = ("tap", "link")
 CONFIG_REFUSED: Final = 2
-"""A half's exit status when starting it again cannot help: the configuration is wrong."""
+"""Exit status when the configuration or the journal cannot be read at all."""
+PR_SET_PDEATHSIG: Final = 1
+"""linux/prctl.h: the signal that a process gets when the one that started it has ended."""
 RESTART_BASE_S: Final = 0.5
 RESTART_CAP_S: Final = 10.0
 """The longest that passengers wait for a half that dies at every start, and the least rest that a
@@ -52,19 +57,33 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(command=command)
         if name == "journal":
             one.add_argument("--json", action="store_true", help="one JSON object a line")
+        elif name in HALVES:
+            one.add_argument("--parent", type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
 
 def _tap(arguments: argparse.Namespace) -> int:
     from edge.tap import main as tap
 
+    _end_with(arguments.parent)
     return tap([str(arguments.config)])
 
 
 def _link(arguments: argparse.Namespace) -> int:
     from edge.link import main as link
 
+    _end_with(arguments.parent)
     return link([str(arguments.config)])
+
+
+def _end_with(parent: int) -> None:
+    """Get SIGTERM when the process `parent` ends; 0: nobody started this one to look after it."""
+    if not parent:
+        return
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:  # it has ended already
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -80,17 +99,16 @@ def _run(arguments: argparse.Namespace) -> int:
         signal.signal(name, lambda *_: stop.set())
     halves = [_Half(name, arguments.config) for name in HALVES]
     try:
-        while not stop.is_set() and not all(half.given_up for half in halves):
+        while not stop.wait(POLL_S):
             for half in halves:
                 half.look()
-            stop.wait(POLL_S)
     finally:
         for half in halves:
             half.terminate()
         end_s = time.monotonic() + STOP_S
         for half in halves:
             half.wait(end_s - time.monotonic())
-    return CONFIG_REFUSED if all(half.given_up for half in halves) else 0
+    return 0
 
 
 class _Half:
@@ -99,29 +117,27 @@ class _Half:
     def __init__(self, name: str, config: Path) -> None:
         self._name = name
         self._command = [sys.executable, "-m", "edge.cli", name, str(config)]
+        self._command += ["--parent", str(os.getpid())]
         self._backoff = Backoff(base_s=RESTART_BASE_S, cap_s=RESTART_CAP_S)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = self._due_s = 0.0
-        self.given_up = False
 
     def look(self) -> None:
         """Start what is due; notice what has died."""
         now_s = time.monotonic()
         if self._process is None:
-            if not self.given_up and now_s >= self._due_s:
+            if now_s >= self._due_s:
                 self._process, self._started_s = subprocess.Popen(self._command), now_s
             return
         status = self._process.poll()
         if status is None:
             return
         self._process = None
-        self.given_up = status == CONFIG_REFUSED
         if now_s - self._started_s >= STEADY_S:
             self._backoff.reset()
         wait_s = self._backoff.next_s()
         self._due_s = now_s + wait_s
-        again = "not started again" if self.given_up else f"again in {wait_s:.1f} s"
-        sys.stderr.write(f"{self._name} ended with status {status}: {again}\n")
+        sys.stderr.write(f"{self._name} ended with {status}: again in {wait_s:.1f} s\n")
 
     def terminate(self) -> None:
         """Ask it to end."""

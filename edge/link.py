@@ -100,7 +100,11 @@ class Link:
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pull.start()
         self._marks_kept = self._desk.uplink.marks = read_marks(self._state / MARKS_FILE)
-        self._board.today.read(self._state / FOLDER, self._config.reader, self._board.now_ms())
+        unreadable = self._board.today.read(
+            self._state / FOLDER, self._config.reader, self._board.now_ms()
+        )
+        if unreadable:
+            self._desk.meter.count("uplink.journal-unreadable", unreadable)
         self._desk.count_waiting()
 
     # the parts

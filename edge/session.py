@@ -177,8 +177,8 @@ class Session:
         with contextlib.suppress(MqttError, TimeoutError):
             if not self._connection.closed.is_set():
                 status = self._seal(Purpose.STATUS, self._desk.make_status(online=False))
-                publishing = self._connection.publish(self._topic(Leaf.STATUS), status, retain=True)
-                await asyncio.wait_for(publishing, FAREWELL_S)
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._connection.publish(self._topic(Leaf.STATUS), status, retain=True)
         await self._connection.close()
 
     # what is heard
@@ -326,7 +326,8 @@ class Session:
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _felt(status: Status) -> object:

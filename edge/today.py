@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from edge.journal import JOURNAL_HOURS_MAX, Follower, journals
+from edge.journal import JOURNAL_HOURS_MAX, Follower, Kept, journals
 from edge.panel import Shown
 from programmes.calendar import local_day, start_of_day_ms
 from wire.codes import Code, Outcome
@@ -40,20 +40,21 @@ class Today:
     _day_ms: int = 0
     _read: dict[str, int] = field(default_factory=dict)
 
-    def read(self, folder: Path, reader: str, now_ms: int) -> None:
-        """Take in what the journals hold of today. Raises OSError."""
+    def read(self, folder: Path, reader: str, now_ms: int) -> int:
+        """Take in what the journals hold of today; return how many of them cannot be read."""
         self._turn(now_ms)
+        unreadable = 0
         earliest_ms = self._day_ms - JOURNAL_HOURS_MAX * 3_600_000
         for file in journals(folder):
             if file.started_ms < earliest_ms:
                 continue
-            with Follower(file, reader) as follower:
-                for kept in follower:
-                    self._read[file.journal] = kept.n
-                    if isinstance(kept.entry, Press):
-                        self._press(kept.entry.at_ms, kept.entry.button)
-                    elif isinstance(kept.entry, Tap):
-                        self._result(kept.entry.at_ms, kept.entry.outcome, kept.entry.code)
+            try:
+                with Follower(file, reader) as follower:
+                    for kept in follower:
+                        self._take_kept(file.journal, kept)
+            except OSError:
+                unreadable += 1
+        return unreadable
 
     def take(self, shown: Shown) -> None:
         """Take in what was just shown, unless it was read from the journal."""
@@ -64,6 +65,13 @@ class Today:
             self._result(shown.at_ms, shown.outcome, shown.code)
         elif shown.outcome is Outcome.ACCEPTED:
             self._press(shown.at_ms, shown.message.removeprefix(PRESS))
+
+    def _take_kept(self, journal: str, kept: Kept) -> None:
+        self._read[journal] = kept.n
+        if isinstance(kept.entry, Press):
+            self._press(kept.entry.at_ms, kept.entry.button)
+        elif isinstance(kept.entry, Tap):
+            self._result(kept.entry.at_ms, kept.entry.outcome, kept.entry.code)
 
     def _turn(self, at_ms: int) -> None:
         """Begin a new day when it is one."""

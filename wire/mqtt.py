@@ -196,7 +196,8 @@ class Connection:
         if self._client.is_connected() and not self.closed.is_set():
             self._client.disconnect()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.closed.wait(), CLOSE_TIMEOUT_S)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self.closed.wait()
         self._end("closed")
         if self._ticker:
             self._ticker.cancel()
@@ -210,7 +211,8 @@ class Connection:
         answer: asyncio.Future[Sequence[ReasonCode]] = self._loop.create_future()
         self._answers[mid] = answer
         try:
-            return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await answer
         except TimeoutError as error:
             self._end(f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
             raise MqttError(self.why_closed) from error

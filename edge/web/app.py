@@ -143,7 +143,8 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def _next(page: asyncio.Queue[Event | None]) -> Event | str | None:
     try:
-        return await asyncio.wait_for(page.get(), PING_S)
+        async with asyncio.timeout(PING_S):
+            return await page.get()
     except TimeoutError:
         return "ping"
 
