@@ -1,0 +1,88 @@
+"""Pictures of a running demo for the documents: what a person sees, taken by a real browser.
+
+It meets the demo as a person does: by the addresses and logins that the demo prints.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
+CHROMIUM: Final = "/usr/bin/chromium"
+WINDOW: Final = (1280, 800)
+PASSENGER: Final = (800, 480)
+"""The reader's own small screen."""
+
+
+def _login(variable: str) -> tuple[str, str]:
+    name, colon, password = os.environ.get(variable, "").partition(":")
+    if not colon:
+        sys.exit(f"screenshots: set {variable}=name:password, as scripts/demo printed it")
+    return name, password
+
+
+def _open(browser: Browser, size: tuple[int, int]) -> Page:
+    page = browser.new_page(
+        viewport={"width": size[0], "height": size[1]}, locale="ja-JP", color_scheme="light"
+    )
+    page.set_default_timeout(15_000)
+    return page
+
+
+def _sign_in(page: Page, site: str, variable: str) -> None:
+    name, password = _login(variable)
+    page.goto(f"{site}/login?lang=ja")
+    page.fill("#account", name)
+    page.fill("#password", password)
+    page.click("main button.main")
+    page.wait_for_url(f"{site}/")
+
+
+def _keep(page: Page, name: str, *, full: bool = False) -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    path = IMAGES / f"{name}.png"
+    page.screenshot(path=path, full_page=full)
+    print(path.relative_to(IMAGES.parents[1]))
+
+
+def take(browser: Browser, console: str, office: str, passenger: str) -> None:
+    """Write the pictures; the passenger's screen only when its address is given."""
+    page = _open(browser, WINDOW)
+    _sign_in(page, console, "KAZASU_OPERATOR")
+    page.locator(".chart canvas").wait_for()
+    _keep(page, "console")
+    page.goto(f"{console}/readers")
+    page.locator("tbody th a").first.click()
+    page.locator("#h-timings").wait_for()
+    _keep(page, "reader", full=True)
+    page = _open(browser, WINDOW)
+    _sign_in(page, office, "KAZASU_CLERK")
+    _keep(page, "office-triage")
+    if passenger:
+        page = _open(browser, PASSENGER)
+        page.goto(passenger)
+        page.locator("body").wait_for()
+        _keep(page, "passenger")
+
+
+def main() -> None:
+    """Read the addresses and take the pictures."""
+    parser = argparse.ArgumentParser(prog="scripts/screenshots")
+    parser.add_argument("console", help="such as http://127.0.0.1:8801")
+    parser.add_argument("office")
+    parser.add_argument("passenger", nargs="?", default="", help="a reader's own page")
+    given = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        take(browser, given.console.rstrip("/"), given.office.rstrip("/"), given.passenger)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
