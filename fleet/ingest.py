@@ -19,11 +19,9 @@ from fleet.alarms import AlarmKind, settle, sound
 from fleet.journals import Journal
 from fleet.ledger import NewEntry
 from fleet.quarantine import Numbers, Source
-from fleet.reconcile import Finding, History, Known, Last, RosterArchive
+from fleet.reconcile import Finding, History, Known, RosterArchive
 from fleet.registry import Reader
 from fleet.schema import finding, gap
-from programmes.rulebook import Booked
-from wire.codes import Outcome
 from wire.entries import EntryRefused, Start, Tap, chain, decode
 from wire.envelope import MessageRefused, Purpose, open_envelope
 from wire.messages import Batch
@@ -180,7 +178,8 @@ class Ingest:
         if not in_order:
             state.unreplayed += len(taps)
             return []
-        cards = sorted({tap.credential for tap in taps if tap.credential})
+        named = (name for tap in taps for name in (tap.credential, tap.older_credential))
+        cards = sorted({name for name in named if name})
         if not cards:
             return []
         since_ms = min(tap.at_ms for tap in taps) - ledger.BOOKED_KEPT_MS
@@ -198,8 +197,7 @@ class Ingest:
                 state.unreplayed += 1
             else:
                 found += judged
-            if tap.credential and tap.outcome is Outcome.ACCEPTED:
-                history.last[tap.credential] = Last(state.id, Booked(tap.at_ms, tap.declared))
+            history.book(tap)
         return found
 
 

@@ -5,7 +5,6 @@ with other bytes both are kept and an alarm sounds; the bytes are the reader's o
 else in the row is taken from them; nothing here commits: that is the caller's transaction.
 """
 
-import enum
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -27,14 +26,6 @@ BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
 EXPORT_ROWS: Final = 2_000
 """Rows fetched at a time by an export: about 1 MB."""
-
-
-class Stored(enum.StrEnum):
-    """What became of one entry."""
-
-    CREATED = "created"
-    EXISTS = "exists"
-    CONFLICT = "conflict"
 
 
 class NewEntry(NamedTuple):
@@ -152,7 +143,7 @@ def contradict(
 
 
 _NEWEST: Final = (
-    sa.select(sa.func.max(entry.c.position))
+    sa.select(entry.c.credential, sa.func.max(entry.c.at_ms).label("at_ms"))
     .join(journal, entry.c.journal_id == journal.c.id)
     .where(
         entry.c.credential.in_(sa.bindparam("some", expanding=True)),
@@ -161,16 +152,23 @@ _NEWEST: Final = (
         journal.c.reader == sa.bindparam("reader"),
     )
     .group_by(entry.c.credential)
+    .subquery()
 )
-_LAST_BOOKINGS: Final = sa.select(
-    entry.c.credential, entry.c.journal_id, entry.c.at_ms, entry.c.declared
-).where(entry.c.position.in_(_NEWEST))
+_LAST_BOOKINGS: Final = (
+    sa.select(entry.c.credential, entry.c.journal_id, entry.c.at_ms, entry.c.declared)
+    .join(
+        _NEWEST,
+        sa.and_(entry.c.credential == _NEWEST.c.credential, entry.c.at_ms == _NEWEST.c.at_ms),
+    )
+    .join(journal, entry.c.journal_id == journal.c.id)
+    .where(entry.c.outcome == Outcome.ACCEPTED.value, journal.c.reader == sa.bindparam("reader"))
+)
 
 
 def last_bookings(
     connection: sa.Connection, reader: str, credentials: Sequence[str], since_ms: int
 ) -> dict[str, Last]:
-    """Return each card's last accepted presentation at this reader, in the order of commit."""
+    """Return each card's last accepted presentation at this reader, by the reader's clock."""
     found: dict[str, Last] = {}
     for start in range(0, len(credentials), store.IN_MAX):
         some = credentials[start : start + store.IN_MAX]

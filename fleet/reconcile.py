@@ -19,7 +19,7 @@ from programmes.register import RULEBOOKS
 from programmes.rulebook import Booked, Decision, Facts, Rulebook, RuleTableRefused
 from programmes.rulebook import Place as RulePlace
 from wire.clock import ClockState
-from wire.codes import Code
+from wire.codes import Code, Outcome
 from wire.credential import Credential
 from wire.entries import Tap
 from wire.envelope import MessageRefused, PublicKey
@@ -73,6 +73,24 @@ class History:
     is_whole: Callable[[], bool]
     """Whether the ledger has what came before this journal as the reader remembers it."""
 
+    def of(self, tap: Tap) -> Last | None:
+        """Return the card's last booking, under whichever key epoch it was made."""
+        found = [
+            self.last[credential]
+            for credential in (tap.credential, tap.older_credential)
+            if credential in self.last
+        ]
+        return max(found, key=lambda last: last.booked.at_ms, default=None)
+
+    def book(self, tap: Tap) -> None:
+        """Remember what this tap booked; a clock that went back does not hide a later booking."""
+        if tap.credential is None or tap.outcome is not Outcome.ACCEPTED:
+            return
+        last = self.last.get(tap.credential)
+        if last is None or last.booked.at_ms <= tap.at_ms:
+            booked = Booked(tap.at_ms, tap.declared)
+            self.last[tap.credential] = Last(self.journal_id, booked)
+
 
 class RosterArchive:
     """The rosters that were built, opened when asked for."""
@@ -118,7 +136,7 @@ def judge(
     row = held.find(Credential(tap.credential))
     if row is None and tap.older_credential:
         row = held.find(Credential(tap.older_credential))
-    last = history.last.get(tap.credential)
+    last = history.of(tap)
     facts = _facts(tap, place, row, held.header.rules, tap.roster_age_s, last)
     findings = _replay(tap, book, facts, last, history)
     return findings + _lag(tap, book, facts, known)
