@@ -113,6 +113,7 @@ class Demo:
             self._clock.open_town()
             async with picture.shown(self._out, town, self._site, self._clock):
                 await self._unless_stopped(town.play(LATE_S_MAX))
+            self._clock.close_town()
             account = await give_account(self._site, town)
         title = (
             f"{self._day}, seed {self._options.seed}, {self._clock.anchor.rate:g} times real time"

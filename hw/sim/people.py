@@ -33,6 +33,9 @@ SCHOOLS_SHARE = 0.37
 """Of the people, those who work at a school; the rest ride a bus."""
 SLOW_APDU_MS = 60.0
 """An old or badly held card: it still answers inside the 309 ms that a card may take."""
+RANDOM_PUPI_SHARE = 0.2
+"""Of Type B cards, those found by another number each time (ISO/IEC 14443-3 allows it; how many
+real ones do is not known)."""
 FAMILY_NAMES = ("佐藤", "鈴木", "高橋", "田中", "伊藤", "渡辺", "山本", "中村", "小林", "加藤")
 GIVEN_NAMES = ("和子", "清", "節子", "茂", "幸子", "勇", "陽子", "健一", "恵", "誠", "由美", "隆")
 
@@ -215,7 +218,7 @@ def _carried(rng: random.Random, what: str, day: datetime.date, apdu_ms: float) 
     if what in ("my-number", "slow", "certificate"):
         return _my_number(rng, what, day, SLOW_APDU_MS if what == "slow" else apdu_ms)
     if what == "felica":
-        idm = b"\x01" + rng.randbytes(7)
+        idm = b"\x01\x14" + rng.randbytes(6)  # 01FE would be a phone in peer-to-peer mode
         first = bytes([idm[0] & 0x0F]) + idm[1:]  # of the card's first system, 0003
         return _Carried(lambda: FeliCaCard(idm), Scheme.FELICA_IDM, first)
     if what == "token":
@@ -230,7 +233,7 @@ def _carried(rng: random.Random, what: str, day: datetime.date, apdu_ms: float) 
 def _my_number(rng: random.Random, what: str, day: datetime.date, apdu_ms: float) -> _Carried:
     """Some cards answer with a new PUPI each time; one enrolled by certificate may lack the AP."""
     data = ChipData.drawn(rng, day)
-    pupi = random.Random(rng.random()) if rng.random() < 0.5 else None
+    pupi = random.Random(rng.random()) if rng.random() < RANDOM_PUPI_SHARE else None
     common_ap = what != "certificate" or rng.random() < 0.5
 
     def card() -> Card:

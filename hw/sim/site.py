@@ -7,7 +7,9 @@ Nothing is left running: `close` stops every process by its id.
 import asyncio
 import contextlib
 import datetime
+import itertools
 import json
+import random
 import secrets
 import socket
 import sqlite3
@@ -33,6 +35,9 @@ FLEET: Final = "fleet.cli:run"
 READY_S_MAX: Final = 60.0
 """Until every reader shows that cards can be held; 10 s on two idle cores."""
 PASSWORD_BYTES: Final = 12
+PORTS: Final = range(20_000, 32_000)
+"""Below Linux's own range for outgoing connections (ip_local_port_range, 32768 to 60999)."""
+PORT_DRAWS_MAX: Final = 200
 LOST_WHY: Final = "届け出により停止"
 DAMAGED: Final = 1
 """Exit status of `kazasu-edge journal` when something is missing; the lines say what."""
@@ -53,12 +58,12 @@ class Site:
         self, folder: Path, clock: TownClock, day: datetime.date, people: Sequence[Person]
     ) -> None:
         """Nothing is started yet."""
-        readers = free_ports(len(PLACES))
-        self.ports: Final = Ports(*free_ports(len(Ports._fields)))
+        ports = free_ports(len(Ports._fields) + len(PLACES))
+        self.ports: Final = Ports(*ports[len(PLACES) :])
         self.antennas: Final = {place: Antenna() for place in PLACES}
         self.pages: Final = {
             place: Page(f"{TENANT}/{place}", port)
-            for place, port in zip(PLACES, readers, strict=True)
+            for place, port in zip(PLACES, ports, strict=False)
         }
         self.networks: Final = {
             place: Network(self.ports.readers, self.ports.devices) for place in PLACES
@@ -70,7 +75,7 @@ class Site:
         self.services: Final = Services()
         self.events: Final[list[str]] = []
         """Kills and cuts, as they happened."""
-        self._page_ports = readers
+        self._page_ports = dict(zip(PLACES, ports, strict=False))
         self._folder, self._home, self._logs = folder, folder / "town", folder / "logs"
         self._clock, self._day, self._people = clock, day, people
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,7 +98,7 @@ class Site:
         town = self._folder / "town.toml"
         fronts = {
             place: ReaderPorts(self.antennas[place].device, port)
-            for place, port in zip(PLACES, self._page_ports, strict=True)
+            for place, port in self._page_ports.items()
         }
         town.write_text(papers.town_file(self.ports, fronts), "utf-8")
         await self._provision("local", str(self._home), "--town", str(town))
@@ -267,9 +272,22 @@ class Site:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return so many different TCP ports that are free on the loopback interface now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """Return so many different TCP ports that are free on the loopback interface now.
+
+    They lie below those that the system gives to outgoing connections, so none is taken by chance
+    before its server starts. Raises OSError when there are not enough.
+    """
+    drawn = random.SystemRandom().sample(PORTS, PORT_DRAWS_MAX)
+    free = list(itertools.islice(filter(_is_free, drawn), count))
+    if len(free) < count:
+        raise OSError(f"{count} free ports were not found between {PORTS.start} and {PORTS.stop}")
+    return free
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            return False
+    return True

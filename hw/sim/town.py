@@ -24,15 +24,19 @@ PATIENCE_S: Final = 2.5
 """How long a card is held when nothing happens; a slow one answers within half a second."""
 READING_S: Final = 0.12
 """From seeing the sentence to taking the card away."""
-STEP_S: Final = 0.3
-"""From one card's leaving to the next one's coming: a second at a real gate, less for a demo."""
+STEP_S: Final = 0.2
+"""From one card's leaving to the next one's coming: a second at a real gate, less for a demo; an
+agent takes some 0.1 s to notice that a card was taken away."""
+AGAIN_S: Final = 0.8
+"""From taking a card away to holding the same one again, at the quickest; an agent still looks for
+a card that was torn away until its half second is over."""
 LYING_S: Final = 1.5
 TORN_AFTER_FRAMES: Final = 3
 """Answers before a card is pulled away: found, activated, and in the middle of the first APDU."""
 TRIES_MAX: Final = 4
 BACK_S_MAX: Final = 20.0
 """How long people wait at a dark screen: an agent is back within 5 s of being killed."""
-SECONDS_PER_VISIT: Final = 0.75
+SECONDS_PER_VISIT: Final = 0.8
 """Of real time at one reader, by experience with the figures above."""
 
 
@@ -112,11 +116,13 @@ class Gate:
         card = person.card()
         if person.kind.habit is Habit.TORN:
             await self._hold(TornAway(card, frames=TORN_AFTER_FRAMES))
+            await asyncio.sleep(AGAIN_S)
         code = await self._hold_until_answered(card)
         self._check(person, code)
         if code is Code.OK:
             self._accepted.add(person.number)
         if person.kind.habit is Habit.TWICE and code is Code.OK:
+            await asyncio.sleep(AGAIN_S)
             self._check(person, await self._hold_until_answered(card), Code.REPEAT)
         elif person.kind.habit is Habit.LYING:
             await self._let_lie(person, card)
@@ -127,6 +133,7 @@ class Gate:
             if code not in (None, Code.HOLD_AGAIN):
                 return code
             await self._screen.until_ready(BACK_S_MAX)
+            await asyncio.sleep(AGAIN_S)
         return None
 
     async def _hold(self, card: Card, linger_s: float = READING_S) -> Code | None:
@@ -148,6 +155,7 @@ class Gate:
 
     async def _let_lie(self, person: Person, card: Card) -> None:
         """Hold it once more and forget it there: that is one presentation, however long."""
+        await asyncio.sleep(AGAIN_S)
         seen = len(self._screen.sightings)
         await self._hold(card, LYING_S)
         if len(self._screen.sightings) > seen + 1:
@@ -159,7 +167,7 @@ class Gate:
             try:
                 await act()
             except OSError:
-                await asyncio.sleep(STEP_S)
+                await asyncio.sleep(AGAIN_S)
                 await self._screen.until_ready(BACK_S_MAX)
             else:
                 return True

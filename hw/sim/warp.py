@@ -1,9 +1,10 @@
 """The town's clock: faster than real, the same in every process of a demo, also after a restart.
 
-`TownClock` is a `wire.clock.Clock`. It runs at real speed until the town is opened, then `rate`
-times faster. The anchor is the machine's monotonic clock, which all processes of a boot share, and
-the moment of opening lies in a file of eight bytes that every process maps, so it is heard of at
-once. Only timestamps are warped: durations stay real.
+`TownClock` is a `wire.clock.Clock`. While the town is open its hand jumps, once a second, so that
+it goes `rate` times as fast as a real clock; between two jumps, before and after it is a real one.
+The anchor is the machine's monotonic clock, which all processes of a boot share, and the moments of
+opening and closing lie in a file that every process maps, so they are heard of at once. Only
+timestamps are warped: durations stay real.
 
     python -m hw.sim.warp ANCHOR module:function ARGUMENTS...
 
@@ -21,8 +22,12 @@ from typing import Final, Self
 
 import msgspec
 
-_OPENED: Final = struct.Struct("=Q")
-"""Monotonic ns at which the town was opened; 0 before. Eight aligned bytes are written at once."""
+_MOMENT: Final = struct.Struct("=Q")
+_MOMENTS: Final = struct.Struct("=QQ")
+"""Of opening and of closing, in monotonic ns, 0 before; eight aligned bytes are written at once."""
+JUMP_NS: Final = 1_000_000_000
+"""Between two jumps. A message on its way would be late by its real delay times the rate, and a
+reader would set its clock by each answer; between two jumps nothing is warped."""
 
 
 class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,33 +50,48 @@ class TownClock:
         """Maps the anchor's file. Raises OSError when it is not there."""
         self.anchor: Final = anchor
         with Path(anchor.file).open("r+b") as file:
-            self._opened = mmap.mmap(file.fileno(), _OPENED.size)
+            self._moments = mmap.mmap(file.fileno(), _MOMENTS.size)
 
     @classmethod
     def started(cls, file: Path, town_ms: int, rate: float) -> Self:
         """Start the town's clock at an instant; `file` is made anew."""
-        file.write_bytes(_OPENED.pack(0))
+        file.write_bytes(bytes(_MOMENTS.size))
         return cls(Anchor(str(file), time.monotonic_ns(), town_ms, rate))
 
     def open_town(self) -> None:
         """Let the time run faster from now on, in every process."""
-        _OPENED.pack_into(self._opened, 0, time.monotonic_ns())
+        _MOMENT.pack_into(self._moments, 0, time.monotonic_ns())
+
+    def close_town(self) -> None:
+        """Let the time run as fast as it really does from now on, in every process."""
+        _MOMENT.pack_into(self._moments, _MOMENT.size, time.monotonic_ns())
 
     def now_ms(self) -> int:
         """See wire.clock.Clock."""
         now_ns = time.monotonic_ns()
-        opened_ns = min(_OPENED.unpack_from(self._opened)[0] or now_ns, now_ns)
-        real_ns = opened_ns - self.anchor.started_ns
-        fast_ns = (now_ns - opened_ns) * self.anchor.rate
-        return self.anchor.town_ms + round((real_ns + fast_ns) / 1e6)
+        jumped_ns = self._jumps(now_ns) * JUMP_NS * (self.anchor.rate - 1)
+        return self.anchor.town_ms + round((now_ns - self.anchor.started_ns + jumped_ns) / 1e6)
+
+    def _jumps(self, now_ns: int) -> int:
+        """How often the hand has jumped by a moment."""
+        opened_ns, closed_ns = _MOMENTS.unpack_from(self._moments)
+        if not opened_ns:
+            return 0
+        return int(max(0, min(closed_ns or now_ns, now_ns) - opened_ns) // JUMP_NS)
 
     def monotonic_ns(self) -> int:
         """See wire.clock.Clock. Real: a second of waiting is a second."""
         return time.monotonic_ns()
 
     def real_s_until(self, town_ms: int) -> float:
-        """Return the real seconds until the town shows an instant; negative when it is over."""
-        return (town_ms - self.now_ms()) / 1000 / self.anchor.rate
+        """Return the real seconds until the town shows an instant, when it is open by then.
+
+        Exact as if its hand did not jump; negative when the instant is over.
+        """
+        now_ns = time.monotonic_ns()
+        opened_ns = _MOMENTS.unpack_from(self._moments)[0] or now_ns
+        opened_at_ms = self.anchor.town_ms + (opened_ns - self.anchor.started_ns) / 1e6
+        return (town_ms - opened_at_ms) / 1000 / self.anchor.rate - (now_ns - opened_ns) / 1e9
 
 
 def warped(clock: TownClock, target: str, *arguments: str) -> list[str]:
