@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import cards, disk, taps
+from tests.bench import cards, disk, intake, taps
 from tests.bench.figures import PAGE, Table, write_page
 
 PARTS: Final[dict[str, Callable[[], Table]]] = {
     "taps": taps.bench,
     "cards": cards.bench,
     "disk": lambda: disk.bench(PAGE.parents[1]),
+    "intake": lambda: intake.bench(PAGE.parents[1]),
 }
 
 

@@ -11,13 +11,15 @@ import pytest
 from hw.sim.warp import JUMP_NS, TownClock
 
 START_MS = 1_780_440_000_000
-READ = "tests.sim.test_town_clock:print_now"
 
 
 def print_now(arguments: list[str], clock: TownClock) -> int:
     """What a child process runs: says the time twice, and ends with the status it is told."""
     print(clock.now_ms())
     return int(arguments[0])
+
+
+READ = f"tests.sim.test_town_clock:{print_now.__name__}"
 
 
 def child(clock: TownClock, status: str = "0") -> int:
