@@ -13,15 +13,15 @@ import sqlalchemy as sa
 from fleet.schema import bad_message, counter_minute, journal, quarantine, stage_minute
 from wire.messages import HISTOGRAM_EDGES_US, STAGES
 
-TIMED_MS: Final = 3_600_000
-"""Timings and counters of the reader's last hour."""
+REPORTS_SHOWN: Final = 60
+"""Timings and counters are those of the reader's last reports: an hour of it being connected."""
 ROWS_MAX: Final = 50
 """Journals, quarantined messages and reasons shown of one reader; the latest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How long one stage took, over an hour: counts per bucket of HISTOGRAM_EDGES_US."""
+    """How long one stage took, over the last reports: counts per bucket of HISTOGRAM_EDGES_US."""
 
     name: str
     counts: tuple[int, ...]
@@ -99,19 +99,20 @@ class Record:
     stages: tuple[Stage, ...]
     counters: tuple[tuple[str, int], ...]
     reported_minutes: tuple[int, ...]
-    """Minutes of the hour in which the reader's telemetry arrived, oldest first."""
+    """Starts of its last reports, oldest first."""
     journals: tuple[Journal, ...]
     quarantined: tuple[Quarantined, ...]
     refused: tuple[Refused, ...]
 
 
-def read_record(connection: sa.Connection, name: str, now_ms: int) -> Record:
-    """Return one reader's record of the last hour; `name` is `tenant/reader`."""
-    since = now_ms - TIMED_MS
+def read_record(connection: sa.Connection, name: str) -> Record:
+    """Return one reader's record as of now; `name` is `tenant/reader`."""
+    reported = _reported(connection, name)
+    since = reported[0] if reported else 0
     return Record(
         stages=_stages(connection, name, since),
         counters=_counters(connection, name, since),
-        reported_minutes=_reported(connection, name, since),
+        reported_minutes=reported,
         journals=_journals(connection, name),
         quarantined=_quarantined(connection, name),
         refused=_refused(connection, name),
@@ -145,12 +146,13 @@ def _counters(connection: sa.Connection, name: str, since: int) -> tuple[tuple[s
     return tuple((counter, value) for counter, value in rows)
 
 
-def _reported(connection: sa.Connection, name: str, since: int) -> tuple[int, ...]:
+def _reported(connection: sa.Connection, name: str) -> tuple[int, ...]:
     minutes: set[int] = set()
     for table in (stage_minute, counter_minute):
-        query = sa.select(table.c.from_ms).where(table.c.reader == name, table.c.from_ms >= since)
-        minutes.update(connection.execute(query.distinct()).scalars())
-    return tuple(sorted(minutes))
+        starts = sa.select(table.c.from_ms).where(table.c.reader == name).distinct()
+        last = starts.order_by(table.c.from_ms.desc()).limit(REPORTS_SHOWN)
+        minutes.update(connection.execute(last).scalars())
+    return tuple(sorted(minutes)[-REPORTS_SHOWN:])
 
 
 def _journals(connection: sa.Connection, name: str) -> tuple[Journal, ...]:

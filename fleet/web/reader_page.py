@@ -34,7 +34,7 @@ def read_reader(connection: sa.Connection, name: str, now_ms: int) -> Found | No
         return None
     return (
         row,
-        read_record(connection, name, now_ms),
+        read_record(connection, name),
         read_gaps(connection, journal.c.reader == name, limit=GAPS_SHOWN, closed=True),
         read_alarms(connection, name),
         read_minutes(connection, now_ms, name),
@@ -52,14 +52,15 @@ async def _state(request: web.Request) -> dict[str, Any]:
     if found is None:
         raise web.HTTPNotFound
     row, record, gaps, alarms, minutes = found
-    present = [one.through for one in record.journals if one.journal == row.journal]
+    present = [one for one in record.journals if one.journal == row.journal]
     return {
         "row": row,
         "record": record,
         "gaps": gaps,
         "minutes": minutes,
         "sounding": {alarm.kind for alarm in alarms},
-        "mark_n": present[0] if present else 0,
+        "tip_n": max([row.n, *(one.claimed for one in present)]),
+        "mark_n": max((one.through for one in present), default=0),
         "buckets": _buckets(record),
         "tasks": tasks_of_reader(row, gaps, alarms, request.app[CLOCK].now_ms()),
         "kind_of_state": KIND_OF_STATE,

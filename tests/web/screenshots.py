@@ -4,18 +4,22 @@ It meets the demo as a person does: by the addresses and logins that the demo pr
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 CHROMIUM: Final = "/usr/bin/chromium"
 WINDOW: Final = (1280, 800)
 PASSENGER: Final = (800, 480)
 """The reader's own small screen."""
+STRANGER_MS: Final = 60_000
+"""How long to wait for somebody with an unknown card; the empty page is true as well."""
 
 
 def _login(variable: str) -> tuple[str, str]:
@@ -61,6 +65,8 @@ def take(browser: Browser, console: str, office: str, passenger: str) -> None:
     _keep(page, "reader", full=True)
     page = _open(browser, WINDOW)
     _sign_in(page, office, "KAZASU_CLERK")
+    with contextlib.suppress(PlaywrightTimeout):
+        page.locator(".card-list").wait_for(timeout=STRANGER_MS)
     _keep(page, "office-triage")
     if passenger:
         page = _open(browser, PASSENGER)
