@@ -69,18 +69,19 @@ class Options:
 
 async def run(options: Options, out: Console) -> int:
     """Play one demo; return the exit status: 0 balanced, 1 not, 2 it could not start."""
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="kazasu-demo-"))
-    demo = Demo(options, folder, out)
-    status = CANNOT_START
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="kazasu-demo-"))).resolve()
+    demo, status = None, CANNOT_START
     try:
+        demo = Demo(options, folder, out)
         status = await demo.run()
     except (ServiceDied, CommandFailed, OSError) as error:
         out.print(f"The demo cannot go on: {error}", markup=False)
     finally:
-        await demo.close()
-        if status and folder.exists():
+        if demo:
+            await demo.close()
+        if status or options.folder:
             out.print(f"Everything that was written is in {folder}", markup=False)
-        elif not options.folder:
+        else:
             shutil.rmtree(folder)
     return status
 
@@ -90,6 +91,8 @@ class Demo:
 
     def __init__(self, options: Options, folder: Path, out: Console) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty: name a new folder")
         self._options, self._out = options, out
         self._day = next_weekday(datetime.datetime.now(JAPAN).date())
         begins_ms = instant_ms(self._day, MORNING_BEGINS) - EARLY_MS
@@ -114,6 +117,7 @@ class Demo:
             async with picture.shown(self._out, town, self._site, self._clock):
                 await self._unless_stopped(town.play(LATE_S_MAX))
             self._clock.close_town()
+            self._say("waiting for what is still on its way ...")
             account = await give_account(self._site, town)
         title = (
             f"{self._day}, seed {self._options.seed}, {self._clock.anchor.rate:g} times real time"

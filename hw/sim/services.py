@@ -186,6 +186,19 @@ class Services:
         await asyncio.gather(*(service.stop() for service in self.every()))
 
 
+def system_program(name: str) -> str:
+    """Return the path of a Debian package's server; users' own PATH leaves /usr/sbin out.
+
+    Raises FileNotFoundError saying what to install.
+    """
+    path = shutil.which(
+        name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+    )
+    if path is None:
+        raise FileNotFoundError(f"{name} is not installed: sudo apt-get install {name}")
+    return path
+
+
 def script(name: str) -> str:
     """Return the path of a console script of the environment that this program runs in."""
     return str(Path(sys.executable).with_name(name))

@@ -26,7 +26,15 @@ from hw.sim.page import Page
 from hw.sim.papers import PLACES, TENANT, Ports, ReaderPorts
 from hw.sim.people import ATTENDANCE, SENIOR_PASS, Enrolment, Person
 from hw.sim.report import Row, journal_rows, ledger_rows
-from hw.sim.services import Service, ServiceDied, Services, listens, run_command, script
+from hw.sim.services import (
+    Service,
+    ServiceDied,
+    Services,
+    listens,
+    run_command,
+    script,
+    system_program,
+)
 from hw.sim.timetable import clock_text
 from hw.sim.warp import TownClock, warped
 
@@ -149,7 +157,8 @@ class Site:
         await self._fleet("members", "import", str(path), "--programme", programme)
 
     async def _start_fleet(self) -> None:
-        broker = Service("broker", ["mosquitto", "-c", str(self._conf)], self._logs / "broker.log")
+        command = [system_program("mosquitto"), "-c", str(self._conf)]
+        broker = Service("broker", command, self._logs / "broker.log")
         await self.services.add(broker).start()
         await broker.until(lambda: listens(self.ports.readers))
         ports = {
