@@ -91,6 +91,8 @@ certificate = "{certificate}"
 key = "{key}"
 """
         )
+        _, sealing = self.broker.authority.issue("sealing")
+        Path(sealing).rename(self.folder / "sealing.key")
         self.key = load_pem_x509_certificate(Path(certificate).read_bytes()).public_key()
 
     @property
