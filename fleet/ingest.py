@@ -151,7 +151,8 @@ class Ingest:
                 journals.begin(connection, state, one.entry, at_ms)
         if journals.goes_on_too_long(connection, state, batch.last) and batch.last > was_seen:
             sound(connection, AlarmKind.OLD_JOURNAL, state.journal, state.reader, "", at_ms)
-        in_order = batch.first == was_seen + 1 and was_seen == was_through
+        behind = not new or new[0].n <= was_seen  # a resend may hold both known and new entries
+        in_order = not behind and batch.first <= was_seen + 1 and was_seen == was_through
         findings = self._judge(connection, state, signed, new, known, in_order)
         ledger.append(connection, state, new, at_ms)
         _note_findings(connection, state, findings, at_ms)

@@ -54,6 +54,19 @@ def decided(fleet: VirtualFleet, version: int, credential: str, **known: Any) ->
     }
 
 
+def test_new_entries_behind_a_resend_are_judged_too(fleet: VirtualFleet) -> None:
+    card = add_member(fleet, "1")
+    build(fleet)
+    bus = fleet.reader("bus-1")
+    journal = bus.journal()
+    journal.tap(**decided(fleet, 1, card))
+    fleet.through((bus, journal.all()))
+    journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 30_000))
+    fleet.through((bus, journal.all()))
+    assert findings(fleet) == [(3, "replay", "repeat", "repeat", None)]
+    assert fleet.rows("select unreplayed from journal") == [(0,)]
+
+
 def findings(fleet: VirtualFleet) -> list[tuple[Any, ...]]:
     return fleet.rows("select n, kind, outcome, code, rider_pays_yen from finding order by n")
 
