@@ -25,12 +25,13 @@ import msgspec
 from edge.backoff import Backoff
 from edge.board import Board
 from edge.config import Config, ConfigRefused, read_config
+from edge.desk import Desk
 from edge.durable import replace_file
 from edge.identity import Identity, IdentityRefused, read_identity
 from edge.journal import FOLDER
 from edge.panel import Appended, Condition, Counted, FromTap, Shown, Stranger
 from edge.pull import Pull
-from edge.session import Desk, Session
+from edge.session import Session
 from edge.shelf import Shelf
 from edge.tapline import TapLine
 from edge.telemetry import EVERY_S, Meter

@@ -66,8 +66,9 @@ class Condition(_Said, frozen=True, tag="condition"):
 
 
 class Stranger(_Said, frozen=True, tag="stranger"):
-    """A card that no roster knows, where triage is on; `link` sends it as wire.messages.Triage or
-    forgets it.
+    """A card that no roster knows, where triage is on.
+
+    `link` sends it as wire.messages.Triage or forgets it.
     """
 
     at_ms: AtMs
@@ -80,7 +81,7 @@ class Stranger(_Said, frozen=True, tag="stranger"):
 
 
 class Counted(_Said, frozen=True, tag="counted"):
-    """Something that happened in the card half, for telemetry: `front-end.reopened`, …"""
+    """Something that happened in the card half, for telemetry, such as `front-end.reopened`."""
 
     name: Short
 

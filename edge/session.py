@@ -9,22 +9,15 @@ the will that the broker holds.
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from edge.board import Board
-from edge.identity import Identity
+from edge.desk import Desk
 from edge.panel import Acknowledged, FleetTime
-from edge.pull import Pull
-from edge.shelf import Shelf
-from edge.telemetry import Meter
-from edge.uplink import Heard, Uplink
-from wire.clock import Clock
+from edge.uplink import Heard
 from wire.envelope import MessageRefused, Purpose, open_envelope
-from wire.messages import Ack, Batch, Status, Triage, TwinDesired, TwinReported
+from wire.messages import Ack, Batch, Status, TwinDesired, TwinReported
 from wire.mqtt import Connection, Message, MqttError, MqttRefused, Will
 from wire.topics import Leaf, topic
 
@@ -38,85 +31,10 @@ STATUS_PAUSE_S: Final = 1.0
 """Between two statuses, so that a loose cable does not become a flood."""
 ROUND_TRIP_S_MAX: Final = 2.0
 """An answer that took longer is not taken for the present time (edge.panel.FleetTime)."""
-TRIAGE_MAX: Final = 50
-"""Strangers' cards that wait for a connection; the oldest is forgotten first."""
 FAREWELL_S: Final = 2.0
 """For the last status before the connection is closed."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Desk:
-    """Everything that outlives a connection and is spoken of on it."""
-
-    identity: Identity
-    clock: Clock
-    agent: str
-    """Name and version of this program."""
-    shelf: Shelf
-    uplink: Uplink
-    board: Board
-    pull: Pull
-    meter: Meter
-    triage: deque[Triage] = field(default_factory=lambda: deque(maxlen=TRIAGE_MAX))
-    entries: asyncio.Event = field(default_factory=asyncio.Event)
-    """The journal has grown, or the uplink is free."""
-    status: asyncio.Event = field(default_factory=asyncio.Event)
-    """The status may have changed."""
-    reported: asyncio.Event = field(default_factory=asyncio.Event)
-    """What of the desired state is true may have changed."""
-    outbox: asyncio.Event = field(default_factory=asyncio.Event)
-    """A minute of telemetry or a stranger's card waits."""
-
-    def now_s(self) -> float:
-        """Return the monotonic time in seconds."""
-        return self.clock.monotonic_ns() / 1e9
-
-    def count_waiting(self) -> None:
-        """Look again how much the fleet has not acknowledged; a disk error is counted."""
-        try:
-            self.board.waiting = self.shelf.waiting(self.uplink.marks)
-        except OSError as error:
-            self.meter.count("uplink.journal-unreadable")
-            _log.warning("the journal cannot be counted: %s", error)
-
-    def make_status(self, online: bool) -> Status:
-        """Return how this reader is."""
-        condition, last = self.board.condition, None
-        try:
-            last = self.shelf.last()
-        except OSError as error:
-            self.meter.count("uplink.journal-unreadable")
-            _log.warning("the journal's tip cannot be read: %s", error)
-        now_ms = self.clock.now_ms()
-        versions = condition.rosters if condition else {}
-        return Status(
-            v=1,
-            online=online,
-            at_ms=now_ms,
-            agent=self.agent,
-            front_end=condition.front_end if condition else "",
-            ready=self.board.ready,
-            trouble=None if self.board.ready else self.board.trouble,
-            journal=last[0] if last else None,
-            n=last[1].n if last else 0,
-            tip=last[1].tip if last else None,
-            waiting=self.board.waiting,
-            rosters=self.pull.twin.held(versions, now_ms),
-        )
-
-    def make_report(self) -> TwinReported:
-        """Return what of the desired state is true."""
-        condition, now_ms = self.board.condition, self.clock.now_ms()
-        return TwinReported(
-            v=1,
-            at_ms=now_ms,
-            agent=self.agent,
-            rosters=self.pull.twin.held(condition.rosters if condition else {}, now_ms),
-            keys=condition.keys if condition else None,
-            trouble=self.pull.trouble,
-        )
 
 
 class Session:
