@@ -186,8 +186,9 @@ async def test_lost_or_damaged_marks_only_cost_a_resend(
     journal = reader.journal()
     fill(journal, 250)
     async with running_fleet(reader) as fleet:
-        async with running_link(reader):
+        async with running_link(reader) as link:
             await balanced(reader, fleet)
+            await until(lambda: link._desk.uplink.marks.of(journal.id) == 251, "it is heard")
         path = reader.state / MARKS_FILE
         assert read_marks(path).of(journal.id) == 251
         path.unlink() if marks is None else path.write_bytes(marks)
