@@ -34,9 +34,12 @@ NOT_USABLE: Final = Identified(Code.CARD_NOT_USABLE)
 DEVICE_FAULT: Final = Identified(Code.DEVICE_FAULT)
 
 
-def identify(card: Card, front_end: FrontEnd, rosters: Rosters, clock: Clock) -> Identified:
+def identify(
+    card: Card, front_end: FrontEnd, rosters: Rosters, clock: Clock, look_again: bool = True
+) -> Identified:
     """Return what the card in the field is. Raises FrontEndFault.
 
+    `look_again`: look for a card that was torn away until its time is over.
     Without a roster and its key nothing can be known: DEVICE_FAULT, and the card is not asked.
     """
     if not rosters.holdings:
@@ -51,7 +54,7 @@ def identify(card: Card, front_end: FrontEnd, rosters: Rosters, clock: Clock) ->
         try:
             return _by_schemes(present, rosters, left_s)
         except CardGone:
-            present = _found_again(present, front_end, left_s)
+            present = _found_again(present, front_end, left_s) if look_again else None
     return HOLD_AGAIN
 
 

@@ -1,7 +1,7 @@
 """When a card that is found is a new presentation, and when it still lies there.
 
 Upheld: a card left lying is one presentation, also when it is found by another random id each
-time, and also when it gave no identifier at all · a card that is swapped for another one without
+time, and also when it gave no identifier at all, and taking it away is none · a card that is swapped for another one without
 a pause is a presentation of its own. What a card was found by can be its identifier (FeliCa,
 tokens), so only a keyed hash of it is remembered, and only until the field is empty.
 """
@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from typing import Final
 
-from edge.frontends import Card
+from edge.frontends import Card, Technology
 from edge.identify import Identified
 from wire.codes import Code
 
@@ -30,31 +30,47 @@ class Presence:
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
         self._seen: dict[bytes, None] = {}
+        self._answered: set[Technology] = set()
         self._empty_rounds = 0
 
     def nothing_found(self) -> None:
         """One full round found no card."""
         self._empty_rounds += 1
         if self._empty_rounds >= EMPTY_ROUNDS:
-            self._seen.clear()
+            self._forget()
 
     def still_lies(self, card: Card) -> bool:
         """True when the card that was just found has been dealt with; it need not be asked."""
         self._empty_rounds = 0
         return self._id(card) in self._seen
 
+    def may_be_leaving(self, card: Card) -> bool:
+        """True when a card of this technology was answered and the field was not empty since.
+
+        The one that was just found may be that card, under another random id: when it is torn
+        away, its holder takes it back and needs no «hold again».
+        """
+        return card.technology in self._answered
+
     def is_new(self, card: Card, identified: Identified) -> bool:
         """Remember a card that was asked; False when it is the one that still lies there."""
+        if identified.code is Code.HOLD_AGAIN and self.may_be_leaving(card):
+            return False
         match = identified.match
         what = match.credential if match else f"{card.technology} {identified.code}"
         name = self._hash(b"what", what.encode())
         known = name in self._seen
         if len(self._seen) >= 2 * REMEMBERED_MAX:
-            self._seen.clear()
+            self._forget()
         self._seen[name] = None
         if identified.code not in _TRY_AGAIN:
             self._seen[self._id(card)] = None
+            self._answered.add(card.technology)
         return not known
+
+    def _forget(self) -> None:
+        self._seen.clear()
+        self._answered.clear()
 
     def _id(self, card: Card) -> bytes:
         return self._hash(card.technology.encode(), card.sensed_id)

@@ -127,7 +127,8 @@ class Tap:
         if device is None:
             return DEVICE_FAULT
         try:
-            return identify(card, device, self._rosters, self._clock)
+            leaving = self._presence.may_be_leaving(card)
+            return identify(card, device, self._rosters, self._clock, look_again=not leaving)
         except FrontEndFault:
             self._front_end.failed()
             return DEVICE_FAULT

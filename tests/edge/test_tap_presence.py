@@ -43,6 +43,21 @@ def test_a_card_with_a_new_pupi_at_each_poll_is_one_presentation(
     assert len(kit.taps()) == 1
 
 
+def test_taking_a_card_with_a_changing_pupi_away_is_no_presentation(
+    kit: ReaderKit, antenna: Antenna
+) -> None:
+    changing = my_number_card(2, pupi=random.Random(3))
+    kit.enrol(changing)
+    with running(kit) as link:
+        link.ready()
+        for held in range(8):
+            antenna.place(changing)
+            link.shown()
+            time.sleep(0.05 + held * 0.007)  # so that it leaves at another point of the round
+            lift(antenna)
+    assert [tap.code for tap in kit.taps()] == [Code.OK] + [Code.REPEAT] * 7
+
+
 @pytest.mark.parametrize(
     ("card", "code"),
     [
