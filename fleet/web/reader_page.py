@@ -11,7 +11,7 @@ from fleet.attention import tasks_of_reader
 from fleet.overview import Alarm, Gap, Minute, read_alarms, read_gaps, read_minutes
 from fleet.readers import ReaderRow, find_reader
 from fleet.schema import journal
-from fleet.timings import Record, read_record
+from fleet.timings import Record, Stage, read_record
 from fleet.web.data import FLEET, reading
 from fleet.web.first_screen import KIND_OF_STATE
 from fleet.web.live import stream
@@ -21,6 +21,7 @@ from wire.messages import HISTOGRAM_EDGES_US
 
 GAPS_SHOWN: Final = 100
 """Of one reader, the open ones first."""
+QUANTILES: Final = (0.5, 0.95, 0.99)
 TENANT: Final = web.AppKey("tenant", str)
 routes = web.RouteTableDef()
 
@@ -61,10 +62,17 @@ async def _state(request: web.Request) -> dict[str, Any]:
         "sounding": {alarm.kind for alarm in alarms},
         "tip_n": max([row.n, *(one.claimed for one in present)]),
         "mark_n": max((one.through for one in present), default=0),
+        "timings": [_timing(stage) for stage in record.stages],
         "buckets": _buckets(record),
         "tasks": tasks_of_reader(row, gaps, alarms, request.app[CLOCK].now_ms()),
         "kind_of_state": KIND_OF_STATE,
     }
+
+
+def _timing(stage: Stage) -> tuple[str, int, float, list[float | None]]:
+    """Return a stage's name, count, mean and p50, p95, p99 in µs."""
+    quantiles = [stage.quantile_us(share) for share in QUANTILES]
+    return stage.name, stage.count, stage.mean_us, quantiles
 
 
 def _buckets(record: Record) -> list[tuple[str, list[int]]]:

@@ -3,29 +3,30 @@
 import asyncio
 import shutil
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from aiohttp_session import SESSION_KEY, STORAGE_KEY
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from fleet import store
 from fleet.grants import Role
-from fleet.web import console, office
+from fleet.web import console as console_process
+from fleet.web import office as office_process
 from tests.web.town import PASSWORD, Town, build_town, empty_town, town_in
 
 CHROMIUM = "/usr/bin/chromium"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """aiohttp-session still keeps its session in a request under a plain text key."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:It is recommended to use web.Req"))
+Cookies = dict[str, list[Any]]
+"""What a browser holds after signing in, by account."""
 
 
 @dataclass
@@ -79,8 +80,8 @@ def open_sites(town: Town) -> Iterator[Sites]:
         store.open_persons(state, Role.OFFICE),
     ]
     apps = (
-        console.application(town.config, stores[0], town.clock),
-        office.application(town.config, stores[1], stores[2], town.clock),
+        console_process.application(town.config, stores[0], town.clock),
+        office_process.application(town.config, stores[1], stores[2], town.clock),
     )
     try:
         with serving(*apps) as addresses:
@@ -88,6 +89,15 @@ def open_sites(town: Town) -> Iterator[Sites]:
     finally:
         for opened in stores:
             opened.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warned_once() -> None:
+    """aiohttp-session keeps its session under plain text keys, of which aiohttp warns once."""
+    request = make_mocked_request("GET", "/")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        request[SESSION_KEY] = request[STORAGE_KEY] = None
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +110,8 @@ def towns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sites(towns: Path, tmp_path: Path) -> Iterator[Sites]:
-    """The whole town; each test has its own."""
+def sites(towns: Path, signed_in: Cookies, tmp_path: Path) -> Iterator[Sites]:
+    """The whole town; each test has its own copy, which knows the sessions of `signed_in`."""
     shutil.copytree(towns / "whole", tmp_path / "state")
     with open_sites(town_in(tmp_path / "state")) as opened:
         yield opened
@@ -113,6 +123,37 @@ def empty_sites(towns: Path, tmp_path: Path) -> Iterator[Sites]:
     shutil.copytree(towns / "empty", tmp_path / "state")
     with open_sites(town_in(tmp_path / "state")) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def signed_in(towns: Path, browser: Browser) -> Cookies:
+    """One sign-in of each role in the built town, whose copies then know these sessions too."""
+    cookies: Cookies = {}
+    with open_sites(town_in(towns / "whole")) as sites:
+        for name, site in (("umi", sites.console), ("hana", sites.office)):
+            context = browser.new_context()
+            sign_in(context.new_page(), site, name)
+            cookies[name] = context.cookies()
+            context.close()
+    return cookies
+
+
+@pytest.fixture
+def console(sites: Sites, signed_in: Cookies, visit: BrowserContext) -> Page:
+    """The console's first page, as an operator has it open."""
+    visit.add_cookies(signed_in["umi"])
+    page = visit.new_page()
+    page.goto(f"{sites.console}/")
+    return page
+
+
+@pytest.fixture
+def office(sites: Sites, signed_in: Cookies, visit: BrowserContext) -> Page:
+    """The office's first page, as a clerk has it open."""
+    visit.add_cookies(signed_in["hana"])
+    page = visit.new_page()
+    page.goto(f"{sites.office}/")
+    return page
 
 
 @pytest.fixture(scope="session")

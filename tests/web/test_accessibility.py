@@ -133,7 +133,7 @@ def test_what_was_opened_stays_open_when_the_live_part_is_swapped(sites: Sites, 
     sites.town.change(reader_state.update().values(waiting=900))
     expect(page.locator(".counts")).to_contain_text("900", timeout=8_000)
     expect(page.locator("#buckets")).to_be_visible()
-    assert page.locator("#hour").evaluate("region => region.scrollTop") == 300
+    page.wait_for_function("document.getElementById('hour').scrollTop === 300")
 
 
 @pytest.mark.parametrize("path", ["/", "/readers", "/readers/bus-1"])

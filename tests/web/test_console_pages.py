@@ -10,13 +10,6 @@ from fleet.schema import alarm, audit, gap, journal, reader_state
 from tests.web.conftest import Sites, sign_in
 
 
-@pytest.fixture
-def console(sites: Sites, page: Page) -> Page:
-    sign_in(page, sites.console, "umi")
-    page.wait_for_url(f"{sites.console}/")
-    return page
-
-
 def test_both_questions_are_answered_with_shape_word_and_reason(console: Page) -> None:
     tap, safe = console.locator(".answer").all()
     expect(tap).to_contain_text("乗客はかざせますか？")

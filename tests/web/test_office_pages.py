@@ -4,18 +4,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from fleet.schema import card, member, person_audit, programme_revision, triage
-from tests.web.conftest import Sites, csrf_of, sign_in
+from tests.web.conftest import Sites, csrf_of
 
 NUMBER = "123456789018"
 """Twelve digits with a right check digit, as in the government's own examples."""
 REFUSED = "個人番号（マイナンバー）の形の値は受け取りません。保存していません"
-
-
-@pytest.fixture
-def office(sites: Sites, page: Page) -> Page:
-    sign_in(page, sites.office, "hana")
-    page.wait_for_url(f"{sites.office}/")
-    return page
 
 
 def seen(sites: Sites) -> list[tuple[str, str, str]]:

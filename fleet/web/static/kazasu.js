@@ -121,7 +121,7 @@
   });
   document.addEventListener("htmx:beforeSwap", keep);
   document.addEventListener("htmx:afterSwap", putBack);
-  document.addEventListener("htmx:afterSettle", () => { drawAll(); sayAloud(); });
+  document.addEventListener("htmx:afterSettle", () => { putBack(); drawAll(); sayAloud(); });
   document.addEventListener("htmx:sseOpen", () => cut(false));
   document.addEventListener("htmx:sseError", () => cut(true));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
