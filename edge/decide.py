@@ -7,8 +7,6 @@ knows leaves no credential in the entry (strangers' cards leave nothing).
 
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from edge.clock import Stamp
 from edge.identify import Identified
 from edge.roster import Holding
@@ -20,7 +18,6 @@ from programmes.rulebook import (
     Facts,
     Place,
     RuleTableRefused,
-    read_parameters,
     refuse,
     rule_in_force,
 )
@@ -102,6 +99,7 @@ def tap_entry(
         rule=decision.rule,
         roster=holding.roster.header.version if holding else 0,
         roster_age_s=holding.age_s(now.stamp.at_ms) if holding else 0,
+        line=now.place.line,
         duty=now.duty,
         stop=now.stop,
     )
@@ -116,19 +114,13 @@ class Fare(NamedTuple):
 
 def fare(holding: Holding | None, at_ms: int) -> Fare:
     """Return the fare of the table in force; without one nobody knows it, and none is written."""
-    if holding is None:
+    if holding is None or holding.rulebook.fare is None:
         return Fare("", None)
     try:
         table = rule_in_force(holding.roster.header.rules, local_day(at_ms))
-        parameters = read_parameters(table, holding.rulebook.parameters)
+        return Fare(table.version, holding.rulebook.fare(table))
     except RuleTableRefused:
         return Fare("", None)
-    return Fare(table.version, getattr(parameters, "rider_pays_yen", None))
-
-
-def lets_riders_on(parameters: type[msgspec.Struct]) -> bool:
-    """True for a programme of rides: its riders can be let on without a tap, at its fare."""
-    return "rider_pays_yen" in parameters.__struct_fields__
 
 
 def press_entry(programme: str, button: Button, paid: Fare, now: Circumstances) -> Press:

@@ -1,9 +1,10 @@
 """When a card that is found is a new presentation, and when it still lies there.
 
 Upheld: a card left lying is one presentation, also when it is found by another random id each
-time, and also when it gave no identifier at all, and taking it away is none · a card that is swapped for another one without
-a pause is a presentation of its own. What a card was found by can be its identifier (FeliCa,
-tokens), so only a keyed hash of it is remembered, and only until the field is empty.
+time, and also when it gave no identifier at all; taking it away is none · a card that is swapped
+for another one without a pause is a presentation of its own. What a card was found by can be its
+identifier (FeliCa, tokens), so only a keyed hash of it is remembered, and only until the field is
+empty.
 """
 
 import hashlib

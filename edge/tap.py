@@ -22,7 +22,7 @@ from typing import Final
 
 from edge.clock import ReaderClock
 from edge.config import Config, ConfigRefused, read_config
-from edge.decide import Circumstances, decide, fare, lets_riders_on, press_entry, tap_entry
+from edge.decide import Circumstances, decide, fare, press_entry, tap_entry
 from edge.frontends import Card, FrontEnd, FrontEndFault
 from edge.frontends.nfcpy import Nfcpy
 from edge.frontends.recovery import Recovering
@@ -244,9 +244,7 @@ class Tap:
         """Count a rider who is let on without a tap; a reader without rosters counts them too."""
         now = self._circumstances()
         riding = [
-            name
-            for name in self._config.programmes
-            if name in RULEBOOKS and lets_riders_on(RULEBOOKS[name].parameters)
+            name for name in self._config.programmes if name in RULEBOOKS and RULEBOOKS[name].fare
         ]
         if not riding:
             self._show(refuse(Code.NOT_ELIGIBLE), 0, now.stamp.at_ms)

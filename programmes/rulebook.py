@@ -99,6 +99,8 @@ class Rulebook:
     parameters: type[msgspec.Struct]
     """The type of one rule table's parameters; unknown keys are refused."""
     examples: tuple[Example, ...]
+    fare: Callable[[RuleTable], int] | None = None
+    """What a person pays who is let on without a tap, in yen; None where nobody can be."""
 
 
 PERHAPS_NOT_SHOWN_WINDOW_S: Final = 600

@@ -116,6 +116,11 @@ def _in_service(facts: Facts, rules: Parameters) -> bool:
     return rules.from_time <= now and now.replace(second=0, microsecond=0) <= rules.to_time
 
 
+def fare(table: RuleTable) -> int:
+    """Return what a rider pays whom the driver lets on, in yen. Raises RuleTableRefused."""
+    return read_parameters(table, Parameters).rider_pays_yen
+
+
 _RULES: Final = (
     RuleTable(
         version="senior-pass/2026-04",
@@ -201,4 +206,4 @@ EXAMPLES: Final = (
     ),
 )
 
-RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES)
+RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES, fare)

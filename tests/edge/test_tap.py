@@ -33,7 +33,7 @@ def test_a_known_card_is_accepted_kept_and_shown(kit: ReaderKit, antenna: Antenn
     kit.enrol(CARD)
     with running(kit) as link:
         link.ready()
-        link.say(Vehicle(duty="d7", stop="s3", line="1"))
+        link.say(Vehicle(duty="d7", stop="s3", line="2"))
         link.settled()
         antenna.place(CARD)
         shown = link.shown()
@@ -47,7 +47,7 @@ def test_a_known_card_is_accepted_kept_and_shown(kit: ReaderKit, antenna: Antenn
     assert (last.n, last.tip) == (appended.n, appended.tip) == (shown.n, appended.tip)
     assert tap.credential == kit.credential(PASS, Scheme.COMMON_AP, CARD)
     assert (tap.scheme, tap.key_epoch, tap.category) == (Scheme.COMMON_AP, 1, "all")
-    assert (tap.rider_pays_yen, tap.duty, tap.stop) == (50, "d7", "s3")
+    assert (tap.rider_pays_yen, tap.line, tap.duty, tap.stop) == (50, "2", "d7", "s3")
     assert (tap.programme, tap.shown) == (PASS, shown.message)
 
 
