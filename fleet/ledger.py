@@ -92,7 +92,8 @@ def append(
     minute_ms = received_at_ms - received_at_ms % MINUTE_MS
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
-        key = (row["programme"] or "", row["code"] or "")
+        press = "press." if row["kind"] == "press" else ""
+        key = (row["programme"] or "", press + (row["code"] or ""))
         counts[key] = counts.get(key, 0) + 1
     store.upsert(
         connection,

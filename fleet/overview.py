@@ -158,7 +158,7 @@ def _troubled(connection: sa.Connection, now_ms: int) -> tuple[ReaderRow, ...]:
 _REPEAT: Final = entry_minute.c.code == Code.REPEAT.value
 _ACCEPTED: Final = sa.or_(
     entry_minute.c.code == Code.OK.value,
-    entry_minute.c.code.in_(("present-only", "device-fault")),
+    entry_minute.c.code.startswith("press.", autoescape=True),
 )
 
 

@@ -307,8 +307,9 @@ entry_minute: Final = sa.Table(
     sa.Column("programme", sa.Text, primary_key=True),
     sa.Column("code", sa.Text, primary_key=True),
     _number("count"),
-    comment="New entries by the minute in which they were committed; code: of a tap, the button "
-    "of a press, or empty (programme empty too) for start and clock entries. Kept like telemetry.",
+    comment="New entries by the minute in which they were committed; code: of a tap; of a "
+    "press `press.` and its button; empty (programme too) for start and clock entries. Kept like "
+    "telemetry.",
 )
 
 # --- what readers are told -----------------------------------------------------------------------

@@ -3,8 +3,13 @@ import pytest
 
 from fleet import quarantine
 from fleet.books import Books
-from tests.fleet.virtual import VirtualFleet
+from fleet.grants import Role
+from fleet.overview import read_minutes
+from fleet.store import open_fleet
+from tests.fleet.virtual import NOON_MS, VirtualFleet
+from wire.clock import ClockState
 from wire.codes import Code
+from wire.entries import Press
 from wire.envelope import Purpose, Signer
 
 
@@ -25,6 +30,29 @@ def test_a_batch_that_comes_again_is_recognised(fleet: VirtualFleet) -> None:
     assert fleet.stored() == before
     assert fleet.rows("select sum(count) from entry_minute") == [(6,)]
     assert fleet.alarms() == set()
+
+
+def test_a_rider_let_on_because_the_reader_is_broken_is_no_refusal_in_the_minute(
+    fleet: VirtualFleet,
+) -> None:
+    bus = fleet.reader("bus-1")
+    journal = bus.journal()
+    journal.tap(code=Code.DEVICE_FAULT)
+    journal.write(
+        Press(
+            v=1,
+            n=3,
+            at_ms=NOON_MS,
+            mono_ms=1,
+            clock=ClockState.SYNCHRONISED,
+            programme="senior-pass",
+            button="device-fault",
+        )
+    )
+    fleet.through((bus, journal.all()))
+    with open_fleet(fleet.config.state_folder, Role.CONSOLE).read() as connection:
+        minutes = read_minutes(connection, fleet.clock.now_ms())
+    assert [(one.accepted, one.refused) for one in minutes if one.total] == [(1, 1)]
 
 
 def test_a_commit_whose_answer_was_never_sent_is_recognised_by_the_next_process(
