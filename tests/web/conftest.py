@@ -125,7 +125,7 @@ def empty_sites(towns: Path, tmp_path: Path) -> Iterator[Sites]:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(towns: Path, browser: Browser) -> Cookies:
     """One sign-in of each role in the built town, whose copies then know these sessions too."""
     cookies: Cookies = {}
@@ -156,8 +156,9 @@ def office(sites: Sites, signed_in: Cookies, visit: BrowserContext) -> Page:
     return page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One browser a file: as long as it is open no asynchronous test of another folder can run."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
