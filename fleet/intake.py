@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from fleet import journals, store, telemetry
 from fleet.registry import Reader
-from fleet.schema import bad_message, reader_state
+from fleet.schema import bad_message, online_change, reader_state
 from wire.envelope import MessageRefused, Purpose, open_envelope
 from wire.messages import Status, Telemetry, Triage, TwinReported
 from wire.topics import Leaf
@@ -68,11 +68,14 @@ def _status(connection: sa.Connection, said: Said, heard: Heard) -> None:
     former = connection.execute(
         sa.select(reader_state).where(reader_state.c.reader == name)
     ).one_or_none()
+    was_online = former is not None and bool(former.online)
+    if status.online != was_online:
+        change = {"reader": name, "at_ms": said.received_at_ms, "online": status.online}
+        store.insert_missing(connection, online_change, [change])
     row = _empty(name) | {"received_at_ms": said.received_at_ms, "online": status.online}
     if not status.online:
         _write(connection, row, ["online", "received_at_ms"])
         return
-    was_online = former is not None and bool(former.online)
     since_ms = former.online_since_ms if former and was_online else said.received_at_ms
     row |= {
         "online_since_ms": since_ms,

@@ -100,6 +100,15 @@ reader_state: Final = sa.Table(
     "connections: how often it came online. received_at_ms is the fleet's clock, the rest its own.",
 )
 
+online_change: Final = sa.Table(
+    "online_change",
+    fleet,
+    sa.Column("reader", sa.Text, sa.ForeignKey("reader.name"), primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("online", sa.Boolean, nullable=False),
+    comment="When a reader came online or went, by the fleet's clock. Kept like telemetry.",
+)
+
 bad_message: Final = sa.Table(
     "bad_message",
     fleet,

@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from fleet import store
-from fleet.schema import counter_minute, entry_minute, stage_minute
+from fleet.schema import counter_minute, entry_minute, online_change, stage_minute
 from wire.messages import STAGES, Telemetry
 
 KEPT_MS: Final = 14 * 24 * 3_600_000
@@ -53,5 +53,10 @@ def keep(connection: sa.Connection, reader: str, minute: Telemetry) -> None:
 
 def forget(connection: sa.Connection, now_ms: int) -> None:
     """Drop what is older than KEPT_MS."""
-    for column in (stage_minute.c.from_ms, counter_minute.c.from_ms, entry_minute.c.minute_ms):
+    for column in (
+        stage_minute.c.from_ms,
+        counter_minute.c.from_ms,
+        entry_minute.c.minute_ms,
+        online_change.c.at_ms,
+    ):
         connection.execute(sa.delete(column.table).where(column < now_ms - KEPT_MS))

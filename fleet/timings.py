@@ -1,4 +1,4 @@
-"""One reader's own record: stage timings, journals, counters and what was not taken in.
+"""One reader's own record: timings, journals, connections, counters, what was not taken in.
 
 Read under the console's grant, like `fleet.readers`. A quantile is read from a histogram whose
 buckets grow by √2, so it is at most 41 % too high; it is the upper edge of its bucket.
@@ -10,13 +10,20 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from fleet.schema import bad_message, counter_minute, journal, quarantine, stage_minute
+from fleet.schema import (
+    bad_message,
+    counter_minute,
+    journal,
+    online_change,
+    quarantine,
+    stage_minute,
+)
 from wire.messages import HISTOGRAM_EDGES_US, STAGES
 
 REPORTS_SHOWN: Final = 60
 """Timings and counters are those of the reader's last reports: an hour of it being connected."""
 ROWS_MAX: Final = 50
-"""Journals, quarantined messages and reasons shown of one reader; the latest."""
+"""Journals, connections, quarantined messages and reasons shown of one reader; the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class OnlineChange:
+    """The reader came online, or went."""
+
+    at_ms: int
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """All of it for one reader."""
 
@@ -103,6 +118,8 @@ class Record:
     journals: tuple[Journal, ...]
     quarantined: tuple[Quarantined, ...]
     refused: tuple[Refused, ...]
+    online_changes: tuple[OnlineChange, ...]
+    """The newest first."""
 
 
 def read_record(connection: sa.Connection, name: str) -> Record:
@@ -116,6 +133,7 @@ def read_record(connection: sa.Connection, name: str) -> Record:
         journals=_journals(connection, name),
         quarantined=_quarantined(connection, name),
         refused=_refused(connection, name),
+        online_changes=_online_changes(connection, name),
     )
 
 
@@ -203,3 +221,14 @@ def _refused(connection: sa.Connection, name: str) -> tuple[Refused, ...]:
         .limit(ROWS_MAX)
     )
     return tuple(Refused(*row) for row in rows)
+
+
+def _online_changes(connection: sa.Connection, name: str) -> tuple[OnlineChange, ...]:
+    columns = online_change.c
+    rows = connection.execute(
+        sa.select(columns.at_ms, columns.online)
+        .where(columns.reader == name)
+        .order_by(columns.at_ms.desc())
+        .limit(ROWS_MAX)
+    )
+    return tuple(OnlineChange(*row) for row in rows)

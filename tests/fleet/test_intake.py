@@ -66,12 +66,16 @@ def test_a_status_is_kept_and_names_who_came_online(fleet: VirtualFleet) -> None
 
 def test_a_last_will_says_only_that_the_reader_is_gone(fleet: VirtualFleet) -> None:
     say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
+    fleet.clock.pass_s(1)
     will = status(online=False, n=0, waiting=0, ready=False)
     assert say(fleet, will, Purpose.STATUS, Leaf.STATUS).came_online == set()
     (row,) = fleet.rows("select online, ready, n, waiting from reader_state")
     assert row == (0, 1, 7, 3)
+    fleet.clock.pass_s(1)
     say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
     assert fleet.rows("select connections from reader_state") == [(2,)]
+    online = fleet.rows("select online from online_change order by at_ms")
+    assert online == [(True,), (False,), (True,)]
 
 
 def test_what_the_twin_reports_is_kept_beside_the_status(fleet: VirtualFleet) -> None:

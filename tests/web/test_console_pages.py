@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -161,6 +162,14 @@ def test_a_changed_row_reaches_an_open_page(sites: Sites, console: Page) -> None
     expect(console.locator(".answer").first).to_contain_text("おそらく はい", timeout=8_000)
     expect(console.locator("#said")).to_contain_text("おそらく はい")
     expect(console.locator(".chart canvas")).to_have_count(1)
+
+
+def test_a_readers_page_tells_when_it_was_connected_and_when_not(
+    sites: Sites, console: Page
+) -> None:
+    console.goto(f"{sites.console}/readers/bus-2")
+    changes = console.locator("section[aria-labelledby=h-online] tbody tr")
+    expect(changes).to_have_text([re.compile("切れた"), re.compile("つながった")])
 
 
 def test_an_open_page_of_a_reader_hears_of_its_journal(sites: Sites, console: Page) -> None:

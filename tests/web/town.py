@@ -228,6 +228,13 @@ def _states(connection: sa.Connection) -> None:
                 connections=3,
             )
         )
+        connection.execute(
+            schema.online_change.insert(),
+            [
+                {"reader": f"{TENANT}/{name}", "at_ms": heard - 60_000, "online": True},
+                {"reader": f"{TENANT}/{name}", "at_ms": heard, "online": online},
+            ],
+        )
 
 
 def _minutes(connection: sa.Connection) -> None:

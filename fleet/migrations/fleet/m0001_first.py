@@ -250,6 +250,14 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("reader", name=op.f("pk_reader_state")),
     )
     op.create_table(
+        "online_change",
+        sa.Column("reader", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("online", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["reader"], ["reader.name"], name=op.f("fk_online_change_reader")),
+        sa.PrimaryKeyConstraint("reader", "at_ms", name=op.f("pk_online_change")),
+    )
+    op.create_table(
         "conflict",
         sa.Column(
             "id",
