@@ -10,6 +10,7 @@ import datetime
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -161,6 +162,7 @@ class Demo:
     def _say_where(self) -> None:
         site, ports = self._site, self._site.ports
         operator, clerk = site.logins
+        sim = os.path.relpath(Path(sys.executable).with_name("kazasu-sim"))
         lines = [
             "",
             f"operators' console   http://127.0.0.1:{ports.console}/   "
@@ -169,7 +171,10 @@ class Demo:
             f"{clerk.name} / {clerk.password}",
             *(f"{place:<20} {page.address}" for place, page in site.pages.items()),
             "",
-            "in another terminal: kazasu-sim kill bus-2 · kazasu-sim cut school-1 --for 30s",
+            "a bus driver's page is its reader's address with /driver",
+            "in another terminal:",
+            f"  {sim} kill bus-2",
+            f"  {sim} cut school-1 --for 30s",
             "Ctrl-C ends it and gives account",
             "",
         ]
