@@ -2,10 +2,12 @@
 
 Rules: whoever looks at a person leaves a line in the audit of persons, in the same transaction as
 the look, and that line names registration numbers, never people; nothing is shown across
-programmes; a card is seen as its scheme and the day it was assigned, never as its credential.
+programmes; a card is seen as its scheme and the day it was assigned, never as its credential; a
+member is called usable only on days on which a reader would accept the card.
 """
 
 import datetime
+import enum
 import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,9 +17,37 @@ import sqlalchemy as sa
 from fleet import audit
 from fleet.members import MemberRefused, bump
 from fleet.schema import card, member, person, triage
+from programmes.calendar import local_day
 
 MEMBERS_SHOWN: Final = 100
 """Found members on one page; more asks for a longer search."""
+
+
+class Standing(enum.StrEnum):
+    """Whether a member or a card can be used now, in the order in which readers look at it."""
+
+    STOPPED = "stopped"
+    NOT_YET = "not-yet"
+    EXPIRED = "expired"
+    NO_CARD = "no-card"
+    USABLE = "usable"
+
+
+def standing_at(
+    at_ms: int,
+    stopped_ms: int | None,
+    valid_from: datetime.date | None,
+    valid_to: datetime.date | None,
+) -> Standing:
+    """Return a member's standing at an instant, by the town's day; both ends are included."""
+    day = local_day(at_ms)
+    if stopped_ms is not None and stopped_ms <= at_ms:
+        return Standing.STOPPED
+    if valid_from is not None and day < valid_from:
+        return Standing.NOT_YET
+    if valid_to is not None and day > valid_to:
+        return Standing.EXPIRED
+    return Standing.USABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +61,9 @@ class Found:
     category: str
     valid_from: datetime.date | None
     valid_to: datetime.date | None
-    stopped_ms: int | None
+    standing: Standing
     cards: int
-    """Cards that can be used."""
+    """Cards that can be used now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +76,8 @@ class Card:
     assigned_by: str
     stopped_ms: int | None
     stopped_why: str
+    standing: Standing
+    """The card's own stop, else its member's standing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +95,7 @@ class Member:
     valid_to: datetime.date | None
     stopped_ms: int | None
     stopped_why: str
+    standing: Standing
     cards: tuple[Card, ...]
 
 
@@ -136,11 +169,21 @@ def find_members(
         .order_by(person.c.kana, member.c.registration_number)
         .limit(MEMBERS_SHOWN)
     )
-    found = [Found(*row) for row in rows]
+    found = [_found(row, at_ms) for row in rows]
     if found:
         numbers = " ".join(one.registration_number for one in found)
         audit.note_person(connection, at_ms, who, "members.listed", programme, numbers)
     return total, found
+
+
+def _found(row: sa.Row[*tuple[Any, ...]], at_ms: int) -> Found:
+    *shown, stopped_ms, cards = row
+    standing = standing_at(at_ms, stopped_ms, row.valid_from, row.valid_to)
+    if standing is not Standing.USABLE:
+        cards = 0
+    elif not cards:
+        standing = Standing.NO_CARD
+    return Found(*shown, standing, cards)
 
 
 def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> Member | None:
@@ -161,7 +204,13 @@ def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) 
         .where(card.c.member_id == member_id)
         .order_by(card.c.id.desc())
     )
-    values: tuple[Any, ...] = (*row, tuple(Card(*one) for one in cards))
+    standing = standing_at(at_ms, row.stopped_from_ms, row.valid_from, row.valid_to)
+    shown = tuple(
+        Card(*one, standing if one.stopped_from_ms is None else Standing.STOPPED) for one in cards
+    )
+    if not shown and standing is Standing.USABLE:
+        standing = Standing.NO_CARD
+    values: tuple[Any, ...] = (*row, standing, shown)
     return Member(*values)
 
 
@@ -213,6 +262,24 @@ def stop_card(
         raise MemberRefused("this card is stopped already, or belongs to somebody else")
     bump(connection, row.programme)
     _note(connection, at_ms, who, "card.stopped", row, why)
+
+
+def unstop_card(
+    connection: sa.Connection, member_id: int, card_id: int, why: str, who: str, at_ms: int
+) -> None:
+    """Let a stopped card be used again. Raises MemberRefused when it is not stopped."""
+    row = _member(connection, member_id)
+    lifted = connection.execute(
+        card.update()
+        .where(
+            card.c.id == card_id, card.c.member_id == member_id, card.c.stopped_from_ms.is_not(None)
+        )
+        .values(stopped_from_ms=None, stopped_why="")
+    )
+    if row is None or not lifted.rowcount:
+        raise MemberRefused("this card is not stopped, or belongs to somebody else")
+    bump(connection, row.programme)
+    _note(connection, at_ms, who, "card.unstopped", row, why)
 
 
 def see_stranger(connection: sa.Connection, triage_id: int) -> Stranger | None:

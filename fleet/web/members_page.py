@@ -1,7 +1,9 @@
-"""Members of a programme: found by name, reading or number; one member's page; a card stopped."""
+"""Members of a programme: found by name, reading or number; a card stopped, or its stop lifted."""
 
+from collections.abc import Callable
 from typing import Final
 
+import sqlalchemy as sa
 from aiohttp import web
 
 from fleet import desk
@@ -65,8 +67,9 @@ async def _member_page(request: web.Request, form: Form, status: int = 200) -> w
     )
     if member is None:
         raise web.HTTPNotFound
+    tried = number(request, "card") if "card" in request.match_info else None
     return await render(
-        request, "member.html", status, section="/members", member=member, form=form
+        request, "member.html", status, section="/members", member=member, form=form, tried=tried
     )
 
 
@@ -87,23 +90,31 @@ async def show_member(request: web.Request) -> web.Response:
 @routes.post(r"/members/{member:\d+}/cards/{card:\d+}/stop")
 async def stop_card(request: web.Request) -> web.Response:
     """Stop one card, with a reason."""
+    return await _turn(request, desk.stop_card, "web.member.stopped", "web.member.already-stopped")
+
+
+@routes.post(r"/members/{member:\d+}/cards/{card:\d+}/unstop")
+async def unstop_card(request: web.Request) -> web.Response:
+    """Lift one card's stop, with a reason."""
+    return await _turn(request, desk.unstop_card, "web.member.unstopped", "web.member.not-stopped")
+
+
+async def _turn(
+    request: web.Request,
+    turn: Callable[[sa.Connection, int, int, str, str, int], None],
+    done: str,
+    refused: str,
+) -> web.Response:
     form = await read_form(request, {"why": 200})
     form.require("why")
     if form.errors:
         return await _member_page(request, form, 422)
-    member = number(request, "member")
+    member, card = number(request, "member"), number(request, "card")
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     try:
-        await change(
-            request.app[PERSONS],
-            desk.stop_card,
-            member,
-            number(request, "card"),
-            form["why"],
-            account_of(request).name,
-            request.app[CLOCK].now_ms(),
-        )
+        await change(request.app[PERSONS], turn, member, card, form["why"], who, now_ms)
     except MemberRefused:
-        form.refuse("why", "web.member.already-stopped")
+        form.refuse("why", refused)
         return await _member_page(request, form, 409)
-    await flash(request, Flash("ok", "web.member.stopped"))
+    await flash(request, Flash("ok", done))
     raise web.HTTPSeeOther(f"/members/{member}")

@@ -1,10 +1,15 @@
 """The clerks' pages: a card held just now gets its member, members are found, days are shown."""
 
+import datetime
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from fleet.schema import card, member, person_audit, programme_revision, triage
+from programmes.calendar import start_of_day_ms
 from tests.web.conftest import Sites, csrf_of
+from tests.web.town import DAY, NOW_MS
 
 NUMBER = "123456789018"
 """Twelve digits with a right check digit, as in the government's own examples."""
@@ -179,3 +184,52 @@ def test_today_an_arrival_is_no_missing_leaving_yet(sites: Sites, office: Page) 
     assert "時計が不確か" in text
     assert "退勤の記録がありません" not in text
     assert seen(sites) == [("hana", "attendance.listed", "attendance")]
+
+
+@pytest.mark.parametrize(
+    ("stands", "word"),
+    [
+        ({"valid_to": DAY - datetime.timedelta(days=1)}, "期限切れ"),
+        ({"valid_to": DAY}, "利用できる"),
+        ({"valid_from": DAY + datetime.timedelta(days=1)}, "まだ使えません"),
+        ({"valid_from": DAY}, "利用できる"),
+        ({"stopped_from_ms": NOW_MS - 1, "stopped_why": "転出"}, "停止中"),
+    ],
+)
+def test_list_page_and_cards_say_what_a_reader_would_say(
+    sites: Sites, office: Page, stands: dict[str, Any], word: str
+) -> None:
+    sites.town.change_persons(member.update().where(member.c.id == 1).values(**stands))
+    office.goto(f"{sites.office}/members?programme=attendance&search=T-001")
+    usable = word == "利用できる"
+    cells = office.locator("tbody tr td").all_inner_texts()
+    assert [cells[-2].strip(), cells[-1].strip()] == ["1" if usable else "0", word]
+    office.goto(f"{sites.office}/members/1")
+    states = [one.strip() for one in office.locator(".state").all_inner_texts()]
+    assert states == [word, word]
+    may_stop = "stopped_from_ms" not in stands
+    assert office.get_by_text("このカードを止める").count() == may_stop
+
+
+def test_the_days_of_a_validity_are_the_towns_days(sites: Sites, office: Page) -> None:
+    """One minute before midnight in Japan the pass holds; at midnight (15:00 UTC) it does not."""
+    sites.town.change_persons(member.update().where(member.c.id == 1).values(valid_to=DAY))
+    for at_ms, word in ((-60_000, "利用できる"), (0, "期限切れ")):
+        sites.town.clock.at_ms = start_of_day_ms(DAY + datetime.timedelta(days=1)) + at_ms
+        office.goto(f"{sites.office}/members/1")
+        expect(office.locator(".state").first).to_have_text(word)
+
+
+def test_a_cards_stop_is_lifted_with_a_reason(sites: Sites, office: Page) -> None:
+    stopped = {"stopped_from_ms": NOW_MS - 1, "stopped_why": "紛失届"}
+    sites.town.change_persons(card.update().where(card.c.member_id == 1).values(**stopped))
+    before = sites.town.ask(programme_revision.select(), persons=True)[0].revision
+    office.goto(f"{sites.office}/members/1")
+    office.get_by_text("このカードの停止を解く").click()
+    office.fill("input[name=why]", "見つかった")
+    office.get_by_role("button", name="停止を解く").click()
+    expect(office.locator(".notice")).to_contain_text("停止を解きました")
+    (lifted,) = sites.town.ask(card.select().where(card.c.member_id == 1), persons=True)
+    assert (lifted.stopped_from_ms, lifted.stopped_why) == (None, "")
+    assert ("hana", "card.unstopped", "attendance T-001") in seen(sites)
+    assert sites.town.ask(programme_revision.select(), persons=True)[0].revision > before

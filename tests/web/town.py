@@ -79,6 +79,13 @@ class Town:
             connection.execute(statement)
         opened.close()
 
+    def change_persons(self, statement: sa.Executable) -> None:
+        """Change one thing in the database of persons, as another process would."""
+        opened = self.persons()
+        with opened.write() as connection:
+            connection.execute(statement)
+        opened.close()
+
     def ask(self, statement: sa.Executable, *, persons: bool = False) -> list[Any]:
         opened = self.persons() if persons else self.fleet()
         with opened.read() as connection:
