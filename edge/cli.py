@@ -1,8 +1,9 @@
 """`kazasu-edge`: runs the agent, one of its halves, or reads its journal.
 
 Rules of `run`: both halves are processes of their own · a half that died is started again, later
-and later while it keeps dying, for ever: what it lacks may be there in a minute · neither outlives
-this one, even when it is killed, so that the next start finds the journal free.
+and later while it keeps dying, for ever: what it lacks may be there in a minute · where another
+agent has the state folder and keeps it, this one ends and says so · neither half outlives this one,
+even when it is killed, so that the next start finds the folder free.
 """
 
 import argparse
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.backoff import Backoff
+from edge.lock import LINK_LOCK, InUse, refuse_held
 
 HALVES: Final = ("tap", "link")
 CONFIG_REFUSED: Final = 2
-"""Exit status when the configuration or the journal cannot be read at all."""
+"""Exit status when the configuration or the journal cannot be read at all, or is another's."""
 PR_SET_PDEATHSIG: Final = 1
 """linux/prctl.h: the signal that a process gets when the one that started it has ended."""
 RESTART_BASE_S: Final = 0.5
@@ -33,6 +35,9 @@ STEADY_S: Final = 60.0
 """A half that lived this long died of something new: it is started again at once."""
 STOP_S: Final = 8.0
 """For a half to say goodbye; then it is killed, which it must bear at any instant anyway."""
+LINGER_S: Final = 5.0
+"""The halves of an agent that was just killed have the state folder so long at most: the last
+status takes 2 s, the page 1 s. Whoever has it longer stays, and it is this agent that ends."""
 POLL_S: Final = 0.1
 
 
@@ -88,20 +93,26 @@ def _end_with(parent: int) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from edge.config import ConfigRefused, read_config
+    from edge.journal import FOLDER
+    from edge.journal_writer import LOCK
 
     try:
-        read_config(arguments.config)
+        state = Path(read_config(arguments.config).state)
     except ConfigRefused as error:
         sys.stderr.write(f"{error}\n")
         return CONFIG_REFUSED
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
-    halves = [_Half(name, arguments.config) for name in HALVES]
+    locks = {"tap": state / FOLDER / LOCK, "link": state / LINK_LOCK}
+    halves = [_Half(name, arguments.config, locks[name]) for name in HALVES]
     try:
         while not stop.wait(POLL_S):
             for half in halves:
                 half.look()
+    except InUse as error:
+        sys.stderr.write(f"{error}\n")
+        return CONFIG_REFUSED
     finally:
         for half in halves:
             half.terminate()
@@ -114,16 +125,17 @@ def _run(arguments: argparse.Namespace) -> int:
 class _Half:
     """One child process, started again after it died."""
 
-    def __init__(self, name: str, config: Path) -> None:
-        self._name = name
+    def __init__(self, name: str, config: Path, lock: Path) -> None:
+        self._name, self._lock = name, lock
         self._command = [sys.executable, "-m", "edge.cli", name, str(config)]
         self._command += ["--parent", str(os.getpid())]
         self._backoff = Backoff(base_s=RESTART_BASE_S, cap_s=RESTART_CAP_S)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = self._due_s = 0.0
+        self._refused_s: float | None = None
 
     def look(self) -> None:
-        """Start what is due; notice what has died."""
+        """Start what is due; notice what has died. Raises InUse when another agent is here."""
         now_s = time.monotonic()
         if self._process is None:
             if now_s >= self._due_s:
@@ -133,11 +145,29 @@ class _Half:
         if status is None:
             return
         self._process = None
-        if now_s - self._started_s >= STEADY_S:
-            self._backoff.reset()
-        wait_s = self._backoff.next_s()
+        wait_s = RESTART_BASE_S if self._is_refused(status, now_s) else self._next_wait_s(now_s)
         self._due_s = now_s + wait_s
         sys.stderr.write(f"{self._name} ended with {status}: again in {wait_s:.1f} s\n")
+
+    def _is_refused(self, status: int, now_s: float) -> bool:
+        """Say whether it ended because another agent has its lock; raise InUse after LINGER_S."""
+        try:
+            if status == CONFIG_REFUSED:
+                refuse_held(self._lock)
+        except InUse:
+            self._refused_s = now_s if self._refused_s is None else self._refused_s
+            if now_s - self._refused_s >= LINGER_S:
+                raise
+            return True
+        except OSError:
+            pass  # without a folder there is no other agent in it: the half has said what is wrong
+        self._refused_s = None
+        return False
+
+    def _next_wait_s(self, now_s: float) -> float:
+        if now_s - self._started_s >= STEADY_S:
+            self._backoff.reset()
+        return self._backoff.next_s()
 
     def terminate(self) -> None:
         """Ask it to end."""

@@ -6,7 +6,8 @@ Five parts run side by side and start again, each by itself, after their own fai
 the card half (`tapline.py`), the connection to the broker (`session.py`, with `uplink.py` as its
 judgement), the fetching of rosters and keys (`pull.py`), the minute's telemetry, the local page
 (`web/`). Upheld: no NFC and no programme key is here · nothing that happens here stops a tap ·
-what a crash loses here (marks, counters) is only a saving.
+what a crash loses here (marks, counters) is only a saving · one network half alone
+in a state folder: two would take the connection from each other for ever.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from edge.desk import Desk
 from edge.durable import replace_file
 from edge.identity import Identity, IdentityRefused, read_identity
 from edge.journal import FOLDER
+from edge.lock import LINK_LOCK, InUse, hold
 from edge.panel import Appended, Condition, Counted, FromTap, Shown, Stranger
 from edge.pull import Pull
 from edge.session import Session
@@ -76,8 +78,16 @@ class Link:
         )
 
     async def run(self) -> None:
-        """Run all parts until cancelled. Raises OSError when the state folder is unusable."""
-        self._start()
+        """Run all parts until cancelled.
+
+        Raises InUse when another network half runs here, OSError when the state folder is unusable.
+        """
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with hold(self._state / LINK_LOCK):
+            self._start()
+            await self._run_parts()
+
+    async def _run_parts(self) -> None:
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "tap": self._line.run,
             "broker": self._connect,
@@ -98,7 +108,6 @@ class Link:
             self._shelf.close()
 
     def _start(self) -> None:
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pull.start()
         self._marks_kept = self._desk.uplink.marks = read_marks(self._state / MARKS_FILE)
         unreadable = self._board.today.read(
@@ -200,7 +209,7 @@ async def _keep(name: str, part: Callable[[], Awaitable[None]]) -> None:
 
 
 async def run(config: Config, identity: Identity, clock: Clock) -> None:
-    """Run until SIGTERM or SIGINT, then say goodbye. Raises OSError."""
+    """Run until SIGTERM or SIGINT, then say goodbye. Raises InUse or OSError."""
     running = asyncio.ensure_future(Link(config, identity, clock).run())
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -210,7 +219,10 @@ async def run(config: Config, identity: Identity, clock: Clock) -> None:
 
 
 def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
-    """Run the network half; return the exit status (2: configuration or identity are unusable)."""
+    """Run the network half; return the exit status.
+
+    2: configuration or identity are unusable, or another network half runs in this state folder.
+    """
     parser = argparse.ArgumentParser("kazasu-edge link", description="the network half")
     parser.add_argument("config", type=Path, help="the reader's edge.toml")
     arguments = parser.parse_args(argv)
@@ -219,7 +231,7 @@ def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
         config = read_config(arguments.config)
         identity = read_identity(config)
         asyncio.run(run(config, identity, clock or SystemClock()))
-    except (ConfigRefused, IdentityRefused) as error:
+    except (ConfigRefused, IdentityRefused, InUse) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:

@@ -13,6 +13,7 @@ import pytest
 
 from edge import cli
 from edge.journal import FOLDER, journals
+from edge.lock import LINK_LOCK, InUse, hold, refuse_held
 from tests.edge.link_kit import Reader, fill
 from tests.edge.rig import running_broker, until
 from wire.entries import chain, genesis
@@ -75,6 +76,66 @@ async def test_no_half_outlives_a_killed_supervisor(reader: Reader) -> None:
         supervisor.kill()
         supervisor.wait()
     await until(lambda: not any(alive(pid) for pid in halves.values()), "both have ended", 15)
+
+
+@pytest.mark.parametrize("half", ["tap", "link"])
+async def test_run_gives_way_to_an_agent_that_has_the_state_folder(
+    reader: Reader, half: str
+) -> None:
+    first = await begin(half, reader)
+    try:
+        await until(lambda: _looks_after(first.pid), "it runs", 20)
+        second = await begin("run", reader)
+        _, error = await asyncio.wait_for(second.communicate(), 30)
+        assert second.returncode == 2
+        assert b"in use by another agent: stop that one first" in error.splitlines()[-1]
+        assert first.returncode is None
+    finally:
+        first.kill()
+        await first.wait()
+
+
+async def begin(command: str, reader: Reader) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edge.cli", command, str(reader.file)), stderr=subprocess.PIPE
+    )
+
+
+async def test_run_waits_for_the_halves_of_a_killed_one(reader: Reader) -> None:
+    lock = reader.state / LINK_LOCK
+    reader.state.mkdir(parents=True)
+    with hold(lock):
+        supervisor = start(reader)
+        try:
+            await until(lambda: "link" in children(supervisor.pid), "link is tried", 20)
+            refused = children(supervisor.pid)["link"]
+            await until(
+                lambda: children(supervisor.pid).get("link", refused) != refused, "and again", 20
+            )
+        except BaseException:
+            supervisor.kill()
+            raise
+    try:
+        await until(
+            lambda: (
+                "link" in children(supervisor.pid)
+                and _looks_after(children(supervisor.pid)["link"])
+            ),
+            "link runs",
+            20,
+        )
+        assert _is_held(lock)
+    finally:
+        supervisor.terminate()
+        assert await asyncio.to_thread(supervisor.wait, 12) == 0
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        refuse_held(lock)
+    except InUse:
+        return True
+    return False
 
 
 def _looks_after(pid: int) -> bool:

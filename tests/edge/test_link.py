@@ -320,6 +320,29 @@ async def test_after_kill_9_the_will_says_offline_and_sigterm_says_it_itself(
     journal.close()
 
 
+async def test_a_second_network_half_is_refused_and_leaves_the_first_in_peace(
+    reader: Reader,
+) -> None:
+    async with running_fleet(reader) as fleet, running_link(reader) as link:
+        await until(lambda: any(one.online for one in fleet.statuses), "online")
+        fleet.statuses.clear()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge.link", str(reader.file), stderr=subprocess.PIPE
+        )
+        try:
+            _, error = await asyncio.wait_for(process.communicate(), 20)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode == 2
+        assert error.decode() == f"{reader.state} is in use by another agent: stop that one first\n"
+        assert link._board.online
+        assert not link._desk.meter._counters["broker.lost"]
+        assert all(one.online for one in fleet.statuses)
+    async with running_fleet(reader) as fleet, running_link(reader):
+        await until(lambda: any(one.online for one in fleet.statuses), "the next one is let in")
+
+
 async def test_an_unusable_identity_is_named_and_ends_the_process(reader: Reader) -> None:
     text = reader.file.read_text().replace(str(READER), "kazasu-shi/bus-2", 1)
     reader.file.write_text(text)
