@@ -1,14 +1,18 @@
-"""What the network half knows of this reader at the moment, and who is told when it changes."""
+"""What the network half knows of this reader at the moment, and who is told when it changes.
+
+Rule: a press waits for its answer by a way of its own, which no number of open pages can close.
+"""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from edge.panel import Condition, FromLink, Shown
-from edge.today import Today
+from edge.today import PRESS, Today
 from programmes.texts import Language, NoSuchText, say
 from wire.codes import Code, Outcome
 
@@ -50,6 +54,11 @@ class ConditionEvent(msgspec.Struct, frozen=True):
 Event = ShownEvent | ConditionEvent
 
 
+class _Waiting(NamedTuple):
+    button: str
+    answer: asyncio.Future[ShownEvent]
+
+
 class TooManyPages(Exception):
     """CLIENTS_MAX pages are open: close one of them."""
 
@@ -81,6 +90,9 @@ class Board:
     """Entries that the fleet has not acknowledged."""
     today: Today = field(default_factory=Today)
     _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set)
+    _presses: list[_Waiting] = field(default_factory=list)
+    """Oldest first. No limit of their own: the page takes one press a button and second, and none
+    waits longer than a few seconds."""
 
     @property
     def ready(self) -> bool:
@@ -107,23 +119,37 @@ class Board:
         """Give a queue back."""
         self._pages.discard(page)
 
+    @contextlib.contextmanager
+    def pressed(self, button: str) -> Iterator[asyncio.Future[ShownEvent]]:
+        """Give what `tap` will answer to a press that is said within the block.
+
+        Never refused, whatever pages are open. A refusal is an answer too.
+        """
+        waiting = _Waiting(button, asyncio.get_running_loop().create_future())
+        self._presses.append(waiting)
+        try:
+            yield waiting.answer
+        finally:
+            self._presses.remove(waiting)
+
     def shown(self, shown: Shown) -> None:
-        """Tell the pages of one presentation or press."""
+        """Tell the pages of one presentation or press, and whoever pressed of the answer."""
         self.today.take(shown)
-        self._tell(
-            ShownEvent(
-                journal=shown.journal,
-                n=shown.n,
-                at_ms=shown.at_ms,
-                outcome=shown.outcome,
-                code=shown.code,
-                look=look(shown.outcome, shown.code),
-                message=shown.message,
-                ja=sentence(shown, "ja"),
-                en=sentence(shown, "en"),
-                stages_us=shown.stages_us,
-            )
+        event = ShownEvent(
+            journal=shown.journal,
+            n=shown.n,
+            at_ms=shown.at_ms,
+            outcome=shown.outcome,
+            code=shown.code,
+            look=look(shown.outcome, shown.code),
+            message=shown.message,
+            ja=sentence(shown, "ja"),
+            en=sentence(shown, "en"),
+            stages_us=shown.stages_us,
         )
+        if not event.stages_us:  # of a press (edge.panel.Shown)
+            self._answer(event)
+        self._tell(event)
         self.changed()
 
     def changed(self) -> None:
@@ -145,6 +171,14 @@ class Board:
         """End every page's stream."""
         for page in list(self._pages):
             self._drop(page)
+
+    def _answer(self, event: ShownEvent) -> None:
+        """Answer the oldest press that it can be about; a refusal does not name its button."""
+        refused = event.outcome is not Outcome.ACCEPTED
+        for waiting in self._presses:
+            if not waiting.answer.done() and (refused or event.message == PRESS + waiting.button):
+                waiting.answer.set_result(event)
+                return
 
     def _tell(self, event: Event) -> None:
         for page in list(self._pages):

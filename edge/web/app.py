@@ -1,12 +1,14 @@
-"""The local page: `/` for whoever holds a card, `/driver` for the driver of a bus.
+"""The local page: `/` for whoever holds a card, `/driver` for the driver of a vehicle.
 
 Rules: 127.0.0.1 alone, and only under that name (a foreign page cannot reach it by pointing its own
 name here) · what changes something comes from the page itself · nothing is loaded from elsewhere ·
 every page is complete without a script, which adds sound, light and haste · a press is confirmed
-when it is durable, never before.
+when it is durable, never before, and needs no free page · what a kind of place has no use for, such
+as a driver's page at a school, is not there.
 """
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +19,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from edge.board import Board, Event, ShownEvent, TooManyPages, look
 from edge.config import Config
 from edge.panel import DECLARED_FOR_S, Declared, Pressed, Vehicle
-from edge.today import PRESS
 from edge.web.guard import add_headers, guard, same_origin
 from programmes.calendar import local
 from programmes.texts import say
+from wire.codes import Outcome
 from wire.entries import Short
 from wire.individual_number import IndividualNumberRefused, refuse_individual_number
 
@@ -40,6 +42,16 @@ PAGES: Final = web.AppKey("pages", Environment)
 PRESSED_S: Final = web.AppKey("pressed_s", dict[str, float])
 
 routes = web.RouteTableDef()
+vehicle_routes = web.RouteTableDef()
+direction_routes = web.RouteTableDef()
+KINDS: Final = {
+    "bus": [vehicle_routes],
+    "taxi": [vehicle_routes],
+    "school": [direction_routes],
+    "desk": [],
+    "kiosk": [],
+}
+"""What is there beside `routes`, by the place's kind: who has a driver, who declares directions."""
 
 
 class _VehicleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +73,8 @@ def make_app(board: Board, config: Config) -> web.Application:
     )
     app[PAGES].globals.update(say=say, local=local, look=look)
     app.on_response_prepare.append(add_headers)
-    app.add_routes(routes)
+    for table in (routes, *KINDS[config.place_kind]):
+        app.add_routes(table)
     app.router.add_static("/static", Path(__file__).parent / "static")
     return app
 
@@ -80,15 +93,15 @@ async def serve(board: Board, config: Config) -> None:
 
 def _page(request: web.Request, name: str) -> web.Response:
     board, config = request.app[BOARD], request.app[CONFIG]
-    school = config.place_kind == "school"
+    directions = direction_routes in KINDS[config.place_kind]
     html = (
         request.app[PAGES]
         .get_template(name)
         .render(
             board=board,
             state=board.state(),
-            place_kind=config.place_kind,
-            idle="idle.school" if school else "idle.bus",
+            directions=directions,
+            idle="idle.school" if directions else "idle.bus",
             declared_for_s=DECLARED_FOR_S,
         )
     )
@@ -101,7 +114,7 @@ async def passenger(request: web.Request) -> web.Response:
     return _page(request, "passenger.html")
 
 
-@routes.get("/driver")
+@vehicle_routes.get("/driver")
 async def driver(request: web.Request) -> web.Response:
     """The driver's screen."""
     return _page(request, "driver.html")
@@ -157,9 +170,12 @@ async def _write(response: web.StreamResponse, event: Event | str) -> None:
     await response.write(b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(event)))
 
 
-@routes.post("/press/{button:present-only|device-fault}")
+@vehicle_routes.post("/press/{button:present-only|device-fault}")
 async def press(request: web.Request) -> web.StreamResponse:
-    """Count one person who was let on without a tap; answers when the entry is on the disk."""
+    """Count one person who was let on without a tap; answers when the entry is on the disk.
+
+    503 with the reason when `tap` refuses it, or says nothing.
+    """
     same_origin(request)
     board, pressed_s = request.app[BOARD], request.app[PRESSED_S]
     button = request.match_info["button"]
@@ -167,24 +183,18 @@ async def press(request: web.Request) -> web.StreamResponse:
     if now_s - pressed_s.get(button, -PRESS_PAUSE_S) < PRESS_PAUSE_S:
         return _sorry(429, "pressed-too-soon")
     pressed_s[button] = now_s
-    try:
-        page = board.subscribe()
-    except TooManyPages as error:
-        return _refuse(503, "too-many-pages", str(error))
-    try:
+    with board.pressed(button) as answer, contextlib.suppress(TimeoutError):
         if board.say(Pressed(button=button)):  # type: ignore[arg-type]  # the route allows no other
             async with asyncio.timeout(CONFIRM_S):
-                while event := await page.get():
-                    if isinstance(event, ShownEvent) and event.message.startswith(PRESS):
-                        return _done(request, "/driver", event)
-    except TimeoutError:
-        pass  # said below
-    finally:
-        board.unsubscribe(page)
+                event = await answer
+            if event.outcome is Outcome.ACCEPTED:
+                return _done(request, "/driver", event)
+            hints = {"hint": event.ja, "hint_en": event.en}
+            return web.json_response({"error": event.code, **hints}, status=503)
     return _sorry(503, "no-answer")
 
 
-@routes.post("/declare/{direction:in|out}")
+@direction_routes.post("/declare/{direction:in|out}")
 async def declare(request: web.Request) -> web.StreamResponse:
     """Choose the direction of the next tap."""
     same_origin(request)
@@ -194,7 +204,7 @@ async def declare(request: web.Request) -> web.StreamResponse:
     return _done(request, "/", {"direction": direction, "for_s": DECLARED_FOR_S})
 
 
-@routes.post("/vehicle")
+@vehicle_routes.post("/vehicle")
 async def vehicle(request: web.Request) -> web.StreamResponse:
     """Take in what the vehicle's equipment says: JSON of duty, stop and line."""
     same_origin(request, needed=False)

@@ -330,7 +330,10 @@ async def test_it_answers_under_its_own_name_alone(
             assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("path", ["/press/present-only", "/declare/in", "/vehicle"])
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("bus", "/press/present-only"), ("school", "/declare/in"), ("bus", "/vehicle")],
+)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -340,11 +343,40 @@ async def test_it_answers_under_its_own_name_alone(
     ],
 )
 async def test_foreign_pages_change_nothing(
-    bus: Site, http: aiohttp.ClientSession, path: str, headers: dict[str, str]
+    http: aiohttp.ClientSession, kind: str, path: str, headers: dict[str, str]
 ) -> None:
-    async with http.post(f"{bus.url}{path}", headers=headers, data=b"{}") as response:
-        assert response.status == 403
-    assert not bus.heard
+    async with serving(kind) as site:
+        async with http.post(f"{site.url}{path}", headers=headers, data=b"{}") as response:
+            assert response.status == 403
+        assert not site.heard
+
+
+@pytest.mark.parametrize("kind", ["bus", "taxi", "school", "desk", "kiosk"])
+async def test_each_kind_of_place_has_its_own_buttons_and_no_others(
+    http: aiohttp.ClientSession, kind: str
+) -> None:
+    async with serving(kind) as site:
+        headers = {"Origin": site.url}
+        pressing, declaring = (404, 404)
+        if kind in ("bus", "taxi"):
+            pressing = 200
+        elif kind == "school":
+            declaring = 200
+        async with http.get(f"{site.url}/driver") as response:
+            assert response.status == pressing
+        for path, status in (
+            ("/press/present-only", pressing),
+            ("/press/device-fault", pressing),
+            ("/declare/in", declaring),
+        ):
+            async with http.post(f"{site.url}{path}", headers=headers) as response:
+                assert response.status == status, path
+        assert bool(site.heard) == (200 in (pressing, declaring))
+        async with http.get(f"{site.url}/") as response:
+            html = await response.text()
+        assert ("/declare/" in html) == (declaring == 200)
+        assert "/press/" not in html
+        assert "/driver" not in html
 
 
 async def test_buttons_need_an_origin_and_the_vehicles_equipment_does_not(
@@ -398,6 +430,69 @@ async def test_a_press_is_confirmed_when_it_is_kept_and_a_trembling_finger_count
     async with http.post(press, headers=headers) as response:
         assert (response.status, (await response.json())["error"]) == (503, "no-answer")
     assert bus.board.today.pressed == {"device-fault": 1}
+
+
+async def test_a_press_counts_when_every_page_is_taken(
+    bus: Site, http: aiohttp.ClientSession
+) -> None:
+    streams = [await http.get(f"{bus.url}/events") for _ in range(CLIENTS_MAX)]
+    async with http.get(f"{bus.url}/events") as response:
+        assert response.status == 503
+    headers = {"Origin": bus.url, "Accept": "application/json"}
+    for button in ("present-only", "device-fault"):
+        async with http.post(f"{bus.url}/press/{button}", headers=headers) as response:
+            assert response.status == 200
+            assert (await response.json())["message"] == f"press.{button}"
+    assert bus.board.today.pressed == {"present-only": 1, "device-fault": 1}
+    assert not bus.board._presses
+    for stream in streams:
+        stream.close()
+
+
+async def test_two_buttons_at_once_each_get_their_own_answer(
+    bus: Site, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(bus, "show", asked.append)
+    headers = {"Origin": bus.url, "Accept": "application/json"}
+
+    async def press(button: str) -> str:
+        async with http.post(f"{bus.url}/press/{button}", headers=headers) as response:
+            message: str = (await response.json())["message"]
+            return message
+
+    presses = [asyncio.create_task(press(button)) for button in ("present-only", "device-fault")]
+    await until(lambda: len(asked) == 2, "both are with tap")
+    for message in ("press.device-fault", "press.present-only"):
+        Site.show(bus, message)
+    assert await asyncio.gather(*presses) == ["press.present-only", "press.device-fault"]
+
+
+async def test_a_press_that_cannot_be_kept_says_why_and_a_tap_is_no_answer(
+    bus: Site, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_said: FromLink) -> bool:
+        bus.refuse(Code.UNKNOWN)  # somebody's card
+        refusal = Shown(
+            journal=JOURNAL,
+            n=0,
+            at_ms=SystemClock().now_ms(),
+            outcome=Outcome.REFUSED,
+            code=Code.JOURNAL_FULL,
+            message="refused.journal-full",
+            arguments={},
+            stages_us={},
+        )
+        bus.board.shown(refusal)
+        return True
+
+    monkeypatch.setattr(bus.board, "say", full)
+    headers = {"Origin": bus.url, "Accept": "application/json"}
+    async with http.post(f"{bus.url}/press/present-only", headers=headers) as response:
+        assert response.status == 503
+        answer = await response.json()
+    assert answer["error"] == "journal-full"
+    assert answer["hint"] == say("refused.journal-full")
 
 
 async def test_the_stream_carries_each_result_and_at_most_so_many_pages(
