@@ -151,7 +151,7 @@ def test_a_card_torn_away_is_asked_to_be_held_again_within_the_deadline(
         antenna.place(TornAway(my_number_card(1), frames=3))
         shown = link.shown()
         assert (shown.code, shown.message) == (Code.HOLD_AGAIN, "refused.hold-again")
-        assert shown.stages_us["total"] < (CARD_MS_MAX + 150) * 1000
+        assert CARD_MS_MAX * 1000 <= shown.stages_us["total"] < 500_000
         assert shown.stages_us["host"] < 50_000
         lift(antenna)
         antenna.place(CARD)
