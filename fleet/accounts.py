@@ -89,18 +89,17 @@ class Accounts:
         with self._store.read() as connection:
             row = connection.execute(sa.select(account).where(account.c.name == name)).one_or_none()
         right = _right(row.password if row else _NOBODY, password)
-        if row is None or row.locked_until_ms > now_ms:
+        if row is None:
             return None
         with self._store.write() as connection:
+            until_ms = sa.select(account.c.locked_until_ms).where(account.c.name == name)
+            if (connection.scalar(until_ms) or 0) > now_ms:
+                return None  # perhaps locked by others while this one was hashed
             if right:
-                _count(connection, name, 0, 0)
+                _unlock(connection, name)
                 audit.note(connection, now_ms, name, "signed-in", name)
                 return Account(row.name, row.role)
-            failures = row.failures + 1
-            locked = failures >= FAILURES_MAX
-            _count(connection, name, 0 if locked else failures, now_ms + LOCK_MS if locked else 0)
-            if locked:
-                audit.note(connection, now_ms, name, "account.locked", name)
+            _count_failure(connection, name, now_ms)
         return None
 
     def begin(self, who: Account, seconds: int) -> str:
@@ -151,11 +150,18 @@ def _right(hashed: str, password: str) -> bool:
         return False
 
 
-def _count(connection: sa.Connection, name: str, failures: int, locked_until_ms: int) -> None:
-    connection.execute(
-        account.update().where(account.c.name == name),
-        {"failures": failures, "locked_until_ms": locked_until_ms},
-    )
+def _unlock(connection: sa.Connection, name: str) -> None:
+    here = account.update().where(account.c.name == name)
+    connection.execute(here.values(failures=0, locked_until_ms=0))
+
+
+def _count_failure(connection: sa.Connection, name: str, now_ms: int) -> None:
+    """Count in the database, so that failures at the same moment are all counted; lock when due."""
+    here = account.update().where(account.c.name == name)
+    connection.execute(here.values(failures=account.c.failures + 1))
+    many = here.where(account.c.failures >= FAILURES_MAX)
+    if connection.execute(many.values(failures=0, locked_until_ms=now_ms + LOCK_MS)).rowcount:
+        audit.note(connection, now_ms, name, "account.locked", name)
 
 
 def _end_oldest(connection: sa.Connection, name: str) -> None:

@@ -183,7 +183,8 @@ def _found(row: sa.Row[*tuple[Any, ...]], at_ms: int) -> Found:
         cards = 0
     elif not cards:
         standing = Standing.NO_CARD
-    return Found(*shown, standing, cards)
+    values: tuple[Any, ...] = (*shown, standing, cards)
+    return Found(*values)
 
 
 def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> Member | None:

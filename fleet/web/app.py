@@ -46,10 +46,11 @@ def build(
     app[SITE], app[FLEET], app[pages.CLOCK] = site, store, clock
     app[DEFAULT_LANGUAGE] = config.language
     app[signin.LIMIT] = signin.SignInLimit(clock)
+    app[signin.HASHES] = signin.HashQueue()
     app[live.LIVE] = live.Live()
     pages.set_up(app)
     app.on_response_prepare.append(headers.add_headers)
-    app.cleanup_ctx.append(live.keep_looking)
+    app.cleanup_ctx.extend((live.keep_looking, signin.keep_threads))
     app.on_shutdown.append(live.end_streams)
     app.router.add_static("/static", pages.HERE / "static")
     app.router.add_get("/healthz", healthy)

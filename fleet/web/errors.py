@@ -15,6 +15,7 @@ from fleet.web.session import Handler
 _KNOWN: Final = {
     "csrf": "csrf",
     "role": "role",
+    400: "400",
     403: "403",
     404: "404",
     405: "404",

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web import RequestPayloadError
 
 from fleet.web.words import language_of
 from programmes.texts import Language, say
@@ -69,6 +71,15 @@ def check_fields(language: Language, sent: Mapping[str, object], limits: Mapping
     return form
 
 
+async def read_post(request: web.Request) -> Mapping[str, object]:
+    """Return what was posted. Raises HTTPBadRequest when it cannot be read as a form at all."""
+    try:
+        return await request.post()
+    except (ValueError, LookupError, RuntimeError, RequestPayloadError, BadHttpMessage) as error:
+        # no boundary, an unknown charset or transfer encoding, a body that is cut or not packed so
+        raise web.HTTPBadRequest from error
+
+
 async def read_form(request: web.Request, limits: Mapping[str, int]) -> Form:
     """Return the fields of a POST; see check_fields. At most BODY_BYTES_MAX bytes are read."""
-    return check_fields(language_of(request), await request.post(), limits)
+    return check_fields(language_of(request), await read_post(request), limits)

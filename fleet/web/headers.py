@@ -47,8 +47,17 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 @web.middleware
 async def remember_language(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep a language that was asked for by `?lang=` in the browser."""
-    response = await handler(request)
+    """Keep a language that was asked for by `?lang=` in the browser, also on the way to sign in."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as redirect:
+        _keep_language(request, redirect)
+        raise
+    _keep_language(request, response)
+    return response
+
+
+def _keep_language(request: web.Request, response: web.StreamResponse) -> None:
     if request.query.get("lang") and not response.prepared:
         response.set_cookie(
             LANGUAGE_COOKIE,
@@ -58,4 +67,3 @@ async def remember_language(request: web.Request, handler: Handler) -> web.Strea
             samesite="Lax",
             secure=came_by_tls(request),
         )
-    return response

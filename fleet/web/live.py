@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -119,15 +119,17 @@ async def _tell(request: web.Request, bell: asyncio.Event) -> web.StreamResponse
     live = request.app[LIVE]
     if request.transport is None:
         return web.Response()
-    async with sse_response(request, ping_interval=PING_S) as response:
-        with contextlib.suppress(ConnectionResetError):
-            await response.send("hello", event="hello")
-            while response.is_connected() and not live.closing:
+    response: web.StreamResponse = web.Response()
+    with contextlib.suppress(ConnectionResetError):  # also from the first byte of the answer
+        async with sse_response(request, ping_interval=PING_S) as events:
+            response = events
+            await events.send("hello", event="hello")
+            while events.is_connected() and not live.closing:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(bell.wait(), PING_S)
                     bell.clear()
-                    await response.send("changed", event="changed")
-    return cast(web.StreamResponse, response)
+                    await events.send("changed", event="changed")
+    return response
 
 
 async def keep_looking(app: web.Application) -> AsyncIterator[None]:

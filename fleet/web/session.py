@@ -20,10 +20,13 @@ from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from yarl import URL
 
 from fleet.accounts import Account, Accounts
+from fleet.web.forms import read_post
 
 SESSION_S: Final = 12 * 3600
 """The longest shift; then the password is asked for again."""
 KEY_BYTES: Final = 32
+NEXT_MAX: Final = 200
+"""Characters of an address to come back to; of a longer one only the page is kept."""
 FLASHES_MAX: Final = 4
 """Messages kept for the next page; a cookie holds 4 kB."""
 
@@ -151,7 +154,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if found is not None:
             request[ACCOUNT] = found
     if request.method not in _SAFE:
-        sent = str((await request.post()).get("csrf", ""))
+        sent = str((await read_post(request)).get("csrf", ""))
         if (
             not hmac.compare_digest(sent.encode(), str(session.get("csrf", "")).encode())
             or not sent
@@ -171,6 +174,8 @@ def _to_login(request: web.Request) -> web.HTTPException:
     """A page goes to the sign-in page and comes back; a part of a page tells htmx to go there."""
     if "HX-Request" in request.headers:
         return web.HTTPUnauthorized(headers={"HX-Redirect": "/login"})
-    if request.method not in _SAFE or request.path == "/":
+    wish = request.rel_url.without_query_params("lang")
+    if request.method not in _SAFE or str(wish) == "/":
         return web.HTTPSeeOther("/login")
-    return web.HTTPSeeOther(URL("/login").with_query(next=request.path))
+    back = str(wish) if len(str(wish)) <= NEXT_MAX else request.path
+    return web.HTTPSeeOther(URL("/login").with_query(next=back))

@@ -1,18 +1,22 @@
 """Signing in and out. Guessing is slow: few failures per account and per address, then a pause.
 
-A role that does not belong to this process is told so plainly, with status 403 and no session.
+An attempt counts as a failure before its password is looked at, so that attempts sent at the same
+moment pass the limit no further than one after another; few passwords are hashed at once. A role
+that does not belong to this process is told so plainly, with status 403 and no session.
 """
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar
 
 from aiohttp import web
 from aiohttp_session import get_session, new_session
 
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.pages import render
-from fleet.web.session import ACCOUNTS, SESSION_S, SITE
+from fleet.web.session import ACCOUNTS, NEXT_MAX, SESSION_S, SITE
 from wire.clock import Clock
 
 FAILURES_MAX: Final = 5
@@ -21,7 +25,12 @@ PAUSE_S: Final = 300
 """With 5 tries each 5 minutes a guesser has 1,440 a day: less than one word of a small list."""
 WATCHED_MAX: Final = 10_000
 """Names and addresses remembered, about 1 MB; beyond it the longest unused is forgotten."""
-_FIELDS: Final = {"account": 64, "password": 200, "next": 200}
+HASHES_MAX: Final = 2
+"""Passwords hashed at once: argon2id takes 64 MiB and, on a small server, 0.1 s of two cores."""
+WAITING_MAX: Final = 8
+"""Further ones in line, so that nobody waits longer than about a second."""
+BUSY_S: Final = 5
+_FIELDS: Final = {"account": 64, "password": 200, "next": NEXT_MAX}
 
 
 class SignInLimit:
@@ -39,13 +48,16 @@ class SignInLimit:
         """True when one of these has failed FAILURES_MAX times within PAUSE_S."""
         return any(len(self._recent(key)) >= FAILURES_MAX for key in keys)
 
-    def failed(self, *keys: str) -> None:
-        """Count one failure for each of these."""
+    def reserve(self, *keys: str) -> bool:
+        """Count an attempt as failed for each of these, in advance; False when one is paused."""
+        if self.paused(*keys):
+            return False
         for key in keys:
             self._failures[key] = [*self._recent(key), self._clock.monotonic_ns()]
             self._failures.move_to_end(key)
         while len(self._failures) > WATCHED_MAX:
             self._failures.popitem(last=False)
+        return True
 
     def succeeded(self, *keys: str) -> None:
         """Forget the failures of these."""
@@ -53,8 +65,50 @@ class SignInLimit:
             self._failures.pop(key, None)
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class TooManyWaiting(Exception):
+    """WAITING_MAX sign-ins wait already: try again in BUSY_S."""
+
+
+class HashQueue:
+    """Runs what hashes a password: HASHES_MAX at once, WAITING_MAX in line, no more."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(HASHES_MAX, thread_name_prefix="sign-in")
+        self._here = 0
+
+    @property
+    def full(self) -> bool:
+        """True when the next one would have to be sent away."""
+        return self._here >= HASHES_MAX + WAITING_MAX
+
+    async def run(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `do` returns, when its turn has come. Raises TooManyWaiting."""
+        if self.full:
+            raise TooManyWaiting
+        self._here += 1
+        try:
+            return await asyncio.wrap_future(self._threads.submit(do, *args, **kwargs))
+        finally:
+            self._here -= 1
+
+    def close(self) -> None:
+        """Let those in line go; what is being hashed ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 LIMIT: Final = web.AppKey("sign_in_limit", SignInLimit)
+HASHES: Final = web.AppKey("sign_in_hashes", HashQueue)
 routes = web.RouteTableDef()
+
+
+async def keep_threads(app: web.Application) -> AsyncIterator[None]:
+    """End the threads that hash with the application (a cleanup context)."""
+    yield
+    app[HASHES].close()
 
 
 @routes.get("/login")
@@ -71,15 +125,16 @@ async def sign_in(request: web.Request) -> web.Response:
     form.require("account", "password")
     if form.errors:
         return await _again(request, form, 422)
-    limit = request.app[LIMIT]
+    limit, hashes, accounts = request.app[LIMIT], request.app[HASHES], request.app[ACCOUNTS]
     keys = (f"account {form['account'].casefold()}", f"address {request.remote}")
-    if limit.paused(*keys):
+    if hashes.full:
+        form.refuse("account", "web.login.busy", seconds=BUSY_S)
+        return await _again(request, form, 429)
+    if not limit.reserve(*keys):
         form.refuse("account", "web.login.paused", minutes=PAUSE_S // 60)
         return await _again(request, form, 429)
-    accounts = request.app[ACCOUNTS]
-    account = await asyncio.to_thread(accounts.sign_in, form["account"], form["password"])
+    account = await hashes.run(accounts.sign_in, form["account"], form["password"])
     if account is None:
-        limit.failed(*keys)
         form.refuse("account", "web.login.wrong")
         return await _again(request, form, 401)
     limit.succeeded(*keys)

@@ -176,7 +176,10 @@ async def _assign(request: web.Request, form: Form, to: str | NewMember) -> web.
     try:
         stranger, assigned = await change(store, _assign_and_find, card_id, to, who, now_ms)
     except MemberRefused:
-        form.refuse("registration_number", "web.triage.refused")
+        # a card that has left the list is told by _card_page, so the number remains as the cause
+        enrolling = isinstance(to, NewMember)
+        cause = "web.triage.number-used" if enrolling else "web.triage.no-such-member"
+        form.refuse("registration_number", cause, number=form["registration_number"])
         return await _card_page(request, form, 409)
     session = await get_session(request)
     fields = {name: getattr(stranger, name) for name in desk.Stranger.__slots__}

@@ -171,3 +171,55 @@ def test_who_signed_in_is_written_down(sites: Sites, page: Page) -> None:
         "umi",
         "signed-in",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data; boundary=x", b"zzz"),
+        ("multipart/form-data", b"zzz"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\nno name\r\n--x--\r\n"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n'
+            b"Content-Transfer-Encoding: klingon\r\n\r\nb\r\n--x--\r\n",
+        ),
+        ("application/x-www-form-urlencoded; charset=klingon", b"a=b"),
+        ("application/x-www-form-urlencoded", b"\xff\xfe"),
+    ],
+)
+def test_a_body_that_is_no_form_is_refused_in_plain_words(
+    sites: Sites, visit: BrowserContext, kind: str, body: bytes
+) -> None:
+    answer = visit.request.post(f"{sites.console}/login", data=body, headers={"Content-Type": kind})
+    assert answer.status == 400
+    assert "送信された内容を読めませんでした" in answer.text()
+
+
+def test_a_body_that_is_not_packed_as_it_says_is_refused_too(
+    sites: Sites, visit: BrowserContext
+) -> None:
+    answer = visit.request.post(
+        f"{sites.console}/login",
+        data=b"zzz",
+        headers={
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Content-Encoding": "gzip",
+        },
+    )
+    assert answer.status == 400
+
+
+def test_a_language_asked_for_while_signed_out_stays(sites: Sites, page: Page) -> None:
+    page.goto(f"{sites.console}/?lang=en")
+    assert page.url == f"{sites.console}/login"
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_a_filtered_page_is_come_back_to_with_its_filter(sites: Sites, page: Page) -> None:
+    page.goto(f"{sites.console}/readers?state=offline&lang=en")
+    assert page.locator("html").get_attribute("lang") == "en"
+    page.fill("#account", "umi")
+    page.fill("#password", "correct horse battery")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{sites.console}/readers?state=offline")

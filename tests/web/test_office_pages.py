@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from fleet import desk
 from fleet.schema import card, member, person_audit, programme_revision, triage
 from programmes.calendar import start_of_day_ms
 from tests.web.conftest import Sites, csrf_of
@@ -87,7 +88,9 @@ def test_a_registration_number_in_use_is_refused_and_nothing_is_stored(
     office.fill("#registration_number", "T-001")
     office.fill("#name", "渡辺 舞")
     office.get_by_role("button", name="登録してカードを渡す").click()
-    expect(office.locator("#registration_number-error")).to_contain_text("すでに使われている")
+    expect(office.locator("#registration_number-error")).to_contain_text(
+        "登録番号 T-001 はこの制度ですでに使われています"
+    )
     assert office.locator("#name").input_value() == "渡辺 舞"
     assert len(sites.town.ask(member.select(), persons=True)) == 4
 
@@ -211,13 +214,14 @@ def test_list_page_and_cards_say_what_a_reader_would_say(
     assert office.get_by_text("このカードを止める").count() == may_stop
 
 
-def test_the_days_of_a_validity_are_the_towns_days(sites: Sites, office: Page) -> None:
-    """One minute before midnight in Japan the pass holds; at midnight (15:00 UTC) it does not."""
-    sites.town.change_persons(member.update().where(member.c.id == 1).values(valid_to=DAY))
-    for at_ms, word in ((-60_000, "利用できる"), (0, "期限切れ")):
-        sites.town.clock.at_ms = start_of_day_ms(DAY + datetime.timedelta(days=1)) + at_ms
-        office.goto(f"{sites.office}/members/1")
-        expect(office.locator(".state").first).to_have_text(word)
+def test_the_days_of_a_validity_are_the_towns_days() -> None:
+    """A millisecond before midnight in Japan the last day holds; at midnight it is over."""
+    midnight = start_of_day_ms(DAY + datetime.timedelta(days=1))
+    assert desk.standing_at(midnight - 1, None, None, DAY) is desk.Standing.USABLE
+    assert desk.standing_at(midnight, None, None, DAY) is desk.Standing.EXPIRED
+    tomorrow = DAY + datetime.timedelta(days=1)
+    assert desk.standing_at(midnight - 1, None, tomorrow, None) is desk.Standing.NOT_YET
+    assert desk.standing_at(midnight, None, tomorrow, None) is desk.Standing.USABLE
 
 
 def test_a_cards_stop_is_lifted_with_a_reason(sites: Sites, office: Page) -> None:
@@ -233,3 +237,14 @@ def test_a_cards_stop_is_lifted_with_a_reason(sites: Sites, office: Page) -> Non
     assert (lifted.stopped_from_ms, lifted.stopped_why) == (None, "")
     assert ("hana", "card.unstopped", "attendance T-001") in seen(sites)
     assert sites.town.ask(programme_revision.select(), persons=True)[0].revision > before
+
+
+def test_a_card_that_has_left_the_list_is_told_with_its_remedy(sites: Sites, office: Page) -> None:
+    sites.town.hold_stranger()
+    office.goto(f"{sites.office}/cards/1")
+    sites.town.change_persons(triage.delete())
+    office.fill("#registration_number", "T-009")
+    office.fill("#name", "渡辺 舞")
+    office.get_by_role("button", name="登録してカードを渡す").click()
+    expect(office.locator(".notice")).to_contain_text("もう一度かざしてもらってください")
+    assert "すでに使われています" not in office.locator("main").inner_text()
