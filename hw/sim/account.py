@@ -1,7 +1,7 @@
 """The account of a demo: wait until the readers have delivered everything, then compare the books.
 
 The books are what the product's own commands print: `kazasu-edge journal --json` of each reader
-and `kazasu-fleet ledger export`.
+and `kazasu-fleet ledger export`; beside them, the gaps that the fleet says are open.
 """
 
 import asyncio
@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hw.sim.latency import Latency, latencies
 from hw.sim.papers import REPEAT_WINDOW_S
-from hw.sim.report import Findings, Latency, Seen, Sighting, judge, latencies
+from hw.sim.report import Findings, Seen, Sighting, judge
 from hw.sim.site import Site
 from hw.sim.town import Town
 
@@ -53,7 +54,7 @@ async def _compare(site: Site, town: Town) -> Account:
     journals = await site.journals()  # first: what the ledger has must be in them
     ledger = await site.ledger()
     sightings = [sighting for gate in town.gates.values() for sighting in gate.sightings()]
-    found = judge(journals, ledger, sightings, REPEAT_WINDOW_S)
+    found = judge(journals, ledger, sightings, REPEAT_WINDOW_S, await site.open_gaps())
     return Account(_seen(site, town, sightings), found, latencies(sightings), found.faults())
 
 

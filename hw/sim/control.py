@@ -19,6 +19,7 @@ LINE_BYTES_MAX: Final = 4096
 ANSWER_S_MAX: Final = 5.0
 """A demo answers at once; this covers a machine that is very busy."""
 NONE_RUNS: Final = "no demo is running: start one with scripts/demo"
+STILL_STARTING: Final = "still starting: try again when the addresses are printed"
 
 
 class NoDemo(Exception):

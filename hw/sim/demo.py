@@ -1,7 +1,8 @@
 """One demo from its first process to its last line: start, play, drain, give account, stop.
 
-Upheld: whatever ends it (the morning, Ctrl-C, SIGTERM, an error), everything that was started is
-stopped by its process id; the exit status is 0 only when the books balance.
+Upheld: it answers other terminals from its start on; whatever ends it (the morning, Ctrl-C,
+SIGTERM, an error), everything that was started is stopped by its process id; the exit status is 0
+only when the books balance.
 """
 
 import asyncio
@@ -20,9 +21,10 @@ from typing import Any, Final
 from rich.console import Console
 
 from hw.sim import control, picture, summary
-from hw.sim.account import give_account
-from hw.sim.papers import PLACES
-from hw.sim.people import draw_people
+from hw.sim.account import Account, give_account
+from hw.sim.control import Answer, Order
+from hw.sim.papers import PLACES, TRIAGE_AT
+from hw.sim.people import HIRED, draw_people
 from hw.sim.services import CommandFailed, ServiceDied
 from hw.sim.site import Site
 from hw.sim.timetable import (
@@ -70,7 +72,11 @@ class Options:
 
 async def run(options: Options, out: Console) -> int:
     """Play one demo; return the exit status: 0 balanced, 1 not, 2 it could not start."""
-    folder = (options.folder or Path(tempfile.mkdtemp(prefix="kazasu-demo-"))).resolve()
+    try:
+        folder = _new_folder(options.folder)
+    except OSError as error:
+        out.print(f"The demo cannot start: {error}", markup=False)
+        return CANNOT_START
     demo, status = None, CANNOT_START
     try:
         demo = Demo(options, folder, out)
@@ -87,13 +93,21 @@ async def run(options: Options, out: Console) -> int:
     return status
 
 
+def _new_folder(named: Path | None) -> Path:
+    """Make the folder of a demo: the one that was named, or one for now. Raises OSError."""
+    if named is None:
+        return Path(tempfile.mkdtemp(prefix="kazasu-demo-")).resolve()
+    folder = named.resolve()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: name a new folder")
+    return folder
+
+
 class Demo:
     """A town on this machine for one morning or day."""
 
     def __init__(self, options: Options, folder: Path, out: Console) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty: name a new folder")
         self._options, self._out = options, out
         self._day = next_weekday(datetime.datetime.now(JAPAN).date())
         begins_ms = instant_ms(self._day, MORNING_BEGINS) - EARLY_MS
@@ -103,29 +117,34 @@ class Demo:
         self._people = draw_people(options.seed, self._day, options.headcount, options.card_ms)
         self._site = Site(folder, self._clock, self._day, self._people)
         self._stop = asyncio.Event()
+        self._up = False
 
     async def run(self) -> int:
         """From the first process to the report. Raises ServiceDied, CommandFailed or OSError."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
-        if not await self._unless_stopped(self._site.start(self._say)):
-            return CANNOT_START
-        self._say_where()
+        async with self._orders():
+            if not await self._unless_stopped(self._site.start(self._say)):
+                return CANNOT_START
+            self._up = True
+            self._say_where()
+            account = await self._play()
+        chosen = self._options
+        title = f"{self._day}, seed {chosen.seed}, {self._clock.anchor.rate:g} times real time"
+        for line in summary.account(title, account, chosen.card_ms, whole=chosen.report):
+            self._out.print(line)
+        return FAILED if account.faults else 0
+
+    async def _play(self) -> Account:
+        """Let people come until the morning or day is over or somebody stops it."""
         plan = plan_day(self._options.seed, self._day, self._people).until(self._ends_ms)
         town = Town(plan, self._site.antennas, self._site.pages, self._clock)
-        async with self._orders():
-            self._clock.open_town()
-            async with picture.shown(self._out, town, self._site, self._clock):
-                await self._unless_stopped(town.play(LATE_S_MAX))
-            self._clock.close_town()
-            self._say("waiting for what is still on its way ...")
-            account = await give_account(self._site, town)
-        title = (
-            f"{self._day}, seed {self._options.seed}, {self._clock.anchor.rate:g} times real time"
-        )
-        whole = self._options.report
-        self._out.print(summary.account(title, account, whole=whole))
-        return FAILED if account.faults else 0
+        self._clock.open_town()
+        async with picture.shown(self._out, town, self._site, self._clock):
+            await self._unless_stopped(town.play(LATE_S_MAX))
+        self._clock.close_town()
+        self._say("waiting for what is still on its way ...")
+        return await give_account(self._site, town)
 
     async def close(self) -> None:
         """Stop everything; a second Ctrl-C does not stop this."""
@@ -147,14 +166,17 @@ class Demo:
 
     @contextlib.asynccontextmanager
     async def _orders(self) -> AsyncIterator[None]:
-        """Take orders from other terminals."""
+        """Take orders from other terminals: refused until there is something to kill or cut."""
         path = control.socket_path(os.getpid())
-        server = await control.serve(path, self._site.obey)
+        server = await control.serve(path, self._obey)
         try:
             yield
         finally:
             server.close()
             path.unlink(missing_ok=True)
+
+    async def _obey(self, order: Order) -> Answer:
+        return await self._site.obey(order) if self._up else Answer(False, control.STILL_STARTING)
 
     def _say(self, step: str) -> None:
         self._out.print(step, markup=False)
@@ -171,6 +193,7 @@ class Demo:
             f"{clerk.name} / {clerk.password}",
             *(f"{place:<20} {page.address}" for place, page in site.pages.items()),
             "",
+            *self._hired_lines(),
             "a bus driver's page is its reader's address with /driver",
             "in another terminal:",
             f"  {sim} kill bus-2",
@@ -180,3 +203,16 @@ class Demo:
         ]
         for line in lines:
             self._say(line)
+
+    def _hired_lines(self) -> list[str]:
+        """How a card that no list knows becomes a member's, when somebody brings one."""
+        hired = sum(person.kind is HIRED for person in self._people)
+        if not hired:
+            return []
+        return [
+            f"hired today: {hired} come back to {TRIAGE_AT} all day with a card that no list knows "
+            f"(only {TRIAGE_AT} reports such cards)",
+            "  clerks' office → 今かざされたカード → このカードを登録 → a new member: "
+            "greeted at their next tap",
+            "",
+        ]

@@ -1,13 +1,13 @@
-"""What a demo came to: journals against ledger, what people saw against both, and how long it took.
+"""What a demo came to: journals against ledger, and what people saw against both.
 
 Pure: rows and sightings in, findings out. Upheld: the ledger holds every journal entry by entry,
 byte for byte, and nothing else; what anyone saw is in it exactly once, as they saw it; no card was
-booked twice inside the repeat window; every number of every journal is there.
+booked twice inside the repeat window; every number of every journal is there; the fleet misses
+nothing either.
 """
 
 import collections
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,7 +17,6 @@ import msgspec
 
 from wire.codes import Code, Outcome
 from wire.entries import EntryRefused, JournalId, Press, Tap, chain, decode, genesis
-from wire.messages import STAGES
 
 LISTED_MAX: Final = 5
 """Examples named for one kind of fault; the count says the rest."""
@@ -41,6 +40,25 @@ class Row(NamedTuple):
     body: bytes
     hash: str
     """Of the chain after this entry, in hex, as its holder says."""
+
+
+class OpenGap(NamedTuple):
+    """What the fleet itself says that it misses: numbers `first` to `last` of one journal."""
+
+    id: int
+    reader: str
+    journal: str
+    first: int
+    last: int
+    missing: int
+    cause: str
+    """`not-arrived`, or `declared-lost` when the reader said so."""
+
+    def __str__(self) -> str:
+        return (
+            f"gap {self.id} {self.reader} {self.journal[:8]} #{self.first} to #{self.last}, "
+            f"{self.missing} missing, {self.cause}"
+        )
 
 
 class Sighting(NamedTuple):
@@ -88,6 +106,8 @@ class Findings:
     """In the ledger more than once."""
     gaps: list[Identity] = field(default_factory=list)
     """Numbers below the last one of a journal that the ledger has not got."""
+    open_gaps: list[OpenGap] = field(default_factory=list)
+    """What the fleet says that it misses, whether the books show it or not."""
     unkept: list[Identity] = field(default_factory=list)
     """Shown to people, but not in the ledger as they saw it."""
     doubled: list[Identity] = field(default_factory=list)
@@ -109,12 +129,29 @@ class Findings:
             ("were seen by people but are not in the ledger as seen", self.unkept),
             ("book a card twice inside its repeat window", self.doubled),
         )
-        return [f"{len(found)} entries {what}: {_some(found)}" for what, found in kinds if found]
+        said = [f"{len(found)} entries {what}: {_some(found)}" for what, found in kinds if found]
+        if self.open_gaps:
+            said.append(
+                f"{len(self.open_gaps)} gaps are open at the fleet: {_some(self.open_gaps)}"
+            )
+        if unexplained := [gap for gap in self.open_gaps if not self._explains(gap)]:
+            what = "of these are not explained by the journals and the ledger"
+            said.append(f"{len(unexplained)} {what}: {_some(unexplained)}")
+        return said
+
+    def _explains(self, gap: OpenGap) -> bool:
+        """True when the books miss as many numbers there as the fleet says."""
+        absent = {*self.lost, *self.gaps}
+        inside = sum(
+            (reader, journal) == (gap.reader, gap.journal) and gap.first <= n <= gap.last
+            for reader, journal, n in absent
+        )
+        return inside >= gap.missing
 
 
-def _some(found: Sequence[Identity]) -> str:
+def _some(found: Sequence[Identity] | Sequence[OpenGap]) -> str:
     more = f" and {len(found) - LISTED_MAX} more" if len(found) > LISTED_MAX else ""
-    return ", ".join(str(identity) for identity in found[:LISTED_MAX]) + more
+    return ", ".join(str(one) for one in found[:LISTED_MAX]) + more
 
 
 def judge(
@@ -122,6 +159,7 @@ def judge(
     ledger: Iterable[Row],
     sightings: Iterable[Sighting],
     repeat_window_s: float,
+    open_gaps: Iterable[OpenGap] = (),
 ) -> Findings:
     """Compare what the readers wrote, what the ledger holds and what people saw."""
     written = {row.identity: row for row in journals}
@@ -139,6 +177,7 @@ def judge(
         unchained=_unchained(held),
         twice=sorted(i for i, times in counted.items() if times > 1),
         gaps=_gaps(held),
+        open_gaps=list(open_gaps),
         unkept=_unkept(sightings, taps, presses),
         doubled=_doubled(taps, repeat_window_s),
         outcomes=collections.Counter(tap.outcome for tap in taps.values()),
@@ -261,34 +300,3 @@ def ledger_rows(lines: bytes) -> list[Row]:
 
 _journal_line: Final = msgspec.json.Decoder(_JournalLine)
 _ledger_line: Final = msgspec.json.Decoder(_LedgerLine)
-
-
-class Latency(NamedTuple):
-    """How long one stage took, in ms."""
-
-    stage: str
-    times: int
-    p50: float
-    p95: float
-    p99: float
-
-
-def latencies(sightings: Sequence[Sighting]) -> list[Latency]:
-    """The people's own waiting first, then the agents' stages in their order."""
-    waited = [s.waited_ms for s in sightings if s.waited_ms is not None]
-    found = [_latency("held → seen", waited)]
-    for stage in STAGES:
-        found.append(
-            _latency(stage, [s.stages_us[stage] / 1000 for s in sightings if stage in s.stages_us])
-        )
-    return [latency for latency in found if latency.times]
-
-
-def _latency(stage: str, values_ms: Iterable[float]) -> Latency:
-    values = sorted(values_ms)
-    return Latency(stage, len(values), *(quantile(values, q) for q in (0.5, 0.95, 0.99)))
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    """Return the smallest of sorted `values` that a share `q` does not exceed; 0 without any."""
-    return values[max(0, math.ceil(q * len(values)) - 1)] if values else 0.0

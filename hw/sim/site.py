@@ -25,8 +25,9 @@ from hw.sim.network import Network
 from hw.sim.page import Page
 from hw.sim.papers import PLACES, TENANT, Ports, ReaderPorts
 from hw.sim.people import ATTENDANCE, SENIOR_PASS, Enrolment, Person
-from hw.sim.report import Row, journal_rows, ledger_rows
+from hw.sim.report import OpenGap, Row, journal_rows, ledger_rows
 from hw.sim.services import (
+    CommandFailed,
     Service,
     ServiceDied,
     Services,
@@ -47,6 +48,14 @@ PORTS: Final = range(20_000, 32_000)
 """Below Linux's own range for outgoing connections (ip_local_port_range, 32768 to 60999)."""
 PORT_DRAWS_MAX: Final = 200
 LOST_WHY: Final = "届け出により停止"
+OPEN_GAPS: Final = """
+    SELECT gap.id, journal.reader, journal.journal, gap.first, gap.last, gap.missing, gap.cause
+    FROM gap JOIN journal ON journal.id = gap.journal_id
+    WHERE gap.closed_at_ms IS NULL ORDER BY gap.id
+"""
+"""What `kazasu-fleet gaps list` shows, without its table's width and its number of lines."""
+BUSY_S_MAX: Final = 5.0
+"""How long the fleet's database may be busy; the fleet's own writes take milliseconds."""
 DAMAGED: Final = 1
 """Exit status of `kazasu-edge journal` when something is missing; the lines say what."""
 
@@ -231,14 +240,26 @@ class Site:
 
     def entries_in_ledger(self) -> int | None:
         """How many entries the ledger holds, read beside the fleet; None when it is busy."""
-        config = self._home / "fleet" / "fleet.toml"
         try:
-            state = config.parent / tomllib.loads(config.read_text("utf-8"))["state"]
-            uri = f"file:{state / 'fleet.db'}?mode=ro"
-            with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0)) as database:
-                return int(database.execute("SELECT count(*) FROM entry").fetchone()[0])
+            return int(self._ask("SELECT count(*) FROM entry", busy_s_max=0)[0][0])
         except (OSError, sqlite3.Error):
             return None
+
+    async def open_gaps(self) -> list[OpenGap]:
+        """Every gap that the fleet has open, read beside it. Raises CommandFailed."""
+        try:
+            rows = await asyncio.to_thread(self._ask, OPEN_GAPS, BUSY_S_MAX)
+        except sqlite3.Error as error:
+            raise CommandFailed(f"the fleet's open gaps cannot be read: {error}") from error
+        return [OpenGap(*row) for row in rows]
+
+    def _ask(self, question: str, busy_s_max: float) -> list[Any]:
+        """Read the fleet's database, never write. Raises OSError or sqlite3.Error."""
+        config = self._home / "fleet" / "fleet.toml"
+        state = config.parent / tomllib.loads(config.read_text("utf-8"))["state"]
+        uri = f"file:{state / 'fleet.db'}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=busy_s_max)) as database:
+            return database.execute(question).fetchall()
 
     # --- the end ---------------------------------------------------------------------------------
 

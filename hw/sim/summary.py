@@ -1,6 +1,6 @@
 """What a person reads of a demo: the live picture while it runs, the report when it is over."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from rich.console import Group, RenderableType
@@ -8,12 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from hw.sim.account import Account
-from hw.sim.report import Findings, Latency, Seen
+from hw.sim.latency import Latency, goal_lines
+from hw.sim.report import Findings, Seen
 from hw.sim.timetable import clock_text
 from wire.codes import Outcome
 
 EVENTS_SHOWN: Final = 3
 UNEXPECTED_SHOWN: Final = 10
+GAPS_SHOWN: Final = 10
+NAME_WIDTH: Final = 18
+"""Of the widest name of a count, and two blanks."""
 
 
 class ReaderLine(NamedTuple):
@@ -76,65 +80,73 @@ def head(picture: Picture) -> str:
     )
 
 
-def account(title: str, given: Account, *, whole: bool) -> RenderableType:
-    """Draw the account of a demo: all of it, or its verdict alone."""
-    verdict = _verdict(given)
+def account(title: str, given: Account, card_ms: float, *, whole: bool) -> list[Text]:
+    """Write the account of a demo, a line each: all of it, or its verdict alone.
+
+    Lines are whole wherever they go: nothing is cut or folded to a terminal's width.
+    """
     if not whole:
-        return verdict
-    parts: list[RenderableType] = [
-        Text(f"\n{title}", style="bold"),
-        _counts(given.seen, given.found),
-        Text(),
-        _latencies(given.latencies),
-        Text(),
-    ]
+        return _verdict(given)
+    lines = [Text(), Text(title, style="bold"), *map(Text, _counts(given.seen, given.found))]
+    lines += [Text(), *_latencies(given.latencies, card_ms), Text()]
     if unexpected := given.seen.unexpected:
-        parts.append(Text(f"answers that a card should not have got: {len(unexpected)}"))
-        parts += [Text(f"  {sentence}") for sentence in unexpected[:UNEXPECTED_SHOWN]]
-    return Group(*parts, verdict)
+        lines.append(Text(f"answers that a card should not have got: {len(unexpected)}"))
+        lines += [Text(f"  {sentence}") for sentence in unexpected[:UNEXPECTED_SHOWN]]
+    return lines + _verdict(given)
 
 
-def _verdict(given: Account) -> RenderableType:
+def _verdict(given: Account) -> list[Text]:
     if not given.faults:
         said = "Nothing lost, nothing counted twice: the ledger is the journals, entry by entry."
-        return Text(said, style="bold green")
-    return Group(
-        Text("THE BOOKS DO NOT BALANCE", style="bold red"),
-        *(Text(f"  {fault}", style="red") for fault in given.faults),
-    )
+        return [Text(said, style="bold green")]
+    faults = [Text(f"  {fault}", style="red") for fault in given.faults]
+    return [Text("THE BOOKS DO NOT BALANCE", style="bold red"), *faults]
 
 
-def _counts(seen: Seen, found: Findings) -> RenderableType:
-    table = Table(box=None, show_header=False, padding=(0, 1))
+def _counts(seen: Seen, found: Findings) -> Iterator[str]:
+    """The name of a count stands before its first line only."""
     outcomes = found.outcomes
-    refused = ", ".join(f"{code} {times}" for code, times in sorted(found.codes.items()))
-    presses = ", ".join(f"{button} {times}" for button, times in sorted(found.presses.items()))
     rows = {
-        "people": f"{seen.people}, {seen.presentations} presentations of a card, "
-        f"{seen.without_answer} without an answer in time",
-        "accepted": str(outcomes.get(Outcome.ACCEPTED, 0)),
-        "refused": f"{outcomes.get(Outcome.REFUSED, 0)}" + (f"  ({refused})" if refused else ""),
-        "repeats": str(outcomes.get(Outcome.REPEAT, 0)),
-        "driver's buttons": presses or "none",
-        "journals": f"{found.in_journals} entries in {found.journals} journals",
-        "ledger": f"{found.in_ledger} entries; lost {len(found.lost)}, changed "
-        f"{len(found.changed)}, foreign {len(found.foreign)}, twice {len(found.twice)}",
-        "gaps": f"{len(found.gaps)} numbers",
-        "seen by people": f"{len(seen.sightings)} sentences; not in the ledger as seen "
-        f"{len(found.unkept)}, booked twice in the repeat window {len(found.doubled)}",
-        "kills and cuts": "\n".join(seen.events) or "none",
+        "people": [
+            f"{seen.people}, {seen.presentations} presentations of a card, "
+            f"{seen.without_answer} without an answer in time"
+        ],
+        "accepted": [str(outcomes.get(Outcome.ACCEPTED, 0))],
+        "refused": [
+            str(outcomes.get(Outcome.REFUSED, 0)),
+            *(f"{times:>4} {code}" for code, times in sorted(found.codes.items())),
+        ],
+        "repeats": [str(outcomes.get(Outcome.REPEAT, 0))],
+        "driver's buttons": [f"{button} {n}" for button, n in sorted(found.presses.items())],
+        "journals": [f"{found.in_journals} entries in {found.journals} journals"],
+        "ledger": [
+            f"{found.in_ledger} entries; lost {len(found.lost)}, changed {len(found.changed)}, "
+            f"foreign {len(found.foreign)}, twice {len(found.twice)}"
+        ],
+        "gaps": [
+            f"{len(found.gaps)} numbers missing in the ledger, "
+            f"{len(found.open_gaps)} gaps open at the fleet",
+            *map(str, found.open_gaps[:GAPS_SHOWN]),
+        ],
+        "seen by people": [
+            f"{len(seen.sightings)} sentences; not in the ledger as seen {len(found.unkept)}, "
+            f"booked twice in the repeat window {len(found.doubled)}"
+        ],
+        "kills and cuts": list(seen.events),
     }
-    for name, value in rows.items():
-        table.add_row(name, Text(value))
-    return table
+    for name, values in rows.items():
+        for number, value in enumerate(values or ["none"]):
+            yield f"  {'' if number else name:<{NAME_WIDTH}}{value}"
 
 
-def _latencies(latencies: Sequence[Latency]) -> RenderableType:
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    table.add_column("real ms")
-    for name in ("times", "p50", "p95", "p99"):
-        table.add_column(name, justify="right")
-    for row in latencies:
-        times = (f"{value:.1f}" for value in (row.p50, row.p95, row.p99))
-        table.add_row(row.stage, str(row.times), *times)
-    return table
+def _latencies(found: Sequence[Latency], card_ms: float) -> list[Text]:
+    if not found:
+        return [Text("No times: nobody held a card long enough to see an answer.")]
+    width = max(len(row.stage) for row in found)
+    head = f"  {'real ms':<{width}}{'times':>8}{'p50':>8}{'p95':>8}{'p99':>8}"
+    rows = [
+        f"  {row.stage:<{width}}{row.times:>8}{row.p50:>8.1f}{row.p95:>8.1f}{row.p99:>8.1f}"
+        for row in found
+    ]
+    goals = (f"  {line}, for information" for line in goal_lines(found, card_ms))
+    return [Text(head, style="bold"), *map(Text, rows), *map(Text, goals)]

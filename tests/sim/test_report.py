@@ -6,13 +6,12 @@ import pytest
 
 from hw.sim.report import (
     Identity,
+    OpenGap,
     Row,
     Sighting,
     journal_rows,
     judge,
-    latencies,
     ledger_rows,
-    quantile,
 )
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
@@ -127,18 +126,21 @@ def test_a_fault_names_a_few_entries_and_counts_the_rest() -> None:
     assert fault.endswith("and 3 more")
 
 
-def test_quantiles_are_values_that_were_measured() -> None:
-    values = [float(n) for n in range(1, 101)]
-    assert [quantile(values, q) for q in (0.5, 0.95, 0.99)] == [50, 95, 99]
-    assert quantile([7.0], 0.99) == 7
-    assert quantile([], 0.5) == 0
+def gap(first: int, last: int, missing: int) -> OpenGap:
+    return OpenGap(7, "kazasu-shi/bus-1", "ab" * 16, first, last, missing, "not-arrived")
 
 
-def test_latencies_begin_with_what_people_waited_and_skip_stages_without_a_time() -> None:
-    assert [(row.stage, row.times, row.p95) for row in latencies([seen(1), seen(2)])] == [
-        ("held → seen", 2, 120.0),
-        ("host", 2, 2.0),
-    ]
+def test_a_gap_that_only_the_fleet_knows_is_named_and_the_books_do_not_balance() -> None:
+    faults = judge(THREE, THREE, [], WINDOW_S, [gap(4, 6, 3)]).faults()
+    assert len(faults) == 2
+    assert "gap 7 kazasu-shi/bus-1 abababab #4 to #6, 3 missing, not-arrived" in faults[0]
+    assert "1 of these are not explained" in faults[1]
+
+
+def test_a_gap_that_the_books_show_too_is_explained() -> None:
+    faults = judge(THREE, [THREE[0], THREE[2]], [], WINDOW_S, [gap(2, 2, 1)]).faults()
+    assert any("gaps are open at the fleet" in fault for fault in faults)
+    assert not any("not explained" in fault for fault in faults)
 
 
 def test_what_both_commands_print_of_one_entry_is_the_same_row() -> None:
