@@ -3,15 +3,17 @@
 Columns (the first line names them, in either language, in any order); those with * must have a
 value: registration_number* 登録番号, name* 氏名, kana フリガナ, birth_date 生年月日, credential
 識別符号, scheme 方式, key_epoch 鍵世代, category 区分, valid_from 有効開始日, valid_to
-有効終了日. Days are written 2026-04-01 or 2026/4/1. UTF-8, with or without a BOM. A second line
-with the same number adds a second card and must agree in everything else. `members_import` then
-takes the lines in.
+有効終了日; カナ, 有効開始 and 有効終了 are read too. Days are written 2026-04-01 or 2026/4/1.
+UTF-8, with or without a BOM. A second line with the same number adds a second card and must agree
+in everything else. `members_import` then takes the lines in.
 """
 
 import csv
 import datetime
+import difflib
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -41,6 +43,12 @@ HEADINGS: Final[Mapping[str, str]] = {
     "有効開始日": "valid_from",
     "有効終了日": "valid_to",
 }
+SHORT_HEADINGS: Final[Mapping[str, str]] = {
+    "カナ": "kana",
+    "有効開始": "valid_from",
+    "有効終了": "valid_to",
+}
+"""As other systems export them."""
 COLUMNS: Final = tuple(HEADINGS.values())
 _REQUIRED: Final = ("registration_number", "name")
 _DAY: Final = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})\Z", re.ASCII)
@@ -136,9 +144,9 @@ def _lines(rows: Any, progress: Progress) -> Iterator[Line]:
 
 
 def _headings(cells: Sequence[str]) -> list[str]:
-    names = [HEADINGS.get(cell.strip(), cell.strip()) for cell in cells]
+    names = [_heading(cell) for cell in cells]
     unknown = [name for name in names if name not in COLUMNS]
-    errors = [LineError(1, name, "unknown column: take it out") for name in unknown]
+    errors = [LineError(1, name, _meant(name)) for name in unknown]
     errors += [
         LineError(1, name, "this column is missing") for name in _REQUIRED if name not in names
     ]
@@ -150,6 +158,19 @@ def _headings(cells: Sequence[str]) -> list[str]:
     if errors:
         raise FileRefused(errors)
     return names
+
+
+def _heading(cell: str) -> str:
+    """Return the column that a heading names, or the heading (half-width kana count as kana)."""
+    name = unicodedata.normalize("NFKC", cell).strip()
+    return HEADINGS.get(name) or SHORT_HEADINGS.get(name) or name
+
+
+def _meant(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), [*HEADINGS, *COLUMNS], n=1)
+    if near:
+        return f"unknown column: did you mean {near[0]}? If not, take it out"
+    return "unknown column: take it out"
 
 
 def _line(

@@ -62,6 +62,26 @@ def test_both_headings_are_read_with_and_without_a_bom(
     )
 
 
+def test_the_short_japanese_headings_are_read_and_a_near_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "members.csv"
+    path.write_text(
+        "登録番号,氏名,ｶﾅ,有効開始,有効終了\nA-1,山田,ヤマダ,2026-04-01,2027-03-31\n", "utf-8"
+    )
+    (line,) = members_csv.read_file(path)
+    assert (line.kana, str(line.valid_from), str(line.valid_to)) == (
+        "ヤマダ",
+        "2026-04-01",
+        "2027-03-31",
+    )
+    path.write_text("登録番号,氏名,有効終了年月日,Valid_From_\nA-1,山田,,\n", "utf-8")
+    assert [(error.column, error.what) for error in errors(path)] == [
+        ("有効終了年月日", "unknown column: did you mean 有効終了日? If not, take it out"),
+        ("Valid_From_", "unknown column: did you mean valid_from? If not, take it out"),
+    ]
+    path.write_text("登録番号,氏名,カナ,フリガナ\nA-1,山田,,\n", "utf-8")
+    assert errors(path) == [LineError(1, "kana", "this column stands twice")]
+
+
 @pytest.mark.parametrize(
     ("cells", "column", "hint"),
     [
