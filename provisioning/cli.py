@@ -1,7 +1,9 @@
 """`kazasu-provision`: identities, keys and broker policy of a town, credentials of its members."""
 
+import errno
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,8 +20,26 @@ TownFile = Annotated[Path, typer.Option("--town", help="The town: tenant, ports,
 Programme = Annotated[str, typer.Option("--programme", help="Such as senior-pass.")]
 
 
+_WHAT_TO_DO: Final[Mapping[int, str]] = {
+    errno.ENOENT: "there is no such file: check the path",
+    errno.EISDIR: "this is a folder: name a file",
+    errno.ENOTDIR: "a part of this path is no folder: check the path",
+    errno.EACCES: "this user may not open it: look at its owner and mode",
+    errno.ENOSPC: "the disk is full: make room, then try again",
+}
+
+
+def _explain(error: Exception) -> str:
+    """Return a sentence: what an operating system's error means here, or the error's own."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError):
+        return str(error)
+    what = _WHAT_TO_DO.get(cause.errno or 0, cause.strerror or str(cause))
+    return f"{cause.filename}: {what}" if cause.filename else what
+
+
 def _refused(error: Exception) -> NoReturn:
-    _err.print(f"kazasu-provision: {error}", markup=False)
+    _err.print(f"kazasu-provision: {_explain(error)}", markup=False)
     for line in getattr(error, "lines", []):
         _err.print(f"  {line}", markup=False)
     raise typer.Exit(1)

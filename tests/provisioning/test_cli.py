@@ -79,3 +79,12 @@ def test_the_broker_alone_is_written_for_other_ports(tmp_path: Path) -> None:
     conf = (folder / "broker" / "mosquitto.conf").read_text("utf-8")
     assert "listener 4001 127.0.0.1" in conf
     assert "2001" in (folder / "readers" / "bus-1" / "edge.toml").read_text("utf-8")
+
+
+def test_a_file_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
+    for path, told in ((tmp_path / "none.toml", "there is no such file"), (tmp_path, "a folder")):
+        done = run("local", tmp_path / "local", "--town", path)
+        assert done.returncode == 1
+        assert f"{path}: " in done.stderr
+        assert told in done.stderr
+        assert "Errno" not in done.stderr
