@@ -15,19 +15,20 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
-from rich.table import Table
 
 from fleet import cli_enrolment, cli_ledger, cli_members
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
 from fleet.config import ConfigRefused
 from fleet.gaps import GapRefused
+from fleet.ledger import LedgerRefused
 from fleet.members import MemberRefused
 from fleet.registry import RegistryRefused
 from fleet.rosters import RosterUnbuildable
 from fleet.rules import RulesRefused
 from fleet.store import StoreUnusable, migrate
-from fleet.terminal import Site, fail, log_plainly, out, site_of, who
+from fleet.terminal import Site, fail, log_plainly, out, show, site_of, who
+from programmes.register import UnknownProgramme
 from wire.clock import Clock, SystemClock
 from wire.individual_number import IndividualNumberRefused
 
@@ -37,11 +38,13 @@ REFUSALS = (
     ConfigRefused,
     GapRefused,
     IndividualNumberRefused,
+    LedgerRefused,
     MemberRefused,
     RegistryRefused,
     RosterUnbuildable,
     RulesRefused,
     StoreUnusable,
+    UnknownProgramme,
     OSError,
 )
 """What a person can put right: said in one sentence, without a stack."""
@@ -90,7 +93,9 @@ def ingest(context: typer.Context) -> None:
     from fleet import broker
 
     site = site_of(context)
-    _serve(broker.serve(site.config, site.clock))
+    config = site.config
+    _open_once(config.authority, config.certificate, config.key, config.signing_key)
+    _serve(broker.serve(config, site.clock))
 
 
 @app.command()
@@ -98,7 +103,9 @@ def devices(context: typer.Context) -> None:
     """Serve rosters and keys to readers, over HTTPS."""
     from fleet import devices
 
-    _serve(devices.serve(site_of(context).config))
+    config = site_of(context).config
+    _open_once(config.authority, config.server_certificate, config.server_key)
+    _serve(devices.serve(config))
 
 
 @app.command()
@@ -132,16 +139,22 @@ def status(context: typer.Context) -> None:
     language = site.config.language
     with site.fleet() as store, store.read() as connection:
         overview = read_overview(connection, site.now_ms())
-    table = Table(show_header=False)
-    for question, verdict in (("tap", can_tap(overview)), ("safe", entries_safe(overview))):
-        table.add_row(
+    rows = [
+        (
             say(f"web.first.{question}", language),
             say(f"web.answer.{verdict.answer.value}", language),
             say(f"web.first.{question}.{verdict.reason}", language, **verdict.arguments),
         )
-    for row in overview.troubled:
-        table.add_row(row.name, row.state.value, row.trouble or "")
-    out.print(table)
+        for question, verdict in (("tap", can_tap(overview)), ("safe", entries_safe(overview)))
+    ]
+    rows += [(row.name, row.state.value, row.trouble or "") for row in overview.troubled]
+    show((), rows)
+
+
+def _open_once(*files: str) -> None:
+    """Raise an OSError that names the file that cannot be read: TLS's own errors name none."""
+    for file in files:
+        Path(file).read_bytes()
 
 
 def _serve(service: Coroutine[Any, Any, None]) -> None:

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import sqlalchemy as sa
 import typer
-from rich.table import Table
 
 from fleet import accounts, registry, rosters, rules
 from fleet.accounts import AccountRole
 from fleet.books import read_signing_key
 from fleet.schema import reader, roster, rule
-from fleet.terminal import fail, out, site_of, who
+from fleet.terminal import Text, Why, fail, guard_programme, out, show, site_of, who
 from wire.envelope import Signer
+from wire.individual_number import refuse_individual_number
 
 readers = typer.Typer(no_args_is_help=True, help="Which readers there are.")
 rules_app = typer.Typer(no_args_is_help=True, help="The programmes' dated rule tables.")
@@ -40,14 +40,15 @@ def list_readers(context: typer.Context) -> None:
         rows = connection.execute(
             sa.select(reader.c.name, reader.c.place, reader.c.revoked_why, reader.c.revoked_at_ms)
         ).all()
-    table = Table("reader", "place", "")
-    for row in rows:
-        table.add_row(row.name, row.place, f"revoked: {row.revoked_why}" * bool(row.revoked_at_ms))
-    out.print(table)
+    states = [f"revoked: {row.revoked_why}" * bool(row.revoked_at_ms) for row in rows]
+    show(
+        ("reader", "place", "state"),
+        [(row.name, row.place, state) for row, state in zip(rows, states, strict=True)],
+    )
 
 
 @readers.command()
-def revoke(context: typer.Context, name: str, why: str) -> None:
+def revoke(context: typer.Context, name: Text, why: Why) -> None:
     """Shut one reader (tenant/reader) out; only a new certificate brings it back."""
     site = site_of(context)
     with site.fleet() as store, store.write() as connection:
@@ -56,7 +57,11 @@ def revoke(context: typer.Context, name: str, why: str) -> None:
 
 
 @rules_app.command("add")
-def add_rules(context: typer.Context, programme: str, file: Path) -> None:
+def add_rules(
+    context: typer.Context,
+    programme: Annotated[str, typer.Argument(callback=guard_programme)],
+    file: Path,
+) -> None:
     """Add a dated rule table from a TOML or JSON file."""
     site = site_of(context)
     table = rules.read_table(programme, file)
@@ -72,12 +77,13 @@ def list_rules(context: typer.Context) -> None:
         rows = connection.execute(
             sa.select(rule).order_by(rule.c.programme, rule.c.valid_from)
         ).all()
-    table = Table("programme", "version", "from", "parameters", "added by")
-    for row in rows:
-        table.add_row(
-            row.programme, row.version, f"{row.valid_from}", f"{row.parameters}", row.added_by
-        )
-    out.print(table)
+    show(
+        ("programme", "version", "from", "parameters", "added by"),
+        [
+            (row.programme, row.version, row.valid_from, row.parameters, row.added_by)
+            for row in rows
+        ],
+    )
 
 
 @rosters_app.command("build")
@@ -107,16 +113,13 @@ def list_rosters(context: typer.Context) -> None:
             .group_by(roster.c.programme, roster.c.place)
             .order_by(roster.c.programme, roster.c.place)
         ).all()
-    table = Table("programme", "place", "version")
-    for programme, place, version in rows:
-        table.add_row(programme, place, str(version))
-    out.print(table)
+    show(("programme", "place", "version"), rows)
 
 
 @accounts_app.command("add")
 def add_account(
     context: typer.Context,
-    name: str,
+    name: Text,
     role: AccountRole,
     password_file: Annotated[
         typer.FileText | None,
@@ -129,6 +132,7 @@ def add_account(
         password = password_file.readline().rstrip("\n")
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    refuse_individual_number("password", password)
     with site.fleet() as store, store.write() as connection:
         accounts.add(connection, name, role, password, who(), site.now_ms())
     out.print(f"{name} may sign in as {role.value}")

@@ -5,16 +5,18 @@ from typing import Annotated
 
 import sqlalchemy as sa
 import typer
-from rich.table import Table
 
-from fleet import gaps, ledger
+from fleet import gaps, ledger, registry
 from fleet.schema import quarantine
-from fleet.terminal import fail, out, site_of, who
+from fleet.store import StoreUnusable, sole_worker
+from fleet.terminal import Why, fail, guard, out, show, site_of, who
 
 gaps_app = typer.Typer(no_args_is_help=True, help="Numbers that the ledger has not got.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be read or verified.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The entries themselves.")
-_Reader = Annotated[str | None, typer.Option(help="Only this reader (tenant/reader).")]
+_Reader = Annotated[
+    str | None, typer.Option(callback=guard, help="Only this reader (tenant/reader).")
+]
 SHOWN_MAX = 200
 """Lines of a list; the newest."""
 
@@ -27,18 +29,23 @@ def list_gaps(
     """List gaps, the newest first."""
     with site_of(context).fleet() as store, store.read() as connection:
         found = gaps.find(connection, still_open=not closed, limit=SHOWN_MAX)
-    table = Table("gap", "reader", "journal", "numbers", "missing", "cause", "")
-    for gap in found:
-        state = f"{gap.how} {gap.closed_by or ''} {gap.why or ''}" if gap.how else "open"
-        numbers = f"{gap.first}-{gap.last}"
-        table.add_row(
-            str(gap.id), gap.reader, gap.journal, numbers, str(gap.missing), gap.cause, state
+    rows = [
+        (
+            gap.id,
+            gap.reader,
+            gap.journal,
+            f"{gap.first}-{gap.last}",
+            gap.missing,
+            gap.cause,
+            f"{gap.how} {gap.closed_by or ''} {gap.why or ''}" if gap.how else "open",
         )
-    out.print(table)
+        for gap in found
+    ]
+    show(("gap", "reader", "journal", "numbers", "missing", "cause", "state"), rows)
 
 
 @gaps_app.command("write-off")
-def write_off(context: typer.Context, gap: int, why: str) -> None:
+def write_off(context: typer.Context, gap: int, why: Why) -> None:
     """Close a gap by your word: its numbers count as accounted for."""
     site = site_of(context)
     with site.fleet() as store, store.write() as connection:
@@ -54,15 +61,18 @@ def list_quarantine(context: typer.Context) -> None:
         rows = connection.execute(
             sa.select(*columns).order_by(quarantine.c.id.desc()).limit(SHOWN_MAX)
         ).all()
-    table = Table("id", "reader", "reason", "detail", "numbers", "times")
-    for row in rows:
-        numbers = f"{row.first}-{row.last}" if row.first is not None else ""
-        table.add_row(str(row.id), row.reader, row.reason, row.detail, numbers, str(row.times))
-    out.print(table)
+    numbers = [f"{row.first}-{row.last}" if row.first is not None else "" for row in rows]
+    show(
+        ("id", "reader", "reason", "detail", "numbers", "times"),
+        [
+            (row.id, row.reader, row.reason, row.detail, span, row.times)
+            for row, span in zip(rows, numbers, strict=True)
+        ],
+    )
 
 
-@quarantine_app.command()
-def show(context: typer.Context, number: int) -> None:
+@quarantine_app.command("show")
+def show_bytes(context: typer.Context, number: int) -> None:
     """Write the bytes of one, as they came, to standard output."""
     with site_of(context).fleet() as store, store.read() as connection:
         payload = connection.scalar(
@@ -78,6 +88,8 @@ def show(context: typer.Context, number: int) -> None:
 def export(context: typer.Context, reader: _Reader = None) -> None:
     """Write every entry as a JSON line: reader, journal, n, hash, body."""
     with site_of(context).fleet() as store, store.read() as connection:
+        if reader is not None:
+            registry.require_reader(connection, reader)
         for line in ledger.export(connection, reader):
             sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
@@ -87,6 +99,8 @@ def export(context: typer.Context, reader: _Reader = None) -> None:
 def verify(context: typer.Context, reader: _Reader = None) -> None:
     """Work the chains out again from the stored bytes; ends with 1 when one does not hold."""
     with site_of(context).fleet() as store, store.read() as connection:
+        if reader is not None:
+            registry.require_reader(connection, reader)
         checked = ledger.verify(connection, reader)
     out.print(
         f"{checked.entries} entries in {checked.journals} journals; "
@@ -97,12 +111,16 @@ def verify(context: typer.Context, reader: _Reader = None) -> None:
 
 
 @ledger_app.command("restored")
-def restored(context: typer.Context, why: str) -> None:
+def restored(context: typer.Context, why: Why) -> None:
     """Say that the database was restored from a backup: readers send again what it lacks.
 
     Stop ingest before the restore, and run this before it is started again.
     """
     site = site_of(context)
-    with site.fleet() as store, store.write() as connection:
-        epoch = ledger.begin_epoch(connection, who(), why, site.now_ms())
+    with site.fleet() as store:
+        try:
+            with sole_worker(site.config.state_folder, "ingest"), store.write() as connection:
+                epoch = ledger.begin_epoch(connection, who(), why, site.now_ms())
+        except StoreUnusable as error:
+            raise fail(f"nothing was changed, since ingest is running: {error}") from error
     out.print(f"the ledger is in a new epoch: {epoch}")

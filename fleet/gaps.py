@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from fleet import audit
 from fleet.schema import alarm, entry, gap, journal
 from fleet.store import AnyRow
+from wire.individual_number import refuse_individual_number
 
 GAP_AFTER_S: Final = 60
 """How long a hole may stand before it is called a gap: 15 retries of a reader's uplink."""
@@ -200,6 +201,7 @@ def write_off(connection: sa.Connection, gap_id: int, who: str, why: str, at_ms:
     """Close a gap by a person's word: its numbers count as accounted for. Raises GapRefused."""
     if not why.strip() or not who.strip():
         raise GapRefused("a gap is written off by a person and with a reason")
+    refuse_individual_number("why", why)
     row = connection.execute(sa.select(gap).where(gap.c.id == gap_id)).one_or_none()
     if row is None:
         raise GapRefused(f"there is no gap {gap_id}")

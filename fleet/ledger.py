@@ -20,12 +20,17 @@ from fleet.schema import conflict, entry, entry_minute, journal, ledger_epoch, q
 from programmes.rulebook import Booked
 from wire.codes import Outcome
 from wire.entries import Entry, JournalId, Press, Tap, chain, genesis, new_journal
+from wire.individual_number import refuse_individual_number
 
 MINUTE_MS: Final = 60_000
 BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
 EXPORT_ROWS: Final = 2_000
 """Rows fetched at a time by an export: about 1 MB."""
+
+
+class LedgerRefused(ValueError):
+    """This cannot be done to the ledger; nothing was changed. The sentence says why."""
 
 
 class NewEntry(NamedTuple):
@@ -191,7 +196,13 @@ def epoch(connection: sa.Connection) -> str | None:
 
 
 def begin_epoch(connection: sa.Connection, who: str, reason: str, at_ms: int) -> str:
-    """Begin a new life: readers believe a lower mark now, and send again what is missing."""
+    """Begin a new life: readers believe a lower mark now, and send again what is missing.
+
+    No one else may work on the ledger meanwhile. Raises LedgerRefused without a reason.
+    """
+    if not reason.strip():
+        raise LedgerRefused("a new epoch has a reason: say what was restored, and why")
+    refuse_individual_number("why", reason)
     name = new_journal()
     connection.execute(
         ledger_epoch.insert(), {"epoch": name, "began_at_ms": at_ms, "reason": reason}

@@ -214,7 +214,10 @@ def stop(
     who: str,
     at_ms: int,
 ) -> None:
-    """Stop all cards of a member from `at_ms` on. Raises MemberRefused."""
+    """Stop all cards of a member from `at_ms` on. Raises MemberRefused, or as `enrol` for `why`."""
+    if not why.strip():
+        raise MemberRefused("a member is stopped with a reason: say why, in one sentence")
+    refuse_individual_number("why", why)
     done = connection.execute(
         member.update()
         .where(*_is(programme, registration_number), member.c.stopped_from_ms.is_(None))

@@ -20,6 +20,7 @@ from fleet import audit, store
 from fleet.schema import place, reader, revision
 from fleet.store import AnyRow
 from wire.envelope import key_id
+from wire.individual_number import refuse_individual_number
 from wire.registry import Registry
 from wire.topics import parse_name, parse_reader
 
@@ -137,7 +138,10 @@ def _check(registry: Registry, tenant: str) -> None:
 
 
 def revoke(connection: sa.Connection, name: str, why: str, who: str, at_ms: int) -> None:
-    """Shut one reader out from now on. Raises RegistryRefused when there is none of this name."""
+    """Shut one reader out from now on. Raises RegistryRefused: no such reader, or no reason."""
+    if not why.strip():
+        raise RegistryRefused("a reader is revoked with a reason: say why, in one sentence")
+    refuse_individual_number("why", why)
     done = connection.execute(
         reader.update()
         .where(reader.c.name == name, reader.c.revoked_at_ms.is_(None))
@@ -147,6 +151,14 @@ def revoke(connection: sa.Connection, name: str, why: str, who: str, at_ms: int)
         raise RegistryRefused(f"no reader in service is called {name!r}")
     bump(connection, "registry")
     audit.note(connection, at_ms, who, "reader.revoked", name, why)
+
+
+def require_reader(connection: sa.Connection, name: str) -> None:
+    """Raise RegistryRefused when no reader, revoked or not, has this full name."""
+    if not connection.scalar(sa.select(reader.c.name).where(reader.c.name == name)):
+        raise RegistryRefused(
+            f"no reader is called {name!r}: write tenant/reader, as `kazasu-fleet readers list` has"
+        )
 
 
 def load_public_key(pem: str) -> ec.EllipticCurvePublicKey:

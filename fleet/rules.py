@@ -31,8 +31,8 @@ class RulesRefused(ValueError):
 def read_table(programme: str, path: Path) -> RuleTable:
     """Return the checked table in a file. Raises RulesRefused."""
     try:
-        data = _read(path)
         book = rulebook(programme)
+        data = _read(path)
         if set(data) != _KEYS:
             raise RulesRefused(f"{path}: a table has exactly the keys {', '.join(sorted(_KEYS))}")
         day = data["valid_from"]
