@@ -133,15 +133,16 @@ class Agent:
     def _hold(self, card: MyNumberCard) -> Tap:
         """Hold a card until it was read: on a busy machine a reader may ask for it again."""
         for _ in range(HOLDS_MAX):
-            before = len(self._taps())
+            before = len(self.taps())
             self.antenna.place(card)
-            until(lambda before=before: len(self._taps()) > before, f"{self.name} serves a card")  # type: ignore[misc]
+            until(lambda before=before: len(self.taps()) > before, f"{self.name} serves a card")  # type: ignore[misc]
             lift(self.antenna)
-            if (tap := self._taps()[-1]).code is not Code.HOLD_AGAIN:
+            if (tap := self.taps()[-1]).code is not Code.HOLD_AGAIN:
                 return tap
         raise AssertionError(f"{self.name} cannot read a card in {HOLDS_MAX} tries")
 
-    def _taps(self) -> list[Tap]:
+    def taps(self) -> list[Tap]:
+        """Every presentation that was written down, oldest first."""
         return [one.entry for one in self.kept() if isinstance(one.entry, Tap)]
 
     def acknowledged(self) -> dict[str, int]:

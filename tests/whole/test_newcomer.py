@@ -1,7 +1,11 @@
-"""A card that no roster knows: held, assigned by a clerk, held again and accepted."""
+"""A card that no roster knows: where a clerk may see it, it is assigned and then accepted.
+
+Everywhere else it leaves nothing, in no file of reader, broker or fleet.
+"""
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,22 +14,23 @@ from fleet.grants import Role
 from fleet.members import NewMember
 from fleet.store import open_persons
 from tests.fleet.virtual import desk
-from tests.whole.kit import WholeTown, until, whole_town
+from tests.whole.kit import WholeTown, busses, until, whole_town
 from wire.clock import SystemClock
 from wire.codes import Code, Outcome
 
-NEIGHBOUR, CARD = 6, 7
+NEIGHBOUR, CARD, STRANGER = 6, 7, 8
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def town() -> Iterator[WholeTown]:
-    with whole_town([NEIGHBOUR], desk("desk-1")) as made:
+    """One town; each test has a reader of its own."""
+    with whole_town([NEIGHBOUR], desk("desk-1"), *busses("bus-1")) as made:
         yield made
 
 
 def version(town: WholeTown) -> int:
-    """Which list the reader says it decides with."""
-    ((rosters,),) = town.ask("select rosters from reader_state")
+    """Which list the desk's reader says it decides with."""
+    ((rosters,),) = town.ask("select rosters from reader_state where reader like '%/desk-1'")
     (held,) = json.loads(rosters)
     return int(held["version"])
 
@@ -58,7 +63,26 @@ def test_a_card_that_no_roster_knows_is_assigned_by_a_clerk_and_then_accepted(
         assert member.credential == town.credential(CARD)
         town.until_kept(reader)
         assert town.ask(sql, database="persons.db") == []
-        assert town.ask("select code from entry where kind = 'tap' order by n") == [
-            ("unknown",),
-            ("ok",),
-        ]
+        assert [tap.code for tap in reader.taps()] == [Code.UNKNOWN, Code.OK]
+
+
+def test_where_no_clerk_may_see_it_a_strangers_card_leaves_nothing(town: WholeTown) -> None:
+    reader = town.agents["bus-1"]
+    with town.fleet():
+        reader.start()
+        town.until_ready(reader)
+        stranger, member = reader.hold(STRANGER, NEIGHBOUR)
+        assert (stranger.code, member.code) == (Code.UNKNOWN, Code.OK)
+        town.until_kept(reader)  # and what was said before, on the same connection
+        reader.stop()
+    left = town.credential(STRANGER)
+    files = [path for path in town.town.folder.rglob("*") if path.is_file()]
+    assert town.ask("select * from bad_message") == []
+    assert [path for path in files if holds(path, left)] == []
+    assert [path for path in files if holds(path, town.credential(NEIGHBOUR))] != []
+
+
+def holds(path: Path, credential: str) -> bool:
+    """True when a file holds a credential, written out or as bytes."""
+    data = path.read_bytes()
+    return credential.encode() in data or bytes.fromhex(credential) in data
