@@ -11,6 +11,7 @@ import errno
 import getpass
 import logging
 import re
+import ssl
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,8 @@ def explain(why: object) -> str:
     cause = why if isinstance(why, OSError) else getattr(why, "__cause__", None)
     if not isinstance(cause, OSError):
         return str(why)
+    if isinstance(cause, ssl.SSLError):  # its errno is OpenSSL's own
+        return f"TLS: {cause}: look at the certificates and keys that fleet.toml names"
     what = _WHAT_TO_DO.get(cause.errno or 0, cause.strerror or str(cause))
     if bound := _BOUND.search(str(cause)):
         host, port = bound.groups()

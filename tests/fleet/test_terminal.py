@@ -258,3 +258,12 @@ def test_a_key_file_that_is_not_there_is_named(
     key.unlink()
     assert fleet.command(process) == 1
     assert f"{key}: there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("own_log")
+def test_a_key_that_is_none_is_not_taken_for_a_missing_right(
+    fleet: VirtualFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(fleet.config.server_key).write_text("no key")
+    assert fleet.command("devices") == 1
+    assert "look at the certificates and keys" in capsys.readouterr().err
