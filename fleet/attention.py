@@ -149,8 +149,8 @@ def _older(at_ms: int | None, patience_ms: int, now_ms: int) -> bool:
 def task_of_gap(gap: Gap) -> Task:
     """Return what a gap asks for."""
     arguments: dict[str, str | int] = {
-        "first": gap.first,
-        "last": gap.last,
+        "first": str(gap.first),  # an entry's name, so without separators
+        "last": str(gap.last),
         "missing": gap.missing,
     }
     return Task(

@@ -16,6 +16,7 @@ from fleet.schema import (
     journal,
     online_change,
     quarantine,
+    quarantine_hour,
     stage_minute,
 )
 from wire.messages import HISTOGRAM_EDGES_US, STAGES
@@ -23,7 +24,7 @@ from wire.messages import HISTOGRAM_EDGES_US, STAGES
 REPORTS_SHOWN: Final = 60
 """Timings and counters are those of the reader's last reports: an hour of it being connected."""
 ROWS_MAX: Final = 50
-"""Journals, connections, quarantined messages and reasons shown of one reader; the latest."""
+"""Journals, connections and reasons of quarantine shown of one reader; the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +78,17 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One message that could not be read or verified; its bytes are not readable here."""
+    """Messages that could not be read or verified for one reason; nobody reads their bytes here."""
 
-    id: int
-    received_ms: int
     topic: str
     reason: str
     detail: str
+    count: int
+    """How often such a message came, the same bytes again included."""
+    last_ms: int
     first: int | None
     last: int | None
-    times: int
+    """The journal's numbers that one of them accounts for; None for several of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,9 @@ class Record:
     """Starts of its last reports, oldest first."""
     journals: tuple[Journal, ...]
     quarantined: tuple[Quarantined, ...]
+    """By reason, the latest first."""
+    dropped: int
+    """Further ones that were counted and not kept, since the hour's room was taken."""
     refused: tuple[Refused, ...]
     online_changes: tuple[OnlineChange, ...]
     """The newest first."""
@@ -132,6 +137,7 @@ def read_record(connection: sa.Connection, name: str) -> Record:
         reported_minutes=reported,
         journals=_journals(connection, name),
         quarantined=_quarantined(connection, name),
+        dropped=_dropped(connection, name),
         refused=_refused(connection, name),
         online_changes=_online_changes(connection, name),
     )
@@ -193,23 +199,32 @@ def _journals(connection: sa.Connection, name: str) -> tuple[Journal, ...]:
 
 
 def _quarantined(connection: sa.Connection, name: str) -> tuple[Quarantined, ...]:
-    columns = quarantine.c
+    columns, last_ms = quarantine.c, sa.func.max(quarantine.c.received_at_ms)
+    single = sa.func.count() == 1
     rows = connection.execute(
         sa.select(
-            columns.id,
-            columns.received_at_ms,
             columns.topic,
             columns.reason,
             columns.detail,
-            columns.first,
-            columns.last,
-            columns.times,
+            sa.func.sum(columns.times),
+            last_ms,
+            sa.case((single, sa.func.min(columns.first))),
+            sa.case((single, sa.func.max(columns.last))),
         )
         .where(columns.reader == name)
-        .order_by(columns.id.desc())
+        .group_by(columns.topic, columns.reason, columns.detail)
+        .order_by(last_ms.desc())
         .limit(ROWS_MAX)
     )
     return tuple(Quarantined(*row) for row in rows)
+
+
+def _dropped(connection: sa.Connection, name: str) -> int:
+    columns = quarantine_hour.c
+    return (
+        connection.scalar(sa.select(sa.func.sum(columns.dropped)).where(columns.reader == name))
+        or 0
+    )
 
 
 def _refused(connection: sa.Connection, name: str) -> tuple[Refused, ...]:

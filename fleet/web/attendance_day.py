@@ -22,6 +22,8 @@ async def show(request: web.Request) -> web.Response:
     held = await read(request.app[FLEET], workday.held_on, day)
     who = account_of(request).name
     days = await change(request.app[PERSONS], workday.see_days, held, who, now_ms)
+    came = [one for one in days if one.times]
+    only_came = request.query.get("present", "") == "yes"
     return await render(
         request,
         "attendance.html",
@@ -30,8 +32,10 @@ async def show(request: web.Request) -> web.Response:
         today=today,
         before=day - datetime.timedelta(days=1),
         after=day + datetime.timedelta(days=1),
-        days=days,
-        came=sum(bool(one.times) for one in days),
+        days=came if only_came else days,
+        everyone=len(days),
+        came=len(came),
+        only_came=only_came,
         missing_out=sum(one.open_end for one in days),
         places=await place_labels(request),
     )

@@ -12,7 +12,7 @@ from aiohttp import web
 from fleet.attention import Task
 from fleet.web import words
 from fleet.web.session import ACCOUNT, SITE, csrf_token, take_flashes
-from programmes.texts import say
+from programmes.texts import Language, say
 from wire.clock import Clock
 
 HERE: Final = Path(__file__).parent
@@ -53,14 +53,20 @@ async def render(
         "day": functools.partial(words.day, language=language),
         "span": functools.partial(words.span, language=language),
         "number": functools.partial(words.number, language=language),
+        "counter": functools.partial(words.counter, language=language),
         "address": words.address,
         "task_text": task_text,
     }
     return aiohttp_jinja2.render_template(template, request, context, status=status)
 
 
-def _text(language: str, message: str, **arguments: str | int) -> str:
-    return say(message, "en" if language == "en" else "ja", **arguments)
+def _text(language: Language, message: str, **arguments: str | int) -> str:
+    """Return a sentence whose numbers are grouped; journal numbers and spans are short of that."""
+    written = {
+        name: words.number(value, language) if isinstance(value, int) else value
+        for name, value in arguments.items()
+    }
+    return say(message, language, **written)
 
 
 def task_text(text: Callable[..., str], task: Task, part: str) -> str:

@@ -14,7 +14,7 @@ from babel.numbers import format_decimal
 from markupsafe import Markup
 
 from programmes.calendar import local, local_day
-from programmes.texts import LANGUAGES, Language, say
+from programmes.texts import LANGUAGES, Language, NoSuchText, say
 
 DEFAULT_LANGUAGE: Final = web.AppKey("language", str)
 """What the site shows to a browser that has not chosen."""
@@ -100,3 +100,11 @@ def milliseconds(value_us: float) -> str:
     """Return a duration of a stage in ms: two figures below 10 ms, none above."""
     ms = value_us / 1000
     return f"{ms:.2f}" if ms < 1 else f"{ms:.1f}" if ms < 10 else f"{ms:.0f}"
+
+
+def counter(name: str, language: Language) -> str:
+    """Return what a reader's counter counts; empty for one that this fleet does not know yet."""
+    try:
+        return say(f"web.counter.{name}", language)
+    except NoSuchText:
+        return ""

@@ -72,16 +72,15 @@ def test_the_keyboard_is_enough_to_sign_in_and_to_reach_what_needs_attention(
     sites: Sites, page: Page
 ) -> None:
     page.goto(f"{sites.console}/login")
+    for text in ("umi", PASSWORD):
+        page.keyboard.type(text)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{sites.console}/")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
-    for text in ("umi", PASSWORD):
-        page.keyboard.press("Tab")
-        page.keyboard.type(text)
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{sites.console}/")
     _tab_to(page, "gap-1")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"

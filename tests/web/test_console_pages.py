@@ -3,12 +3,29 @@
 import csv
 import io
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from fleet.schema import alarm, audit, gap, journal, reader_state
+from edge.telemetry import DROPPED, OVERFLOW
+from edge.uplink import Heard
+from fleet.schema import (
+    alarm,
+    audit,
+    counter_minute,
+    gap,
+    journal,
+    quarantine,
+    quarantine_hour,
+    reader_state,
+)
+from fleet.web.words import counter
+from programmes.texts import Language
 from tests.web.conftest import Sites, sign_in
+from tests.web.town import NOW_MS, TENANT
+from wire.codes import Code
+from wire.envelope import MessageRefused
 
 
 def test_both_questions_are_answered_with_shape_word_and_reason(console: Page) -> None:
@@ -188,3 +205,69 @@ def test_a_session_that_has_ended_takes_an_open_page_to_the_sign_in(
     sites.town.change(session.delete())
     sites.town.change(reader_state.update().values(waiting=7))
     console.wait_for_url(f"{sites.console}/login", timeout=8_000)
+
+
+def test_a_flood_of_unreadable_messages_is_one_row_with_its_count(
+    sites: Sites, console: Page
+) -> None:
+    flood = [
+        {
+            "received_at_ms": NOW_MS - 60_000 + n,
+            "reader": f"{TENANT}/bus-1",
+            "topic": f"kazasu/1/{TENANT}/bus-1/entries",
+            "reason": "not-signed",
+            "detail": "signed by another key",
+            "payload": b"x",
+            "sha256": n.to_bytes(32),
+            "times": 30,
+        }
+        for n in range(60)
+    ]
+    sites.town.change(quarantine.insert().values(flood))
+    dropped = {"reader": f"{TENANT}/bus-1", "kept": 60, "dropped": 12_345}
+    hours = [{**dropped, "hour_ms": 0}, {**dropped, "hour_ms": 3_600_000, "dropped": 5}]
+    sites.town.change(quarantine_hour.insert().values(hours))
+    console.goto(f"{sites.console}/readers/bus-1")
+    panel = console.locator("section[aria-labelledby=h-quarantine]")
+    expect(panel.locator("tbody tr")).to_have_count(1)
+    expect(panel.locator("tbody tr")).to_contain_text("1,800")
+    expect(panel.locator("tbody time")).to_have_text("9:11:34")
+    expect(panel).to_contain_text("このほか12,350件")
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_every_counter_of_a_reader_has_words(language: Language) -> None:
+    kinds: list[type[MessageRefused]] = [MessageRefused, *MessageRefused.__subclasses__()]
+    refused = [kind.reason for kind in kinds if kind.__module__ == MessageRefused.__module__]
+    names = [f"tap.{code}" for code in Code]
+    names += [f"press.{code}" for code in (Code.OK, Code.JOURNAL_FULL)]
+    names += [f"uplink.ack-{word}" for word in (*refused, *(heard.value for heard in Heard))]
+    names += [f"twin.{word}" for word in (*refused, "repeated")]
+    names += [OVERFLOW, DROPPED]
+    sources = [path.read_text() for path in Path("edge").glob("*.py")]
+    counted = re.compile(r"""(?:count\(|counters\[)\s*"([a-z.-]+)\"""")
+    names += [name for source in sources for name in counted.findall(source)]
+    assert "uplink.batches" in names
+    assert [name for name in names if not counter(name, language)] == []
+
+
+def test_a_counter_that_is_not_known_yet_is_shown_as_it_came(sites: Sites, console: Page) -> None:
+    later = {"reader": f"{TENANT}/bus-1", "from_ms": NOW_MS, "value": 1, "name": "later.word"}
+    sites.town.change(counter_minute.insert().values(later))
+    console.goto(f"{sites.console}/readers/bus-1")
+    rows = console.locator("#counters tbody th")
+    assert "later.word" in rows.all_inner_texts()
+    assert any(one.startswith("かざした: 受け付けた") for one in rows.all_inner_texts())
+
+
+def test_numbers_in_sentences_are_grouped(sites: Sites, console: Page) -> None:
+    sites.town.change(
+        reader_state.update().where(reader_state.c.reader.endswith("bus-2")).values(waiting=12_345)
+    )
+    console.goto(f"{sites.console}/")
+    expect(console.locator(".todo")).to_contain_text("12,345件")
+
+
+def test_the_account_is_ready_to_be_typed(sites: Sites, page: Page) -> None:
+    page.goto(f"{sites.console}/login")
+    assert page.evaluate("document.activeElement.id") == "account"

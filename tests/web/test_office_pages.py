@@ -248,3 +248,18 @@ def test_a_card_that_has_left_the_list_is_told_with_its_remedy(sites: Sites, off
     office.get_by_role("button", name="登録してカードを渡す").click()
     expect(office.locator(".notice")).to_contain_text("もう一度かざしてもらってください")
     assert "すでに使われています" not in office.locator("main").inner_text()
+
+
+def test_a_day_is_narrowed_to_people_with_a_record_in_the_address(
+    sites: Sites, office: Page
+) -> None:
+    office.goto(f"{sites.office}/attendance?day=2026-06-02")
+    everyone = office.locator("tbody tr").count()
+    office.check("#present")
+    office.get_by_role("button", name="表示する").click()
+    office.wait_for_url(f"{sites.office}/attendance?day=2026-06-02&present=yes")
+    assert office.locator("tbody th a").all_inner_texts() == ["佐藤 はるか", "高橋 美咲"]
+    assert everyone > 2
+    expect(office.locator("#h-days")).to_contain_text(f"{everyone}人のうち2人の記録")
+    office.get_by_role("link", name="次の日").click()
+    assert office.url == f"{sites.office}/attendance?present=yes&day=2026-06-03"
