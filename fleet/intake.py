@@ -72,6 +72,8 @@ def _status(connection: sa.Connection, said: Said, heard: Heard) -> None:
     if status.online != was_online:
         change = {"reader": name, "at_ms": said.received_at_ms, "online": status.online}
         store.insert_missing(connection, online_change, [change])
+    if status.journal is not None:  # a farewell names the tip too
+        journals.claim(connection, name, status.journal, status.n, said.received_at_ms)
     row = _empty(name) | {"received_at_ms": said.received_at_ms, "online": status.online}
     if not status.online:
         _write(connection, row, ["online", "received_at_ms"])
@@ -91,8 +93,6 @@ def _status(connection: sa.Connection, said: Said, heard: Heard) -> None:
         "rosters": msgspec.to_builtins(status.rosters),
     }
     _write(connection, row, [name for name in row if name not in ("reader", "reported")])
-    if status.journal is not None:
-        journals.claim(connection, name, status.journal, status.n, said.received_at_ms)
     heard.came_online.add(name)
 
 

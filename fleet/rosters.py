@@ -20,6 +20,7 @@ from fleet.registry import Place, load_places
 from fleet.schema import roster
 from fleet.store import AnyRow, Store
 from wire.clock import Clock
+from wire.credential import Scheme
 from wire.envelope import Signer
 from wire.messages import RosterWanted
 from wire.roster import ROW, RosterHeader, RosterRow, build_roster, pack_rows
@@ -27,6 +28,9 @@ from wire.roster import ROW, RosterHeader, RosterRow, build_roster, pack_rows
 VERSIONS_KEPT: Final = 40
 """Readers offline for 72 h come back with old versions: 40 changes of a list are two weeks."""
 FOLDER: Final = "rosters"
+ENROLLING: Final = (Scheme.COMMON_AP, Scheme.FELICA_IDM, Scheme.STAFF_TOKEN)
+"""By these a card can be enrolled from a tap. Not by `jpki-auth`: a certificate's serial is read
+only where members are enrolled by it, on the ground that the tenant states (docs/adr/0004)."""
 
 
 class RosterUnbuildable(ValueError):
@@ -115,9 +119,7 @@ class Builder:
         )
         return [
             self._place(
-                msgspec.structs.replace(
-                    header, place=place.name, triage=programme in place.triage_programmes
-                ),
+                _for_place(header, place),
                 rows,
             )
             for place in places
@@ -155,6 +157,21 @@ class Builder:
             with contextlib.suppress(FileNotFoundError):
                 roster_path(self._state, header.programme, header.place, number).unlink()
         return Built(header.programme, header.place, version, header.rows, True)
+
+
+def _for_place(header: RosterHeader, place: Place) -> RosterHeader:
+    """Return the header of one place; where strangers are reported every enrolling scheme is read.
+
+    Else the first card of a programme that has no members yet could not be read at all.
+    """
+    triage = header.programme in place.triage_programmes
+    read = {*header.schemes, *(ENROLLING if triage else ())}
+    return msgspec.structs.replace(
+        header,
+        place=place.name,
+        triage=triage,
+        schemes=[scheme for scheme in Scheme if scheme in read],
+    )
 
 
 def _revisions(connection: sa.Connection) -> tuple[int, ...]:

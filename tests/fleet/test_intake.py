@@ -78,6 +78,12 @@ def test_a_last_will_says_only_that_the_reader_is_gone(fleet: VirtualFleet) -> N
     assert online == [(True,), (False,), (True,)]
 
 
+def test_a_farewell_tells_of_entries_that_have_not_come(fleet: VirtualFleet) -> None:
+    say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
+    say(fleet, status(online=False, n=9), Purpose.STATUS, Leaf.STATUS)
+    assert fleet.rows("select claimed from journal") == [(9,)]
+
+
 def test_what_the_twin_reports_is_kept_beside_the_status(fleet: VirtualFleet) -> None:
     reported = TwinReported(
         v=1,

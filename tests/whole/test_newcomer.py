@@ -4,10 +4,7 @@ Everywhere else it leaves nothing, in no file of reader, broker or fleet.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from fleet import triage
 from fleet.grants import Role
@@ -21,13 +18,6 @@ from wire.codes import Code, Outcome
 NEIGHBOUR, CARD, STRANGER = 6, 7, 8
 
 
-@pytest.fixture(scope="module")
-def town() -> Iterator[WholeTown]:
-    """One town; each test has a reader of its own."""
-    with whole_town([NEIGHBOUR], desk("desk-1"), *busses("bus-1")) as made:
-        yield made
-
-
 def version(town: WholeTown) -> int:
     """Which list the desk's reader says it decides with."""
     ((rosters,),) = town.ask("select rosters from reader_state where reader like '%/desk-1'")
@@ -35,11 +25,9 @@ def version(town: WholeTown) -> int:
     return int(held["version"])
 
 
-def test_a_card_that_no_roster_knows_is_assigned_by_a_clerk_and_then_accepted(
-    town: WholeTown,
-) -> None:
-    reader = town.agents["desk-1"]
-    with town.fleet():
+def test_the_first_card_of_a_programme_is_assigned_by_a_clerk_and_then_accepted() -> None:
+    with whole_town([], desk("desk-1")) as town, town.fleet():
+        reader = town.agents["desk-1"]
         reader.start()
         town.until_ready(reader)
         (stranger,) = reader.hold(CARD)
@@ -66,20 +54,20 @@ def test_a_card_that_no_roster_knows_is_assigned_by_a_clerk_and_then_accepted(
         assert [tap.code for tap in reader.taps()] == [Code.UNKNOWN, Code.OK]
 
 
-def test_where_no_clerk_may_see_it_a_strangers_card_leaves_nothing(town: WholeTown) -> None:
-    reader = town.agents["bus-1"]
-    with town.fleet():
+def test_where_no_clerk_may_see_it_a_strangers_card_leaves_nothing() -> None:
+    with whole_town([NEIGHBOUR], *busses("bus-1")) as town, town.fleet():
+        reader = town.agents["bus-1"]
         reader.start()
         town.until_ready(reader)
         stranger, member = reader.hold(STRANGER, NEIGHBOUR)
         assert (stranger.code, member.code) == (Code.UNKNOWN, Code.OK)
         town.until_kept(reader)  # and what was said before, on the same connection
         reader.stop()
-    left = town.credential(STRANGER)
-    files = [path for path in town.town.folder.rglob("*") if path.is_file()]
-    assert town.ask("select * from bad_message") == []
-    assert [path for path in files if holds(path, left)] == []
-    assert [path for path in files if holds(path, town.credential(NEIGHBOUR))] != []
+        left = town.credential(STRANGER)
+        files = [path for path in town.town.folder.rglob("*") if path.is_file()]
+        assert town.ask("select * from bad_message") == []
+        assert [path for path in files if holds(path, left)] == []
+        assert [path for path in files if holds(path, town.credential(NEIGHBOUR))] != []
 
 
 def holds(path: Path, credential: str) -> bool:
