@@ -377,6 +377,7 @@ async def test_a_packet_over_the_limit_ends_the_connection_and_reaches_nobody(
             await bus.publish(
                 topic(BUS_1, Leaf.ENTRIES), bytes(PAYLOAD_BYTES_MAX + PACKET_OVERHEAD_BYTES)
             )
+        assert bus.closed.is_set()
         await bus.close()
         async with opened(town.reader("bus-1", broker)) as bus:
             await bus.publish(topic(BUS_1, Leaf.ENTRIES), b"small")
