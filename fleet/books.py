@@ -86,8 +86,8 @@ class Books:
         key = read_signing_key(config.signing_key)
         self._clock = clock
         self._signer = Signer(key)
-        self._fleet = open_fleet(config.state_folder, Role.INGEST)
-        self._people = open_persons(config.state_folder, Role.INGEST)
+        self._fleet = open_fleet(config.databases, Role.INGEST)
+        self._people = open_persons(config.databases, Role.INGEST)
         self._archive = RosterArchive(config.state_folder, config.tenant, key.public_key())
         self._ingest = Ingest(self._archive)
         self._holes = gaps.HoleClock()

@@ -20,7 +20,8 @@ from fleet import rosters
 from fleet.books import Books, Letter, read_signing_key
 from fleet.config import Config
 from fleet.grants import Role
-from fleet.store import open_fleet, open_persons, sole_worker
+from fleet.store import open_fleet, open_persons
+from fleet.workers import one_worker
 from wire.clock import Clock
 from wire.envelope import Signer
 from wire.mqtt import Connection, Endpoint, Message, MqttError, MqttRefused, client_tls
@@ -59,8 +60,8 @@ class Worker:
         self._books = Books(config, clock)
         self._ledger = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._builder = rosters.Builder(
-            open_fleet(config.state_folder, Role.INGEST),
-            open_persons(config.state_folder, Role.INGEST),
+            open_fleet(config.databases, Role.INGEST),
+            open_persons(config.databases, Role.INGEST),
             config.state_folder,
             config.tenant,
             Signer(read_signing_key(config.signing_key)),
@@ -217,5 +218,5 @@ def _warn(programme: str, error: rosters.RosterUnbuildable) -> None:
 
 async def serve(config: Config, clock: Clock) -> None:
     """Run ingest until cancelled. Raises StoreUnusable when another one works on this state."""
-    with sole_worker(config.state_folder, "ingest"):
+    with one_worker(config.databases, Role.INGEST, "ingest"):
         await Worker(config, clock).run()

@@ -80,11 +80,12 @@ def init(context: typer.Context) -> None:
     from fleet import ledger
 
     site = site_of(context)
-    migrate(site.config.state_folder)
+    databases = site.config.databases
+    migrate(databases)
     with site.fleet() as store, store.write() as connection:
         if ledger.epoch(connection) is None:
             ledger.begin_epoch(connection, who(), "first", site.now_ms())
-    out.print(f"ready: {site.config.state_folder}")
+    out.print(f"ready: {databases.name}")
 
 
 @app.command()

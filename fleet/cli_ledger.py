@@ -7,9 +7,11 @@ import sqlalchemy as sa
 import typer
 
 from fleet import gaps, ledger, registry
+from fleet.grants import Role
 from fleet.schema import quarantine
-from fleet.store import StoreUnusable, sole_worker
+from fleet.store import StoreUnusable
 from fleet.terminal import Why, fail, guard, out, show, site_of, who
+from fleet.workers import sole_worker
 
 gaps_app = typer.Typer(no_args_is_help=True, help="Numbers that the ledger has not got.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="What could not be read or verified.")
@@ -119,7 +121,10 @@ def restored(context: typer.Context, why: Why) -> None:
     site = site_of(context)
     with site.fleet() as store:
         try:
-            with sole_worker(site.config.state_folder, "ingest"), store.write() as connection:
+            with (
+                sole_worker(site.config.databases, Role.OWNER, "ingest"),
+                store.write() as connection,
+            ):
                 epoch = ledger.begin_epoch(connection, who(), why, site.now_ms())
         except StoreUnusable as error:
             raise fail(f"nothing was changed, since ingest is running: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
+import sqlalchemy as sa
 from msgspec import Meta
 
 from wire.entries import Name
@@ -20,12 +21,25 @@ class ConfigRefused(ValueError):
     """The file cannot be used; the sentence names the file, the key and the bound."""
 
 
+class Databases(msgspec.Struct, frozen=True):
+    """Where `fleet` and `persons` are: two files in `state`, or two schemas of one PostgreSQL."""
+
+    state: Path
+    url: str = ""
+    """Such as postgresql://db.example/kazasu; empty: SQLite."""
+
+    @property
+    def name(self) -> str:
+        """What a sentence for the operator calls it."""
+        return self.url or str(self.state)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One fleet of one tenant."""
 
     tenant: Name
     state: str
-    """Folder of fleet.db, persons.db and rosters/."""
+    """Folder of fleet.db, persons.db (without `database`) and rosters/."""
     broker_host: str
     broker_port: Port
     """The broker's listener for the fleet, not the readers'."""
@@ -45,11 +59,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     devices_host: str = "127.0.0.1"
     """Where readers reach the fleet: an address of this machine, or 0.0.0.0."""
     language: Literal["ja", "en"] = "ja"
+    database: str = ""
+    """PostgreSQL's URL, without user and password: each process logs in as its own user, and
+    passwords come by libpq's own means. Empty: SQLite files in `state`."""
 
     @property
     def state_folder(self) -> Path:
-        """The folder of the databases and roster files."""
+        """The folder of the roster files, and of the databases unless `database` says otherwise."""
         return Path(self.state)
+
+    @property
+    def databases(self) -> Databases:
+        """Where the two databases are, for `fleet.store`."""
+        return Databases(self.state_folder, self.database)
 
 
 _PATHS: Final = (
@@ -63,11 +85,37 @@ _PATHS: Final = (
 )
 
 
+_PARAMETERS: Final = frozenset({"host", "port", "sslmode", "sslrootcert"})
+"""Of libpq, what may stand in the URL: where the server is and how it proves that it is the one."""
+
+
+def check_database(url: str) -> None:
+    """Raise ValueError, saying how it must look, unless this is empty or a URL that can be used."""
+    if not url:
+        return
+    form = "database must look like postgresql://host:port/kazasu or postgresql:///kazasu?host=/dir"
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ValueError(form) from None
+    if parsed.drivername != "postgresql" or not parsed.database or "/" in parsed.database:
+        raise ValueError(form)
+    if parsed.username is not None or parsed.password is not None:
+        raise ValueError(
+            "database must name no user and no password: each process logs in as its own user "
+            "(kazasu_ingest and so on), and a password belongs in the file that PGPASSFILE names"
+        )
+    if unknown := sorted(set(parsed.query) - _PARAMETERS):
+        known = ", ".join(sorted(_PARAMETERS))
+        raise ValueError(f"database has the unknown parameter {unknown[0]}; known are {known}")
+
+
 def read_config(path: Path) -> Config:
     """Return the configuration with absolute paths. Raises ConfigRefused."""
     try:
         config = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
         parse_name(config.tenant)
+        check_database(config.database)
     except (OSError, ValueError) as error:
         raise ConfigRefused(f"{path}: {error}") from error
     base = path.resolve().parent

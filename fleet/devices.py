@@ -177,7 +177,7 @@ def server_tls(config: Config) -> ssl.SSLContext:
 
 async def serve(config: Config) -> None:
     """Run the listener until cancelled. Raises StoreUnusable, OSError when the port is taken."""
-    store = open_fleet(config.state_folder, Role.DEVICES)
+    store = open_fleet(config.databases, Role.DEVICES)
     runner = web.AppRunner(Devices(config.state_folder, store).application(), access_log=None)
     await runner.setup()
     try:

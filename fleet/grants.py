@@ -24,6 +24,7 @@ class Role(enum.StrEnum):
 
     OWNER = "owner"
     INGEST = "ingest"
+    DISPATCH = "dispatch"
     DEVICES = "devices"
     CONSOLE = "console"
     OFFICE = "office"
@@ -83,6 +84,43 @@ _CLOSING_A_GAP: Final = (
 
 GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
     Role.INGEST: {
+        "fleet": dict(
+            (
+                _read(_S.place),
+                _read(_S.reader, ["keys_sealed"]),
+                _read(_S.rule),
+                _read(_S.revision),
+                _read(_S.ledger_epoch),
+                _append(_S.entry),
+                _append(_S.conflict),
+                _append(_S.finding),
+                _change(_S.journal),
+                _change(_S.quarantine, "times"),
+                _change(_S.quarantine_hour, delete=True),
+                _change(_S.gap, "missing", "closed_at_ms", "how"),
+                _change(_S.alarm),
+                _change(_S.entry_minute, "count", delete=True),
+                _change(_S.reader_state),
+                _change(_S.online_change, delete=True),
+                _change(_S.bad_message, "count", "last_at_ms"),
+                _change(_S.stage_minute, delete=True),
+                _change(_S.counter_minute, delete=True),
+                _change(_S.roster, delete=True),
+            )
+        ),
+        "persons": dict(
+            (
+                _read(_S.member, ["registration_number", "stopped_why"]),
+                _only(
+                    _S.card, _columns(_S.card, ["stopped_why"]), "credential", "scheme", "key_epoch"
+                ),
+                _change(_S.triage, delete=True),
+                _change(_S.programme_revision, "revision"),
+                _append(_S.person_audit),
+            )
+        ),
+    },
+    Role.DISPATCH: {
         "fleet": dict(
             (
                 _read(_S.place),
@@ -244,3 +282,13 @@ def make_append_only(connection: sa.Connection, table: str) -> None:
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
         )
+
+
+def make_schema(connection: sa.Connection, database: Database) -> None:
+    """Make the schema of a database on PostgreSQL; a file of SQLite needs none."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {database}")
+
+
+def grant(connection: sa.Connection, database: Database) -> None:
+    """Write the table of grants down in the server; on SQLite the authorizer holds it."""

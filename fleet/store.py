@@ -1,17 +1,17 @@
 """Opening the databases: one role, one set of pragmas, transactions that begin as what they are.
 
-Rules: WAL with synchronous FULL, so a commit is on the disk before it is acknowledged; foreign
-keys on; a write begins IMMEDIATE, so two writers queue at the start and never meet half-way; the
-role's grants are put on each connection before anything else may use it. What differs between
-SQLite and PostgreSQL stands here and in `grants` alone.
+Rules: a commit is on the disk before it is acknowledged (SQLite: WAL with synchronous FULL);
+foreign keys on; writers queue at the start of their transactions and never meet half-way (SQLite:
+all, by BEGIN IMMEDIATE; PostgreSQL: all but ingest, which locks what it writes by name); reading
+is on one consistent state; the role's grants hold on each connection before anything else may use
+it. What differs between SQLite and PostgreSQL stands here, in `postgres`, `workers` and `grants`.
 """
 
 import contextlib
-import fcntl
 import functools
-import os
+import hashlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from sqlalchemy.dialects import postgresql, sqlite
 
-from fleet import grants
+from fleet import grants, postgres
+from fleet.config import Databases
 from fleet.grants import Database, Role
 
 BUSY_TIMEOUT_S: Final = 20.0
@@ -42,25 +43,48 @@ class StoreUnusable(RuntimeError):
 class Store:
     """One database as one role may use it. `close` when done; safe to use from several threads."""
 
-    def __init__(self, path: Path, database: Database, role: Role) -> None:
-        """Open an existing database file; raises StoreUnusable when `kazasu-fleet init` is due."""
-        if not path.exists():
-            raise StoreUnusable(f"{path} does not exist: run `kazasu-fleet init` first")
-        self.path: Final = path
+    def __init__(self, databases: Databases, database: Database, role: Role) -> None:
+        """Open an existing database.
+
+        Raises StoreUnusable when `kazasu-fleet init` is due, OperationalError when the server
+        cannot be reached.
+        """
         self.database: Final = database
         self.role: Final = role
-        self._engine = _engine(path, database, role)
+        self._engine = _engine(databases, database, role)
+        self._reading = self._engine
+        if databases.url:
+            self._reading = self._engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            self._require_schema(databases)
+
+    def _require_schema(self, databases: Databases) -> None:
+        with self.read() as connection:
+            made = connection.scalar(
+                sa.text("select 1 from pg_namespace where nspname = :name"),
+                {"name": self.database},
+            )
+        if made is None and self.role is not Role.OWNER:
+            self.close()
+            raise StoreUnusable(f"{databases.name} is empty: run `kazasu-fleet init` first")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Yield a connection on one consistent state; nothing is written."""
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Yield a connection in a transaction that commits at the end, or leaves nothing."""
+        """Yield a connection in a transaction that commits at the end, or leaves nothing.
+
+        Nobody else writes meanwhile, but for ingest on PostgreSQL: whoever writes what it writes
+        takes the same locks (`lock`).
+        """
         with self._engine.connect().execution_options(**_WRITE) as connection, connection.begin():
+            if self.database == "persons" or self.role is not Role.INGEST:
+                lock(connection, "writer", [self.database])
             yield connection
 
     def close(self) -> None:
@@ -68,17 +92,22 @@ class Store:
         self._engine.dispose()
 
 
-def open_fleet(state: Path, role: Role) -> Store:
+def open_fleet(databases: Databases, role: Role) -> Store:
     """Open the database without persons."""
-    return Store(state / "fleet.db", "fleet", role)
+    return Store(databases, "fleet", role)
 
 
-def open_persons(state: Path, role: Role) -> Store:
+def open_persons(databases: Databases, role: Role) -> Store:
     """Open the database of persons; a role without a grant is refused at its first statement."""
-    return Store(state / "persons.db", "persons", role)
+    return Store(databases, "persons", role)
 
 
-def _engine(path: Path, database: Database, role: Role) -> sa.Engine:
+def _engine(databases: Databases, database: Database, role: Role) -> sa.Engine:
+    if databases.url:
+        return postgres.engine(databases.url, database, role)
+    path = databases.state / f"{database}.db"
+    if not path.exists():
+        raise StoreUnusable(f"{path} does not exist: run `kazasu-fleet init` first")
     mode = "rw" if grants.may_write(role, database) else "ro"
     uri = f"{path.resolve().as_uri()}?mode={mode}"
 
@@ -108,21 +137,27 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def migrate(state: Path) -> None:
-    """Create both databases in `state`, or bring them to this version. Idempotent."""
-    state.mkdir(parents=True, exist_ok=True)
+def migrate(databases: Databases) -> None:
+    """Create both databases, or bring them to this version. Idempotent."""
+    databases.state.mkdir(parents=True, exist_ok=True)
     for database in ("fleet", "persons"):
-        path = state / f"{database}.db"
-        if not path.exists():
-            path.touch(mode=0o600)
-        with contextlib.closing(sqlite3.connect(path)) as plain:
-            plain.execute("PRAGMA journal_mode = WAL")
-        store = Store(path, database, Role.OWNER)
+        if not databases.url:
+            _make_file(databases.state / f"{database}.db")
+        store = Store(databases, database, Role.OWNER)
         try:
             with store.write() as connection:
+                grants.make_schema(connection, database)
                 command.upgrade(_alembic(database, connection), "head")
+                grants.grant(connection, database)
         finally:
             store.close()
+
+
+def _make_file(path: Path) -> None:
+    if not path.exists():
+        path.touch(mode=0o600)
+    with contextlib.closing(sqlite3.connect(path)) as plain:
+        plain.execute("PRAGMA journal_mode = WAL")
 
 
 def _alembic(database: Database, connection: sa.Connection) -> AlembicConfig:
@@ -190,25 +225,22 @@ def new_id(added: sa.CursorResult[Any]) -> int:
     return int(key[0])
 
 
-@contextlib.contextmanager
-def sole_worker(state: Path, what: str) -> Iterator[None]:
-    """Hold the state folder's lock for this kind of worker, until left or the process ends.
+_LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k")
 
-    On SQLite there is exactly one ingest. Raises StoreUnusable, naming the process that has it.
+
+def lock_key(kind: str, name: str) -> int:
+    """Return the number by which PostgreSQL knows a lock: 64 bits of a hash, signed."""
+    digest = hashlib.sha256(f"{kind}\0{name}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def lock(connection: sa.Connection, kind: str, names: Collection[str]) -> None:
+    """Wait until this transaction alone holds these locks; they end with it.
+
+    Locks of one kind are taken in one call, in an order that is the same for all, and the kinds
+    in this order: `writer` (`Store.write` does it), `reader`, `programme`. So nobody waits in a
+    ring. On SQLite a writer is alone already. Raises OperationalError after 20 s of waiting.
     """
-    path = state / f"{what}.lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
-            raise StoreUnusable(
-                f"another {what} (process {holder}) already works on {state}: "
-                f"stop it first, or use another state folder"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(handle)
+    if names and connection.dialect.name == "postgresql":
+        keys = sorted({lock_key(kind, name) for name in names})
+        connection.execute(_LOCK, {"keys": keys})

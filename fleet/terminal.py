@@ -75,7 +75,7 @@ class Site:
     @contextlib.contextmanager
     def fleet(self) -> Iterator[Store]:
         """Open the database without persons as its owner."""
-        store = open_fleet(self.config.state_folder, Role.OWNER)
+        store = open_fleet(self.config.databases, Role.OWNER)
         try:
             yield store
         finally:
@@ -84,7 +84,7 @@ class Site:
     @contextlib.contextmanager
     def people(self) -> Iterator[Store]:
         """Open the database of persons as its owner."""
-        store = open_persons(self.config.state_folder, Role.OWNER)
+        store = open_persons(self.config.databases, Role.OWNER)
         try:
             yield store
         finally:

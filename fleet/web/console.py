@@ -29,7 +29,7 @@ def application(config: Config, store: Store, clock: Clock) -> web.Application:
 
 def run(config: Config, clock: Clock) -> None:
     """Serve the console on its port until the process is told to stop."""
-    store = open_fleet(config.state_folder, Role.CONSOLE)
+    store = open_fleet(config.databases, Role.CONSOLE)
     try:
         run_until_stopped(application(config, store, clock), config.console_port)
     finally:

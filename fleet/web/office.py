@@ -35,8 +35,8 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
 
 def run(config: Config, clock: Clock) -> None:
     """Serve the office on its port until the process is told to stop."""
-    store = open_fleet(config.state_folder, Role.OFFICE)
-    persons = open_persons(config.state_folder, Role.OFFICE)
+    store = open_fleet(config.databases, Role.OFFICE)
+    persons = open_persons(config.databases, Role.OFFICE)
     try:
         run_until_stopped(application(config, store, persons, clock), config.office_port)
     finally:

@@ -105,7 +105,7 @@ def accounts(fleet: VirtualFleet, tmp_path: Path) -> Accounts:
     secret.write_text(PASSWORD + "\n")
     add = ("accounts", "add", "hanako", "operator", "--password-file", str(secret))
     assert fleet.command(*add) == 0
-    return Accounts(open_fleet(fleet.config.state_folder, Role.CONSOLE), fleet.clock)
+    return Accounts(open_fleet(fleet.config.databases, Role.CONSOLE), fleet.clock)
 
 
 def test_only_the_right_password_opens_an_account(accounts: Accounts) -> None:

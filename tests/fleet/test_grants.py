@@ -7,13 +7,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from fleet import schema
+from fleet.config import Databases
 from fleet.grants import GRANTS, Role, authorizer
-from fleet.store import Store, StoreUnusable, migrate, open_fleet, open_persons, sole_worker
+from fleet.store import Store, StoreUnusable, migrate, open_fleet, open_persons
+from fleet.workers import sole_worker
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    migrate(tmp_path)
+    migrate(Databases(tmp_path))
     return tmp_path
 
 
@@ -25,7 +27,7 @@ def refused(store: Store, statement: str) -> str:
 
 
 def test_the_console_may_read_no_bytes_credential_or_category_of_an_entry(state: Path) -> None:
-    store = open_fleet(state, Role.CONSOLE)
+    store = open_fleet(Databases(state), Role.CONSOLE)
     for column in ("body", "credential", "category", "*"):
         assert "prohibited" in refused(store, f"select {column} from entry")
     assert "prohibited" in refused(store, "select count(*) from entry where credential = 'x'")
@@ -37,11 +39,11 @@ def test_the_console_may_read_no_bytes_credential_or_category_of_an_entry(state:
 
 
 def test_the_console_reaches_persons_by_no_way(state: Path) -> None:
-    store = open_fleet(state, Role.CONSOLE)
+    store = open_fleet(Databases(state), Role.CONSOLE)
     assert refused(store, f"attach '{state / 'persons.db'}' as persons") == "not authorized"
     assert refused(store, f"attach 'file:{state / 'persons.db'}?mode=ro' as p") == "not authorized"
     store.close()
-    persons = open_persons(state, Role.CONSOLE)
+    persons = open_persons(Databases(state), Role.CONSOLE)
     for table in schema.persons.tables:
         with pytest.raises(sa.exc.DatabaseError, match="prohibited"), persons.read() as connection:
             connection.exec_driver_sql(f"select * from {table}")
@@ -54,7 +56,7 @@ def test_the_console_reaches_persons_by_no_way(state: Path) -> None:
 def test_no_role_may_change_the_ledger_the_tables_or_the_rules_of_the_connection(
     state: Path, role: Role
 ) -> None:
-    store = open_fleet(state, role)
+    store = open_fleet(Databases(state), role)
     for statement in (
         "delete from entry",
         "update entry set code = 'ok'",
@@ -122,17 +124,17 @@ def test_the_migrations_make_just_the_tables_of_the_schema(state: Path) -> None:
 
 def test_migrating_again_changes_nothing(state: Path) -> None:
     before = (state / "fleet.db").read_bytes()
-    migrate(state)
+    migrate(Databases(state))
     assert (state / "fleet.db").read_bytes() == before
 
 
 def test_a_store_that_was_never_made_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="kazasu-fleet init"):
-        open_fleet(tmp_path, Role.INGEST)
+        open_fleet(Databases(tmp_path), Role.INGEST)
 
 
 def test_a_commit_is_on_the_disk_before_it_is_believed(state: Path) -> None:
-    store = open_fleet(state, Role.OWNER)
+    store = open_fleet(Databases(state), Role.OWNER)
     with store.read() as connection:
         assert connection.exec_driver_sql("pragma synchronous").one() == (2,)
         assert connection.exec_driver_sql("pragma foreign_keys").one() == (1,)
@@ -141,10 +143,10 @@ def test_a_commit_is_on_the_disk_before_it_is_believed(state: Path) -> None:
 
 def test_two_workers_of_one_kind_never_share_a_state(tmp_path: Path) -> None:
     with (
-        sole_worker(tmp_path, "ingest"),
+        sole_worker(Databases(tmp_path), Role.INGEST, "ingest"),
         pytest.raises(StoreUnusable, match="another ingest"),
-        sole_worker(tmp_path, "ingest"),
+        sole_worker(Databases(tmp_path), Role.INGEST, "ingest"),
     ):
         pass
-    with sole_worker(tmp_path, "ingest"):
+    with sole_worker(Databases(tmp_path), Role.INGEST, "ingest"):
         pass

@@ -50,7 +50,7 @@ def test_a_rider_let_on_because_the_reader_is_broken_is_no_refusal_in_the_minute
         )
     )
     fleet.through((bus, journal.all()))
-    with open_fleet(fleet.config.state_folder, Role.CONSOLE).read() as connection:
+    with open_fleet(fleet.config.databases, Role.CONSOLE).read() as connection:
         minutes = read_minutes(connection, fleet.clock.now_ms())
     assert [(one.accepted, one.refused) for one in minutes if one.total] == [(1, 1)]
 

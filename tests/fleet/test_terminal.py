@@ -19,7 +19,8 @@ from typer.models import OptionInfo
 
 from fleet import cli, gaps, ledger, members, registry
 from fleet.accounts import AccountRole
-from fleet.store import sole_worker
+from fleet.grants import Role
+from fleet.workers import sole_worker
 from tests.fleet.virtual import NOON_MS, HandClock, VirtualFleet
 from wire.individual_number import IndividualNumberRefused
 
@@ -137,7 +138,7 @@ def test_no_new_epoch_is_begun_while_ingest_works(
     fleet: VirtualFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = fleet.rows("select * from ledger_epoch")
-    with sole_worker(fleet.config.state_folder, "ingest"):
+    with sole_worker(fleet.config.databases, Role.OWNER, "ingest"):
         assert fleet.command("ledger", "restored", "disk exchanged") == 1
     assert "ingest is running" in capsys.readouterr().err
     assert fleet.rows("select * from ledger_epoch") == before

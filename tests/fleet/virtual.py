@@ -279,14 +279,13 @@ def make_fleet(
     town, path = begin(folder, list(places))
     config = read_config(path)
     clock = HandClock()
-    state = config.state_folder
     return VirtualFleet(
         town,
         clock,
         config,
         Books(config, clock),
-        open_fleet(state, Role.OWNER),
-        open_persons(state, Role.OWNER),
+        open_fleet(config.databases, Role.OWNER),
+        open_persons(config.databases, Role.OWNER),
     )
 
 

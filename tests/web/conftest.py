@@ -73,11 +73,11 @@ def serving(*apps: web.Application) -> Iterator[list[str]]:
 
 @contextmanager
 def open_sites(town: Town) -> Iterator[Sites]:
-    state = town.config.state_folder
+    databases = town.config.databases
     stores = [
-        store.open_fleet(state, Role.CONSOLE),
-        store.open_fleet(state, Role.OFFICE),
-        store.open_persons(state, Role.OFFICE),
+        store.open_fleet(databases, Role.CONSOLE),
+        store.open_fleet(databases, Role.OFFICE),
+        store.open_persons(databases, Role.OFFICE),
     ]
     apps = (
         console_process.application(town.config, stores[0], town.clock),

@@ -24,9 +24,9 @@ PERSONAL = (
 
 @pytest.fixture
 def consoles(sites: Sites) -> Iterator[tuple[Store, Store]]:
-    state = sites.town.config.state_folder
-    fleet = store.open_fleet(state, Role.CONSOLE)
-    persons = store.open_persons(state, Role.CONSOLE)
+    databases = sites.town.config.databases
+    fleet = store.open_fleet(databases, Role.CONSOLE)
+    persons = store.open_persons(databases, Role.CONSOLE)
     yield fleet, persons
     fleet.close()
     persons.close()
@@ -53,10 +53,13 @@ def test_the_database_refuses_every_personal_column_to_the_console(
         connection.execute(sa.select(column))
 
 
-def test_the_console_cannot_attach_the_other_database(consoles: tuple[Store, Store]) -> None:
-    fleet, persons = consoles
+def test_the_console_cannot_attach_the_other_database(
+    sites: Sites, consoles: tuple[Store, Store]
+) -> None:
+    fleet, _ = consoles
+    path = sites.town.config.state_folder / "persons.db"
     with fleet.read() as connection, pytest.raises(sa.exc.DatabaseError, match="not authorized"):
-        connection.exec_driver_sql(f"ATTACH '{persons.path}' AS p")
+        connection.exec_driver_sql(f"ATTACH '{path}' AS p")
 
 
 def test_the_consoles_process_is_not_even_given_the_persons(

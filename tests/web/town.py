@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from fleet import accounts, members, schema, store, triage
 from fleet.accounts import AccountRole
 from fleet.alarms import AlarmKind, sound
-from fleet.config import Config
+from fleet.config import Config, Databases
 from fleet.grants import Role
 from programmes.calendar import start_of_day_ms
 from wire.clock import ClockState
@@ -67,10 +67,10 @@ class Town:
     clock: StoppedClock
 
     def fleet(self) -> store.Store:
-        return store.open_fleet(self.config.state_folder, Role.OWNER)
+        return store.open_fleet(self.config.databases, Role.OWNER)
 
     def persons(self) -> store.Store:
-        return store.open_persons(self.config.state_folder, Role.OWNER)
+        return store.open_persons(self.config.databases, Role.OWNER)
 
     def change(self, statement: sa.Executable) -> None:
         """Change one thing in the fleet's database, as another process would."""
@@ -131,7 +131,7 @@ def config_in(folder: Path) -> Config:
 
 def empty_town(folder: Path) -> Town:
     """Accounts and nothing else."""
-    store.migrate(folder)
+    store.migrate(Databases(folder))
     town = Town(config_in(folder), StoppedClock())
     opened = town.fleet()
     with opened.write() as connection:

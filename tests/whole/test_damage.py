@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from edge.journal import MAGIC, JournalFile
+from fleet.config import Databases
 from fleet.gaps import GAP_AFTER_S, HoleClock
 from fleet.grants import Role
 from fleet.ingest import sweep
@@ -73,7 +74,7 @@ def flip(path: Path, first: int, last: int) -> None:
 
 def after_a_minute(town: WholeTown) -> None:
     """Let the fleet look for holes now and again when they are old enough."""
-    clock, books = HoleClock(), open_fleet(town.state, Role.OWNER)
+    clock, books = HoleClock(), open_fleet(Databases(town.state), Role.OWNER)
     at_ms = SystemClock().now_ms()
     for now_ns in (0, GAP_AFTER_S * 1_000_000_000):
         with books.write() as connection:

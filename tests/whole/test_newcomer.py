@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from fleet import triage
+from fleet.config import Databases
 from fleet.grants import Role
 from fleet.members import NewMember
 from fleet.store import open_persons
@@ -39,7 +40,7 @@ def test_the_first_card_of_a_programme_is_assigned_by_a_clerk_and_then_accepted(
             lambda: town.ask(sql, database="persons.db"), "the clerk sees the card"
         )
         assert (credential, place) == (town.credential(CARD), "desk-1")
-        people = open_persons(town.state, Role.OFFICE)
+        people = open_persons(Databases(town.state), Role.OFFICE)
         with people.write() as connection:
             at_ms = SystemClock().now_ms()
             triage.assign(connection, number, NewMember("A-9", "佐藤一郎"), "hana", at_ms)

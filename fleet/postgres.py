@@ -1,0 +1,126 @@
+"""PostgreSQL as one role uses it: its own user, its own schema, limits, and quick reconnection.
+
+Rules: each process logs in as `kazasu_<role>`, and what that user may do is the server's to
+decide; a commit is on the server's disk before it is believed; nothing waits for ever: connecting,
+waiting for a lock, a forgotten transaction and a silent network each have a limit; whatever ends a
+connection reaches the caller as one `sqlalchemy.exc.OperationalError`, and the next transaction
+has a new connection.
+"""
+
+import os
+import select
+import socket
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from fleet.grants import Database, Role
+
+CONNECT_TIMEOUT_S: Final = 5
+"""A server that is there answers within ms; a restarting one refuses at once."""
+LOCK_TIMEOUT_S: Final = 20
+"""How long a writer waits for another: the longest is an import of 100,000 members, about 10 s."""
+IDLE_TIMEOUT_S: Final = 60
+"""After which a transaction that does nothing is ended: a stopped process must hold no lock."""
+STATEMENT_TIMEOUT_S: Final = 30
+"""Longest statement of a page or a reader's request; 100 times what they take."""
+SILENCE_S: Final = 15
+"""Unanswered bytes for so long mean that the server or the way to it is gone."""
+CONNECTIONS: Final = 5
+"""Kept open a store; a process has at most two stores, so 8 processes stay below the server's
+customary 100 connections."""
+CONNECTIONS_MORE: Final = 10
+"""Opened beyond those in a rush, and closed again."""
+STATEMENTS_CACHED: Final = 256
+"""Prepared statements a connection keeps; ingest uses about 60."""
+_PATIENT: Final = frozenset({Role.OWNER})
+"""A person at the command line may export for hours."""
+_PAGES: Final = frozenset({Role.CONSOLE, Role.OFFICE, Role.DEVICES})
+
+
+def user_of(role: Role) -> str:
+    """Return the user of the server that a role logs in as."""
+    return f"kazasu_{role}"
+
+
+def program() -> str:
+    """Return how this process is named in the server's list of connections."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}"
+
+
+def login(url: str, role: Role) -> sa.URL:
+    """Return the URL with which a role connects."""
+    return sa.make_url(url).set(drivername="postgresql+psycopg", username=user_of(role))
+
+
+def arguments(role: Role, what: str, settings: dict[str, object]) -> dict[str, Any]:
+    """Return libpq's arguments beside the URL: limits, and settings of the session.
+
+    Keepalives: https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-KEEPALIVES.
+    """
+    given = {"synchronous_commit": "on", "timezone": "UTC", "client_encoding": "UTF8", **settings}
+    return {
+        "application_name": f"kazasu-{role} {what} {program()}"[:63],
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": SILENCE_S,
+        "keepalives_interval": SILENCE_S // 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": SILENCE_S * 1000,
+        "options": " ".join(f"-c {name}={value}" for name, value in given.items()),
+    }
+
+
+def engine(url: str, database: Database, role: Role) -> sa.Engine:
+    """Return a role's engine on one schema; connects when first used."""
+    settings: dict[str, object] = {
+        "search_path": f"{database},pg_temp",
+        "lock_timeout": f"{LOCK_TIMEOUT_S}s",
+        "idle_in_transaction_session_timeout": 0 if role in _PATIENT else f"{IDLE_TIMEOUT_S}s",
+        "statement_timeout": f"{STATEMENT_TIMEOUT_S}s" if role in _PAGES else 0,
+    }
+    made = sa.create_engine(
+        login(url, role),
+        connect_args={
+            **arguments(role, database, settings),
+            "prepare_threshold": 3,
+        },
+        pool_size=CONNECTIONS,
+        max_overflow=CONNECTIONS_MORE,
+    )
+    sa.event.listen(made, "connect", _keep_statements)
+    sa.event.listen(made, "checkout", _refuse_dead)
+    sa.event.listen(made, "handle_error", _name_as_operational)
+    return made
+
+
+def _keep_statements(connection: Any, _record: object) -> None:
+    connection.prepared_max = STATEMENTS_CACHED
+
+
+def silent(handle: int) -> bool:
+    """True when nothing has come on a connection that nobody asked anything.
+
+    A server that ends a session says so, and its socket closes: bytes that nobody asked for. This
+    costs a microsecond where asking the server would cost a round trip for each transaction.
+    """
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
+    """Let the pool open another connection in the place of one that the server has ended."""
+    if connection.closed or not silent(connection.pgconn.socket):
+        raise sa.exc.InvalidatePoolError
+
+
+def _name_as_operational(context: sa.engine.ExceptionContext) -> None:
+    """Whatever way a connection was lost: callers know one error for it, and try again."""
+    error = context.sqlalchemy_exception
+    if context.is_disconnect and not isinstance(error, sa.exc.OperationalError):
+        raise sa.exc.OperationalError(
+            context.statement,
+            None,
+            context.original_exception,
+            connection_invalidated=True,
+        ) from context.original_exception
