@@ -7,6 +7,7 @@ Act No. 50 of 1902, with article 143 of the Civil Code): one born on 1 April is 
 """
 
 import datetime
+import functools
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ _ERAS: Final = (
 """First days of the eras (元号を改める政令 of 2019 and 1989; 詔書 before)."""
 
 
+@functools.lru_cache(64)  # a decision asks for the same instant several times
 def local(at_ms: int) -> datetime.datetime:
     """Return an instant (UTC, ms since 1970) on the town's wall clock."""
     return datetime.datetime.fromtimestamp(at_ms / 1000, ZONE)
