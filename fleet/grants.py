@@ -94,6 +94,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.entry),
                 _append(_S.conflict),
                 _append(_S.finding),
+                _append(_S.joint),
+                _read(_S.retired_journal),
                 _change(_S.journal),
                 _change(_S.quarantine, "times"),
                 _change(_S.quarantine_hour, delete=True),
@@ -181,6 +183,9 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.revision),
                 _read(_S.stage_minute),
                 _read(_S.counter_minute),
+                _read(_S.audit_run),
+                _read(_S.retention),
+                _read(_S.retired_month),
                 *_CLOSING_A_GAP,
                 *_LOG_IN,
             )

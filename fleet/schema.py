@@ -22,7 +22,20 @@ fleet: Final = sa.MetaData(naming_convention=_NAMES)
 persons: Final = sa.MetaData(naming_convention=_NAMES)
 """Persons, their memberships and cards."""
 
-APPEND_ONLY: Final = {"fleet": ("entry", "conflict", "audit"), "persons": ("audit",)}
+APPEND_ONLY: Final = {
+    "fleet": (
+        "entry",
+        "conflict",
+        "audit",
+        "joint",
+        "retention",
+        "retired_month",
+        "retired_reader",
+        "retired_journal",
+        "audit_run",
+    ),
+    "persons": ("audit",),
+}
 """Tables that only grow, by database; enforced by `grants.make_append_only`."""
 
 _Id: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -384,6 +397,88 @@ counter_minute: Final = sa.Table(
 )
 sa.Index("ix_stage_minute_from_ms", stage_minute.c.from_ms)
 sa.Index("ix_counter_minute_from_ms", counter_minute.c.from_ms)
+
+# --- what was audited, and what is past its time -------------------------------------------------
+
+joint: Final = sa.Table(
+    "joint",
+    fleet,
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id"), primary_key=True),
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    comment="The chain's hash at a number that the ledger has not got, as the reader signed it in "
+    "the batch that followed: so the entry behind a hole is proven like any other. Append-only.",
+)
+
+retention: Final = sa.Table(
+    "retention",
+    fleet,
+    _id(),
+    _number("months"),
+    _number("at_ms"),
+    _text("who"),
+    _text("why"),
+    comment="How many months the tenant keeps entries; the newest line holds. Append-only.",
+)
+
+retired_month: Final = sa.Table(
+    "retired_month",
+    fleet,
+    sa.Column("month", sa.Text, primary_key=True),
+    _number("entries"),
+    _number("at_ms"),
+    _text("who"),
+    sa.Column("line", sa.LargeBinary, nullable=False),
+    comment="A month of receipt (2026-06, Japan) that was dropped whole. line: proof.RetiredMonth, "
+    "signed by the fleet; the other columns are taken from it. Append-only.",
+)
+
+retired_reader: Final = sa.Table(
+    "retired_reader",
+    fleet,
+    sa.Column("month", sa.Text, sa.ForeignKey("retired_month.month"), primary_key=True),
+    sa.Column("reader", sa.Text, sa.ForeignKey("reader.name"), primary_key=True),
+    sa.Column("line", sa.LargeBinary, nullable=False),
+    comment="What was dropped of one reader in a month. line: proof.RetiredReader, signed by the "
+    "fleet, over this month's rows of retired_journal. Append-only.",
+)
+
+retired_journal: Final = sa.Table(
+    "retired_journal",
+    fleet,
+    sa.Column("month", sa.Text, sa.ForeignKey("retired_month.month"), primary_key=True),
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id"), primary_key=True),
+    sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False),
+    _number("last"),
+    _text("kind"),
+    sa.Column("before", sa.LargeBinary),
+    sa.Column("after", sa.LargeBinary, nullable=False),
+    comment="A run of numbers of one journal that was dropped with its month. kind: entries, or "
+    "aside (they were in quarantine); before, after: the chain's hash before first (null when it "
+    "stood behind a hole) and after last. Append-only.",
+)
+sa.Index("ix_retired_journal_journal_id", retired_journal.c.journal_id)
+
+audit_run: Final = sa.Table(
+    "audit_run",
+    fleet,
+    _id(),
+    _number("at_ms"),
+    _text("who"),
+    sa.Column("reader", sa.Text),
+    sa.Column("from_ms", sa.BigInteger),
+    sa.Column("to_ms", sa.BigInteger),
+    _text("verdict"),
+    _number("entries"),
+    sa.Column("exceptions", sa.JSON, nullable=False),
+    sa.Column("faults", sa.JSON, nullable=False),
+    _number("took_ms"),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("line", sa.LargeBinary, nullable=False),
+    comment="What `audit verify` found. reader, from_ms, to_ms: its scope, null for all; verdict: "
+    "proven, exceptions or broken; exceptions, faults: how many of each kind; digest: SHA-256 of "
+    "the whole result; line: proof.AuditLine, signed by the fleet. Append-only.",
+)
 
 # --- people who work with it ---------------------------------------------------------------------
 

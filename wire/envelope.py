@@ -42,6 +42,15 @@ class Purpose(enum.StrEnum):
     ACK = "ack"
     TWIN_DESIRED = "twin-desired"
     ROSTER = "roster"
+    RETIRED_READER = "retired-reader"
+    RETIRED_MONTH = "retired-month"
+    AUDIT = "audit"
+    EVIDENCE = "evidence"
+    USAGE = "usage"
+
+
+_IN_FILES: Final = frozenset({Purpose.ROSTER, Purpose.USAGE})
+"""Signed headers of files, which have limits of their own."""
 
 
 class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +117,7 @@ class Signer:
             signature = self._key.sign(message, ec.ECDSA(hashes.SHA256()))
         envelope = _Envelope(v=1, key=self.key_id, signature=signature, body=msgspec.Raw(raw))
         payload = msgspec.json.encode(envelope)
-        if purpose is not Purpose.ROSTER and len(payload) > PAYLOAD_BYTES_MAX:
+        if purpose not in _IN_FILES and len(payload) > PAYLOAD_BYTES_MAX:
             raise TooLarge(f"{purpose} of {len(payload)} bytes; at most {PAYLOAD_BYTES_MAX}")
         return payload
 
