@@ -1,0 +1,157 @@
+"""A delta and the file that is held give the new file byte for byte, or nothing at all."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.wire.test_roster import (
+    CATEGORIES,
+    FLEET,
+    MEMBERS,
+    PLACE,
+    PROGRAMME,
+    TENANT,
+    built,
+)
+from wire.credential import Credential
+from wire.roster import ROW, Roster, RosterRefused, RosterRow, Rows, pack_rows
+from wire.roster_delta import MAGIC, DeltaRefused, apply_delta, difference, encode_delta
+
+NO_LIMIT = 2**40
+
+
+def rows_of(members: Sequence[RosterRow]) -> Rows:
+    packed = pack_rows(members, CATEGORIES)
+    return Rows(packed, 0, len(packed) // ROW.size)
+
+
+def head_of(data: bytes, members: Sequence[RosterRow]) -> bytes:
+    return data[: len(data) - len(members) * ROW.size]
+
+
+def delta_of(
+    old: bytes, before: Sequence[RosterRow], new: bytes, after: Sequence[RosterRow]
+) -> bytes:
+    change = difference(rows_of(before), rows_of(after), NO_LIMIT)
+    assert change is not None
+    held = hashlib.sha256(head_of(old, before)).digest()
+    return encode_delta(held, head_of(new, after), change)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("delta")
+
+
+def merged(folder: Path, old: bytes, delta: bytes) -> bytes:
+    held, came, made = (folder / name for name in ("held", "delta", "made"))
+    held.write_bytes(old)
+    came.write_bytes(delta)
+    with made.open("wb") as into:
+        apply_delta(held, came, into)
+    return made.read_bytes()
+
+
+@st.composite
+def changed(draw: st.DrawFn) -> tuple[list[RosterRow], list[RosterRow]]:
+    """Two lists of members that share some: as they were, or with another validity."""
+    before, others = draw(MEMBERS), draw(MEMBERS)
+    after = {row.credential: row for row in others}
+    for row in before:
+        match draw(st.integers(0, 3)):
+            case 1:
+                after[row.credential] = row._replace(valid_from=None, valid_to=None)
+            case 2 | 3:
+                after[row.credential] = row
+    return before, list(after.values())
+
+
+@given(changed())
+def test_a_delta_makes_the_very_file_that_was_built(
+    folder: Path, lists: tuple[list[RosterRow], list[RosterRow]]
+) -> None:
+    before, after = lists
+    old, new = built(before, version=1), built(after, version=2)
+    assert merged(folder, old, delta_of(old, before, new, after)) == new
+
+
+@given(changed(), st.integers(0, 400))
+def test_a_difference_is_made_up_to_its_limit_and_no_byte_further(
+    lists: tuple[list[RosterRow], list[RosterRow]], limit: int
+) -> None:
+    before, after = (rows_of(one) for one in lists)
+    whole = difference(before, after, NO_LIMIT)
+    assert whole is not None
+    fits = len(whole.removed) + len(whole.rows) <= limit
+    assert difference(before, after, limit) == (whole if fits else None)
+
+
+def member(number: int, category: str = "all") -> RosterRow:
+    credential = Credential(hashlib.sha256(number.to_bytes(4)).hexdigest()[:32])
+    return RosterRow(credential, category, None, None, None)
+
+
+BEFORE = [member(number) for number in range(300)]
+AFTER = [member(number, "town" if number % 50 == 1 else "all") for number in range(5, 310)]
+OLD, NEW = built(BEFORE, version=1), built(AFTER, version=2)
+DELTA = delta_of(OLD, BEFORE, NEW, AFTER)
+
+
+def test_a_delta_is_as_long_as_what_has_changed() -> None:
+    rows, head = 10 + 5, len(head_of(NEW, AFTER))
+    assert len(DELTA) == len(MAGIC) + 32 + 8 + head + 5 * 16 + rows * ROW.size
+
+
+@given(st.integers(0, len(DELTA) * 8 - 1))
+def test_a_flipped_bit_anywhere_in_a_delta_makes_no_roster(folder: Path, bit: int) -> None:
+    changed = bytearray(DELTA)
+    changed[bit // 8] ^= 1 << bit % 8
+    _never_a_roster(folder, bytes(changed))
+
+
+@given(st.integers(0, len(DELTA) - 1) | st.binary(min_size=1, max_size=60))
+def test_a_delta_cut_short_or_grown_makes_no_roster(folder: Path, how: int | bytes) -> None:
+    data = DELTA[:how] if isinstance(how, int) else DELTA + how
+    _never_a_roster(folder, data)
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_no_bytes_at_all_can_do_more_than_be_refused(
+    folder: Path, data: bytes, begins_well: bool
+) -> None:
+    _never_a_roster(folder, DELTA[:55] * begins_well + data)
+
+
+def _never_a_roster(folder: Path, delta: bytes) -> None:
+    assume(delta != DELTA)
+
+    def merged_and_opened() -> None:
+        merged(folder, OLD, delta)
+        Roster.open(folder / "made", TENANT, PROGRAMME, PLACE, FLEET.public_key())
+
+    with pytest.raises(RosterRefused):
+        merged_and_opened()
+    assert (folder / "held").read_bytes() == OLD
+
+
+def test_a_delta_for_another_file_is_refused(folder: Path) -> None:
+    with pytest.raises(DeltaRefused, match="another file"):
+        merged(folder, built(BEFORE, version=3), DELTA)
+
+
+def test_what_is_removed_twice_or_out_of_order_is_refused(folder: Path) -> None:
+    head, held = head_of(NEW, AFTER), hashlib.sha256(head_of(OLD, BEFORE)).digest()
+    first, second = sorted(bytes.fromhex(row.credential) for row in BEFORE[:2])
+    for removed, words in (
+        (second + first, "not in order"),
+        (first + first, "not in order"),
+        (bytes(15) + b"1", "not there"),
+    ):
+        change = difference(rows_of([]), rows_of([]), 0)
+        assert change is not None
+        with pytest.raises(DeltaRefused, match=words):
+            merged(folder, OLD, encode_delta(held, head, change._replace(removed=removed)))
