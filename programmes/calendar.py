@@ -48,6 +48,19 @@ def fiscal_year(day: datetime.date) -> int:
     return day.year if (day.month, day.day) >= FISCAL_YEAR_STARTS else day.year - 1
 
 
+_HOUR_MS: Final = 3_600_000
+
+
+@functools.lru_cache(maxsize=4_096)
+def _fiscal_year_of_hour(hour: int) -> int:
+    return fiscal_year(local_day(hour * _HOUR_MS))
+
+
+def fiscal_year_of(at_ms: int) -> int:
+    """Return the fiscal year of an instant; quick, since a local hour lies in one of them."""
+    return _fiscal_year_of_hour(at_ms // _HOUR_MS)
+
+
 def age_on(born: datetime.date, day: datetime.date) -> int:
     """Return the legal age on a day, for rules that grant a right from the day an age is reached.
 

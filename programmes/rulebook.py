@@ -7,6 +7,7 @@ replayed under another one.
 """
 
 import datetime
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 import msgspec
 
 from wire.codes import Code, Outcome
+from wire.entries import Tap, Used
 from wire.roster import RosterRow, RuleTable
 
 Direction = Literal["", "in", "out"]
@@ -62,6 +64,12 @@ class Facts:
     declared: Direction = ""
     booked: Sequence[Booked] = ()
     """This card's entries at this reader that booked something, oldest first, of seven days."""
+    used: Mapping[str, Used] = field(default_factory=dict)
+    """What the member has used before this tap, by period (`Rulebook.periods`); a period that is
+    not named has seen nothing. A reader that holds no usage file knows of its own entries alone:
+    the numbers are then rather too low than too high."""
+    usage_age_s: int | None = None
+    """Since the ledger counted; None when the reader holds no usage file, 0 in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,39 @@ class Rulebook:
     examples: tuple[Example, ...]
     fare: Callable[[RuleTable], int] | None = None
     """What a person pays who is let on without a tap, in yen; None where nobody can be."""
+    periods: Callable[[int], tuple[str, ...]] | None = None
+    """The periods in which a booking at an instant (`at_ms`) counts, such as `("2026",)`, or
+    `("2026-06-03", "2026")` where rides a day and a year are limited; None: nothing is counted.
+    It is of the calendar alone, never of a rule table: whatever a clerk changes, reader and ledger
+    have counted the same tap in the same periods. At most wire.limits.PERIODS_MAX."""
+    near: Callable[[int, Sequence[RuleTable]], Mapping[str, Used]] | None = None
+    """From what usage on a member must be known to readers, by period, at an instant and under
+    these tables (see `rides_between_feeds`); empty while no table limits anything. Where members
+    have different limits, such as after a registration in the middle of the year, that of the
+    smallest: a row too many does no harm. `times` and `yen` each count unless zero; a threshold
+    of both zero means whoever has used anything at all."""
+
+
+USAGE_EVERY_S: Final = 900
+"""How often readers get a new usage file."""
+USAGE_UNDER_WAY_S: Final = 120
+"""From the ledger's snapshot until a reader decides with it: the fleet says it within a minute,
+the rest is fetching, and waiting not to come all at once."""
+
+
+def rides_between_feeds(repeat_window_s: int) -> int:
+    """Return how often readers could let one card through before they know of it.
+
+    One card is at one reader at a time and accepted at most once in the repeat window, so between
+    two usage files 1,020 s make 9 rides at 120 s. (A bus that is offline for longer may let more
+    through: the programme says what then, and the ledger flags it.)
+    """
+    return math.ceil((USAGE_EVERY_S + USAGE_UNDER_WAY_S) / repeat_window_s)
+
+
+def counted(tap: Tap) -> Used:
+    """Return what one accepted tap adds to the usage of its periods."""
+    return Used(1, tap.rider_pays_yen or 0)
 
 
 PERHAPS_NOT_SHOWN_WINDOW_S: Final = 600

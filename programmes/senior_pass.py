@@ -2,17 +2,24 @@
 
 Rules upheld, in this order, so that the sentence names the first thing a rider can act on:
 unknown · stop-listed · clock unknown · not yet valid · expired · stale roster · line · hours ·
-repeat · accepted. A rider without a working card is let on by the driver's 「提示のみ」 and counted
-on the same counters. Pattern of the scheme: 姫路市 (50 yen a ride) and 名古屋市 敬老パス.
+repeat · used up · accepted. A rider without a working card is let on by the driver's 「提示のみ」
+and counted on the same counters. Pattern of the scheme: 姫路市 (50 yen a ride) and 名古屋市
+敬老パス (730 rides in a fiscal year).
+
+Rides are counted in the fiscal year, limit or not, so that a limit set in the middle of a year
+knows what came before. Upheld: nobody is told that the year is used up who may have a ride left ·
+what remains is said only when it is certain and little · a reader that has lost the time does not
+know the year, and refuses nobody for it.
 """
 
 import datetime
-from typing import Annotated, Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from programmes.calendar import local, local_day
+from programmes.calendar import fiscal_year_of, local, local_day
 from programmes.rulebook import (
     Booked,
     Decision,
@@ -24,14 +31,18 @@ from programmes.rulebook import (
     is_stopped,
     read_parameters,
     refuse,
+    rides_between_feeds,
     rule_for,
+    rule_in_force,
 )
 from wire.codes import Code, Outcome
 from wire.credential import Credential
+from wire.entries import Used
 from wire.roster import RosterRow, RuleTable
 
 NAME: Final = "senior-pass"
-
+FEW_LEFT: Final = 10
+"""From so many remaining rides on they are said: a week of an ordinary rider."""
 
 TimeOfDay = Annotated[datetime.time, Meta(tz=False)]
 
@@ -53,6 +64,15 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """False: the city bears what an old list lets through."""
     accept_with_unknown_clock: bool = True
     """A rider is not left at the stop because a bus has lost the time."""
+    rides_per_year: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    """Rides in a fiscal year; None: as many as anyone likes."""
+    without_usage: Literal["accept", "accept-within-cap", "refuse"] = "accept"
+    """What a reader does that has no usage file, or an old one: it cannot know what was ridden
+    elsewhere. What it accepts too much, the city bears."""
+    usage_stale_after_h: Annotated[int, Meta(ge=1, le=144)] = 24
+    """At most six days: a reader keeps its own entries for seven."""
+    rides_without_usage: Annotated[int, Meta(ge=1, le=1_000)] = 6
+    """The cap: rides of one card that a reader accepts by itself since the ledger last counted."""
 
     def __post_init__(self) -> None:
         """Refuse hours that no ride could fall into."""
@@ -70,14 +90,62 @@ def decide(facts: Facts) -> Decision:
         return refuse(code, table.version)
     if is_repeat(facts, rules.repeat_window_s):
         return Decision(Outcome.REPEAT, Code.REPEAT, f"{NAME}.repeat", table.version)
-    return Decision(
-        Outcome.ACCEPTED,
-        Code.OK,
-        f"{NAME}.accepted" if rules.rider_pays_yen else f"{NAME}.accepted-free",
-        table.version,
-        rules.rider_pays_yen,
-        {"yen": f"{rules.rider_pays_yen:,}"} if rules.rider_pays_yen else {},
-    )
+    year = _this_year(facts)
+    if rules.rides_per_year is not None and facts.clock_known:
+        if year.times >= rules.rides_per_year:
+            return refuse(Code.USED_UP, table.version)
+        if _knows_too_little(facts, rules, year):
+            shown = f"{NAME}.usage-not-known"
+            return Decision(Outcome.REFUSED, Code.STALE, shown, table.version)
+    shown = f"{NAME}.accepted" if rules.rider_pays_yen else f"{NAME}.accepted-free"
+    said = {"yen": f"{rules.rider_pays_yen:,}"} if rules.rider_pays_yen else {}
+    left = _left(facts, rules, year)
+    if left is not None and left <= FEW_LEFT:
+        shown = f"{shown}-few" if left else f"{shown}-last"
+        said |= {"left": str(left)} if left else {}
+    return Decision(Outcome.ACCEPTED, Code.OK, shown, table.version, rules.rider_pays_yen, said)
+
+
+def _this_year(facts: Facts) -> Used:
+    return facts.used.get(str(fiscal_year_of(facts.at_ms)), Used())
+
+
+def _usage_is_old(facts: Facts, rules: Parameters) -> bool:
+    age_s = facts.usage_age_s
+    return age_s is None or age_s > rules.usage_stale_after_h * 3600
+
+
+def _knows_too_little(facts: Facts, rules: Parameters, year: Used) -> bool:
+    """True when the city does not let a reader accept on what it still knows."""
+    if rules.without_usage == "accept" or not _usage_is_old(facts, rules):
+        return False
+    return rules.without_usage == "refuse" or year.own >= rules.rides_without_usage
+
+
+def _left(facts: Facts, rules: Parameters, year: Used) -> int | None:
+    """Return the rides that remain after this one; None without a limit, or when nobody knows."""
+    if rules.rides_per_year is None or not facts.clock_known or _usage_is_old(facts, rules):
+        return None
+    return rules.rides_per_year - year.times - 1
+
+
+def periods(at_ms: int) -> tuple[str, ...]:
+    """Return the fiscal year in which a ride counts, as `2026`."""
+    return (str(fiscal_year_of(at_ms)),)
+
+
+def near(at_ms: int, rules: Sequence[RuleTable]) -> Mapping[str, Used]:
+    """Return from what number of rides on readers must know of a member; empty without a limit.
+
+    So early that what remains is known exactly when it is little: FEW_LEFT before the end, and
+    before that what could be ridden until readers know of it. At 730 rides, 120 s: from 711 on.
+    Raises RuleTableRefused.
+    """
+    table = read_parameters(rule_in_force(rules, local_day(at_ms)), Parameters)
+    if table.rides_per_year is None:
+        return {}
+    margin = FEW_LEFT + rides_between_feeds(table.repeat_window_s)
+    return {str(fiscal_year_of(at_ms)): Used(max(0, table.rides_per_year - margin))}
 
 
 def _obstacle(facts: Facts, rules: Parameters, day: datetime.date) -> Code | None:
@@ -141,6 +209,24 @@ _MEMBER: Final = RosterRow(
 _NOON_MS: Final = 1_780_455_600_000
 """2026-06-03 12:00 in Japan."""
 _HOUR_MS: Final = 3_600_000
+_LIMITED: Final = (
+    RuleTable(
+        version="senior-pass/2026-04-730",
+        valid_from=datetime.date(2026, 4, 1),
+        parameters={
+            "rider_pays_yen": 50,
+            "rides_per_year": 730,
+            "without_usage": "accept-within-cap",
+        },
+    ),
+)
+
+
+def _year(times: int, age_h: int | None = 0, own: int = 0, year: str = "2026") -> Facts:
+    """A ride under the limit: so many were counted, in a file of so many hours."""
+    age_s = None if age_h is None else age_h * 3600
+    used = {year: Used(times, own=own)}
+    return Facts(_NOON_MS, _BUS, _MEMBER, _LIMITED, 60, used=used, usage_age_s=age_s)
 
 
 def _facts(
@@ -204,6 +290,26 @@ EXAMPLES: Final = (
         Outcome.REFUSED,
         Code.STALE,
     ),
+    Example("今年度の730回目に乗る", _year(729), Outcome.ACCEPTED, Code.OK, 50),
+    Example("今年度に730回乗ったあとに乗る", _year(730), Outcome.REFUSED, Code.USED_UP),
+    Example(
+        "昨年度に730回乗った人が今年度初めて乗る",
+        _year(730, year="2025"),
+        Outcome.ACCEPTED,
+        Code.OK,
+    ),
+    Example(
+        "利用回数の届かない車で2回目に乗る（車だけの上限は6回）",
+        _year(1, age_h=None, own=1),
+        Outcome.ACCEPTED,
+        Code.OK,
+    ),
+    Example(
+        "利用回数が25時間前のままの車で7回目に乗る（車だけの上限は6回）",
+        _year(306, age_h=25, own=6),
+        Outcome.REFUSED,
+        Code.STALE,
+    ),
 )
 
-RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES, fare)
+RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES, fare, periods, near)

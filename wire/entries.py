@@ -21,7 +21,7 @@ from msgspec import Meta
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
-from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, SEQUENCE_MAX
+from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, PERIODS_MAX, SEQUENCE_MAX
 
 JournalId = NewType("JournalId", str)
 """16 random bytes as 32 lower-case hex digits."""
@@ -35,6 +35,9 @@ AtMs = Annotated[int, Meta(ge=0, le=AT_MS_MAX)]
 Yen = Annotated[int, Meta(ge=0, le=1_000_000)]
 Short = Annotated[str, Meta(max_length=40)]
 RuleVersion = Annotated[str, Meta(max_length=64)]
+Period = Annotated[str, Meta(pattern="^[0-9][0-9-]{0,9}$(?!\\n)")]
+"""In which usage is counted, as the programme's calendar names it: `2026`, `2026-06-03`."""
+Age = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
 
 CHAIN_LABEL: Final = b"kazasu-journal-1"
 
@@ -59,6 +62,15 @@ class Former(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tip: Hash
 
 
+class Used(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What of an allowance was used in one period: rides, and yen."""
+
+    times: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    yen: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    own: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Of these times, those that only the reader itself knows of: not in its usage file."""
+
+
 class Start(_Entry, frozen=True, tag="start"):
     """The first entry of every journal. A journal never outlives a boot, so `boot` stands here."""
 
@@ -73,7 +85,9 @@ class Tap(_Entry, frozen=True, tag="tap"):
     `credential` is absent when no identifier was read and for cards that no roster knows: strangers
     leave nothing. `older_credential` is the card's credential under the key epoch
     before, when it was found only there. `declared` is the direction a person chose beforehand.
-    `line` is what the vehicle served at that moment: the decision may rest on it.
+    `line` is what the vehicle served at that moment: the decision may rest on it. `used` is what
+    the reader counted for this card before this tap, by period, where a limit is in force, and
+    `usage_age_s` how old the usage file was that it rests on, absent when it had none.
     """
 
     programme: Name
@@ -94,6 +108,8 @@ class Tap(_Entry, frozen=True, tag="tap"):
     duty: Short = ""
     line: Short = ""
     stop: Short = ""
+    used: Annotated[dict[Period, Used], Meta(max_length=PERIODS_MAX)] = {}
+    usage_age_s: Age | None = None
 
     def __post_init__(self) -> None:
         if self.code is Code.UNKNOWN and (self.credential or self.older_credential):

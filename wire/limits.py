@@ -7,7 +7,7 @@ from typing import Final
 
 ENTRY_BYTES_MAX: Final = 2560
 """One entry as encoded JSON. A tap has about 350 bytes; with every field at its longest, of
-characters that JSON writes with six bytes, 2,100: no tap fails to be kept for its length."""
+characters that JSON writes with six bytes, 2,400: no tap fails to be kept for its length."""
 
 BATCH_ENTRIES_MAX: Final = 200
 """Entries in one batch: about 70 kB/s of JSON per reader while it drains a backlog."""
@@ -32,6 +32,15 @@ ROSTER_ROWS_MAX: Final = 4_000_000
 
 ROSTER_HEADER_BYTES_MAX: Final = 256 * 1024
 """The signed header of a roster, with its rule tables."""
+
+PERIODS_MAX: Final = 4
+"""Periods in which one booking counts: a day, a week, a month and a year."""
+
+USAGE_HEADER_BYTES_MAX: Final = 256 * 1024
+"""The signed header of a usage file: 64 journals of each of 50 readers at a place are 210 kB."""
+
+USAGE_JOURNALS_MAX: Final = 64
+"""Journals of one reader that a usage file names: one a day and restart, of 40 days."""
 
 KEYS_BYTES_MAX: Final = 64 * 1024
 """Sealed programme keys of one reader: 18 programmes of two epochs are about 4 kB."""

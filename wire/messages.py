@@ -134,10 +134,17 @@ class RosterWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     programme: Name
     version: Count
     sha256: Hash
-    """Of the whole file."""
+    """Of the file's head (wire.roster), which names the rows by their hash, and so the whole."""
 
 
-class TwinDesired(_Body, frozen=True):
+class UsageWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest usage file of a programme for this reader's place, by the fleet's time in it."""
+
+    programme: Name
+    at_ms: AtMs
+
+
+class TwinDesired(_Body, frozen=True, omit_defaults=True):
     """What the fleet wants this reader to be; retained, and said again every few minutes.
 
     `at_ms` is the fleet's time: an older message than the last one is ignored (no replay), and a
@@ -148,6 +155,8 @@ class TwinDesired(_Body, frozen=True):
     rosters: Annotated[list[RosterWanted], Meta(max_length=PROGRAMMES_PER_PLACE_MAX)]
     keys: Hash | None = None
     """SHA-256 of the sealed programme keys that the reader is to hold."""
+    usage: Annotated[list[UsageWanted], Meta(max_length=PROGRAMMES_PER_PLACE_MAX)] = []
+    """Absent where no programme of the place has a limit, so older agents read this too."""
 
 
 class TwinReported(_Body, frozen=True):

@@ -29,7 +29,7 @@ from programmes.texts import LANGUAGES, say
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Credential
-from wire.entries import Tap, decode, encode
+from wire.entries import Tap, Used, decode, encode
 from wire.limits import AT_MS_MAX
 from wire.roster import RosterRow, RuleTable
 
@@ -64,6 +64,10 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "stale_after_h": st.integers(1, 720),
             "refuse_when_stale": st.booleans(),
             "accept_with_unknown_clock": st.booleans(),
+            "rides_per_year": st.none() | st.integers(1, 1_000),
+            "without_usage": st.sampled_from(["accept", "accept-within-cap", "refuse"]),
+            "usage_stale_after_h": st.integers(1, 144),
+            "rides_without_usage": st.integers(1, 1_000),
         },
     ),
     "attendance": st.fixed_dictionaries(
@@ -74,6 +78,10 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         },
     ),
 }
+
+
+PERIODS = st.sampled_from(["2026", "2025", "2026-06-03"])
+USED = st.builds(Used, st.integers(0, 2_000), st.integers(0, 10**6), st.integers(0, 20))
 
 
 @st.composite
@@ -103,6 +111,8 @@ def facts(draw: st.DrawFn, name: str) -> Facts:
         clock_known=known,
         declared=draw(DIRECTIONS),
         booked=booked,
+        used=draw(st.dictionaries(PERIODS, USED, max_size=2)),
+        usage_age_s=draw(st.none() | st.integers(0, 10**6)),
     )
 
 
@@ -134,6 +144,8 @@ def test_a_decision_is_made_for_any_facts_and_can_be_written_down_and_said(
         shown=made.shown,
         rule=made.rule,
         rider_pays_yen=made.rider_pays_yen,
+        used=dict(given_facts.used),
+        usage_age_s=given_facts.usage_age_s,
     )
     assert decode(encode(tap)) == tap
 

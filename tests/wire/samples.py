@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
-from wire.entries import ClockStep, Entry, Former, Press, Start, Tap
+from wire.entries import ClockStep, Entry, Former, Press, Start, Tap, Used
 from wire.limits import AT_MS_MAX, SEQUENCE_MAX
 
 SEQUENCES = st.integers(1, SEQUENCE_MAX)
@@ -15,6 +15,9 @@ HASHES = st.binary(min_size=32, max_size=32)
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 """Any text that JSON can carry: a lone surrogate is none."""
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
+USED = st.builds(
+    Used, st.integers(0, 1_000_000), st.integers(0, 1_000_000_000), st.integers(0, 1_000_000)
+)
 YEN = st.none() | st.integers(0, 1_000_000)
 
 _ALL = {
@@ -62,6 +65,10 @@ _TAPS = st.fixed_dictionaries(
         "duty": st.text("あa1", max_size=40),
         "line": st.text("系a1", max_size=40),
         "stop": st.text("停a1", max_size=40),
+        "used": st.dictionaries(
+            st.from_regex("[0-9][0-9-]{0,9}", fullmatch=True), USED, max_size=4
+        ),
+        "usage_age_s": st.none() | st.integers(0, SEQUENCE_MAX),
     }
 )
 _PRESSES = st.builds(

@@ -19,6 +19,7 @@ from wire.entries import (
     JournalId,
     Start,
     Tap,
+    Used,
     chain,
     decode,
     encode,
@@ -90,8 +91,42 @@ def test_a_tap_with_every_field_at_its_longest_is_kept(letter: str) -> None:
         duty=longest,
         line=longest,
         stop=longest,
+        used={f"2026-06-0{day}": Used(10**6, 10**9, 10**6) for day in range(4)},
+        usage_age_s=SEQUENCE_MAX,
     )
     assert decode(encode(full)) == full
+
+
+def test_a_tap_of_before_limits_existed_is_read_and_written_as_the_bytes_that_it_was() -> None:
+    stored = (
+        b'{"kind":"tap","v":1,"n":7,"at_ms":1780455600000,"mono_ms":5,"clock":"synchronised",'
+        b'"programme":"senior-pass","outcome":"accepted","code":"ok",'
+        b'"shown":"senior-pass.accepted","scheme":"common-ap","key_epoch":1,'
+        b'"credential":"abababababababababababababababab","category":"all","rider_pays_yen":50,'
+        b'"rule":"senior-pass/2026-04","roster":3,"roster_age_s":60,"line":"1"}'
+    )
+    tap = decode(stored)
+    assert isinstance(tap, Tap)
+    assert (tap.used, tap.usage_age_s) == ({}, None)
+    assert encode(tap) == stored
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"used": {"year": {"times": 1}}},
+        {"used": {"2026\n": {"times": 1}}},
+        {"used": {"2026": {"times": -1}}},
+        {"used": {"2026": {"rides": 1}}},
+        {"used": {str(year): {} for year in range(2020, 2025)}},
+        {"usage_age_s": -1},
+    ],
+    ids=str,
+)
+def test_usage_that_the_contract_does_not_name_is_refused(change: dict[str, object]) -> None:
+    plain = json.loads(encode(TAP))
+    with pytest.raises(EntryRefused):
+        decode(json.dumps(plain | change).encode())
 
 
 def test_an_entry_that_is_too_long_is_neither_written_nor_read() -> None:

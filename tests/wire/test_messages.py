@@ -28,6 +28,7 @@ from wire.messages import (
     Triage,
     TwinDesired,
     TwinReported,
+    UsageWanted,
 )
 from wire.registry import Registry
 
@@ -45,6 +46,7 @@ LARGEST: list[msgspec.Struct] = [
     TwinDesired(
         v=1, at_ms=1, keys=bytes(32),
         rosters=[RosterWanted("p" * 32, 2**53 - 1, bytes(32))] * PROGRAMMES_PER_PLACE_MAX,
+        usage=[UsageWanted("p" * 32, 2**47)] * PROGRAMMES_PER_PLACE_MAX,
     ),
     TwinReported(v=1, at_ms=1, agent="あ" * 40, rosters=HELD, keys=bytes(32), trouble="あ" * 200),
     Triage(
@@ -67,6 +69,11 @@ def test_a_message_is_read_as_it_was_written(body: msgspec.Struct) -> None:
 @pytest.mark.parametrize("body", LARGEST, ids=name)
 def test_the_largest_of_every_message_fits_into_a_payload(body: msgspec.Struct) -> None:
     assert len(msgspec.json.encode(body)) < PAYLOAD_BYTES_MAX - 1024
+
+
+def test_without_limits_the_desired_state_is_one_that_an_older_agent_knows() -> None:
+    desired = TwinDesired(v=1, at_ms=1, rosters=[])
+    assert set(json.loads(msgspec.json.encode(desired))) <= {"v", "at_ms", "rosters", "keys"}
 
 
 @pytest.mark.parametrize("body", LARGEST, ids=name)
