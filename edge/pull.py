@@ -2,11 +2,13 @@
 
 Rules: only a signed message that is newer than the last is followed · over HTTPS with the reader's
 certificate · a file is checked against its signed hash and its own signature before it takes the
-place of the one before · a failure leaves what was there, says so in `twin/reported`, and is tried
-again later and later · readers do not all come at once.
+place of the one before, whether it came whole or was made of what had changed · what had changed
+and cannot be used is no matter: the whole file is fetched · a failure leaves what was there, says
+so in `twin/reported`, and is tried again later and later · readers do not all come at once.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import random
@@ -27,7 +29,9 @@ from wire.clock import Clock
 from wire.entries import AtMs, Name
 from wire.limits import KEYS_BYTES_MAX, ROSTER_HEADER_BYTES_MAX, ROSTER_ROWS_MAX
 from wire.messages import Count, RosterHeld, RosterWanted, TwinDesired
-from wire.roster import ROW, Roster
+from wire.roster import ROW, Roster, RosterRefused
+from wire.roster_delta import CONTENT_TYPE as DELTA
+from wire.roster_delta import apply_delta
 
 TWIN_FILE: Final = "twin.json"
 FOLDER: Final = "rosters"
@@ -49,6 +53,7 @@ JITTER_S: Final = 5.0
 reader that holds none does not wait."""
 VERSIONS_MAX: Final = 4
 """Versions of a roster whose last wish is remembered: those that may still be in use."""
+OTHER_HASH: Final = "what came has another hash than what is wanted"
 RETRY_CAP_S: Final = 300.0
 """The rarest try: a roster's staleness is counted in hours."""
 
@@ -57,6 +62,10 @@ _log = logging.getLogger(__name__)
 
 class FetchFailed(Exception):
     """What was wanted did not come; the sentence is for the operator, and it is tried again."""
+
+
+class DeltaUnusable(FetchFailed):
+    """What has changed cannot be merged into what is held; the whole file can be fetched."""
 
 
 class Twin(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,10 +128,14 @@ class Pull:
         self._rosters.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._state, self._rosters):
             remove_partial(folder)
-        for path in (*self._rosters.glob("*.roster"), self._state / KEYS):
-            if path.exists():
-                with path.open("rb") as file:
-                    self._sha256[path.name] = hashlib.file_digest(file, "sha256").digest()
+        if (keys := self._state / KEYS).exists():
+            self._sha256[KEYS] = hashlib.sha256(keys.read_bytes()).digest()
+        for programme in self.config.programmes:
+            path = self._rosters / f"{programme}.roster"
+            with contextlib.suppress(FileNotFoundError, RosterRefused):  # then it is fetched
+                roster = self._open(path, programme)
+                self._sha256[path.name] = roster.sha256
+                roster.close()
         kept = self._state / TWIN_FILE
         if kept.exists():
             try:
@@ -226,28 +239,66 @@ class Pull:
     async def _fetch(self, session: aiohttp.ClientSession, wanted: RosterWanted | bytes) -> None:
         if isinstance(wanted, bytes):
             with replacing(self._state / KEYS) as file:
-                await _download(session, "/v1/keys", file, KEYS_BYTES_MAX, wanted)
+                await _download(session, "/v1/keys", file, KEYS_BYTES_MAX)
+                came = (self._state / (KEYS + PARTIAL)).read_bytes()
+                if hashlib.sha256(came).digest() != wanted:
+                    raise FetchFailed(OTHER_HASH)
             self._sha256[KEYS] = wanted
         else:
-            with replacing(self._rosters / _file(wanted)) as file:
-                address = f"/v1/rosters/{wanted.programme}/{wanted.version}"
-                await _download(session, address, file, ROSTER_BYTES_MAX, wanted.sha256)
-                await asyncio.to_thread(self._verify, wanted)
+            await self._fetch_roster(session, wanted)
             self._sha256[_file(wanted)] = wanted.sha256
         self.settle()
 
-    def _verify(self, wanted: RosterWanted) -> None:
-        """Check a downloaded roster as `tap` will. Raises FetchFailed."""
-        path = self._rosters / (_file(wanted) + PARTIAL)
-        tenant, place = self.identity.name.tenant, self.config.place
+    async def _fetch_roster(self, session: aiohttp.ClientSession, wanted: RosterWanted) -> None:
+        """Bring a roster to its place: by what has changed since the one held, or whole."""
+        address = f"/v1/rosters/{wanted.programme}/{wanted.version}"
+        path = self._rosters / _file(wanted)
+        if held := self._sha256.get(_file(wanted)):
+            try:
+                with replacing(path) as file:
+                    await self._bring(session, f"{address}?from={held.hex()}", file, wanted)
+                return
+            except DeltaUnusable as error:
+                _log.warning("%s: fetching it whole: %s", path.name, error)
+        with replacing(path) as file:
+            await self._bring(session, address, file, wanted)
+
+    async def _bring(
+        self, session: aiohttp.ClientSession, address: str, file: BinaryIO, wanted: RosterWanted
+    ) -> None:
+        """Make `file` the wanted roster. Raises FetchFailed, ClientError or OSError."""
+        if await _download(session, address, file, ROSTER_BYTES_MAX) != DELTA:
+            await asyncio.to_thread(self._verify, wanted)
+            return
         try:
-            roster = Roster.open(path, tenant, wanted.programme, place, self.identity.fleet_key)
+            await asyncio.to_thread(self._merge, wanted)
+            await asyncio.to_thread(self._verify, wanted)
+        except (FetchFailed, RosterRefused) as error:
+            raise DeltaUnusable(str(error)) from error
+
+    def _merge(self, wanted: RosterWanted) -> None:
+        """Turn what came from a delta into the roster. Raises RosterRefused or OSError."""
+        held = self._rosters / _file(wanted)
+        came = held.with_name(held.name + PARTIAL)
+        with replacing(came) as made:
+            apply_delta(held, came, made)
+
+    def _verify(self, wanted: RosterWanted) -> None:
+        """Check a fetched roster as `tap` will. Raises FetchFailed."""
+        try:
+            roster = self._open(self._rosters / (_file(wanted) + PARTIAL), wanted.programme)
         except ValueError as error:
             raise FetchFailed(str(error)) from error
-        version = roster.header.version
+        version, sha256 = roster.header.version, roster.sha256
         roster.close()
         if version != wanted.version:
             raise FetchFailed(f"version {version} came where {wanted.version} was wanted")
+        if sha256 != wanted.sha256:
+            raise FetchFailed(OTHER_HASH)
+
+    def _open(self, path: Path, programme: str) -> Roster:
+        tenant, key = self.identity.name.tenant, self.identity.fleet_key
+        return Roster.open(path, tenant, programme, self.config.place, key)
 
 
 def _file(wanted: RosterWanted) -> str:
@@ -259,22 +310,23 @@ def _name(wanted: RosterWanted | bytes) -> str:
 
 
 async def _download(
-    session: aiohttp.ClientSession, address: str, file: BinaryIO, limit: int, sha256: bytes
-) -> None:
-    """Write what lies at an address into a file. Raises FetchFailed, ClientError or OSError."""
+    session: aiohttp.ClientSession, address: str, file: BinaryIO, limit: int
+) -> str:
+    """Write what lies at an address into a file; return its type.
+
+    Raises FetchFailed, ClientError or OSError.
+    """
     async with session.get(address, allow_redirects=False) as response:
         if response.status != 200:
             raise FetchFailed(await _refusal(response))
-        digest, size = hashlib.sha256(), 0
+        size = 0
         async for piece in response.content.iter_chunked(65_536):
             size += len(piece)
             if size > limit:
                 raise FetchFailed(f"more than the {limit} bytes that are allowed")
-            digest.update(piece)
             file.write(piece)
-    if digest.digest() != sha256:
-        raise FetchFailed("what came has another hash than what is wanted")
     file.flush()
+    return response.content_type
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> str:

@@ -1,7 +1,8 @@
 """What this reader holds of its programmes: rosters, programme keys, and how fresh they are.
 
 Upheld: a roster is used only after its signature and every byte were verified, and the former one
-stays in use until then · a card is looked up in the place's order of programmes, under the
+stays in use until then · this is done beside the thread that decides, which only takes the result
+in its hand between two cards · a card is looked up in the place's order of programmes, under the
 roster's key epoch and then the one before · an identifier is used here and wiped by the caller.
 
 In the state folder: `rosters/{programme}.roster` and `keys.sealed`, brought by `link`;
@@ -9,8 +10,10 @@ In the state folder: `rosters/{programme}.roster` and `keys.sealed`, brought by 
 """
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, NamedTuple
 
 import msgspec
@@ -101,6 +104,9 @@ class Rosters:
         """Of the sealed keys in use; None without keys."""
         self.holdings: list[Holding] = []
         """What can be decided now, in order."""
+        self._to_open: SimpleQueue[str | Roster] = SimpleQueue()
+        self._opened: SimpleQueue[tuple[str, Roster | HoldingRefused]] = SimpleQueue()
+        self._worker: threading.Thread | None = None
         (self._state / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, programme: str, suffix: str) -> Path:
@@ -138,24 +144,65 @@ class Rosters:
         self._arrange()
 
     def take_roster(self, programme: str) -> None:
-        """Use the roster that lies in the state folder. Raises HoldingRefused."""
+        """Use the roster that lies in the state folder, if one does; waits. Raises HoldingRefused.
+
+        For the start, and where nobody waits: hashing a million rows takes 20 to 200 ms.
+        """
+        if (roster := self._open(programme)) is not None:  # it may have no rows
+            self._use(programme, roster)
+
+    def open_beside(self, programme: str) -> None:
+        """Verify the roster that lies in the state folder beside this thread; see `adopt`."""
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="rosters", daemon=True)
+            self._worker.start()
+        self._to_open.put(programme)
+
+    def adopt(self) -> list[HoldingRefused]:
+        """Use what was verified since; return what cannot be used. Never waits."""
+        refused = []
+        while not self._opened.empty():
+            programme, roster = self._opened.get()
+            if isinstance(roster, HoldingRefused):
+                refused.append(roster)
+            else:
+                self._use(programme, roster)
+        return refused
+
+    def _work(self) -> None:
+        """Open what is named, and close what is no longer used, in a thread of its own."""
+        while True:
+            named = self._to_open.get()
+            if isinstance(named, Roster):
+                named.close()
+                continue
+            try:
+                if (roster := self._open(named)) is not None:
+                    self._opened.put((named, roster))
+            except HoldingRefused as error:
+                self._opened.put((named, error))
+
+    def _open(self, programme: str) -> Roster | None:
+        """Verify a roster, every byte; None when there is none. Raises HoldingRefused."""
         if programme not in self._config.programmes:
             raise HoldingRefused(f"{programme} is no programme of this place")
         path = self.path(programme, "roster")
         config = self._config
         try:
             rulebook(programme)
-            roster = Roster.open(path, config.name.tenant, programme, config.place, self._fleet_key)
+            return Roster.open(path, config.name.tenant, programme, config.place, self._fleet_key)
         except FileNotFoundError:
-            return
+            return None
         except (OSError, ValueError) as error:
             raise HoldingRefused(f"roster {programme}: {error}") from error
+
+    def _use(self, programme: str, roster: Roster) -> None:
         former = self._rosters.get(programme)
         self._rosters[programme] = roster
         self._current[programme] = self._read_current(programme, roster)
         self._arrange()
         if former is not None:
-            former.close()
+            self._to_open.put(former)  # unmapped by the worker, at once or when it next begins
 
     def take_current(self, said: RosterCurrent) -> None:
         """Remember when the fleet said which version it wants.

@@ -4,11 +4,12 @@ Read `Tap.run` and then `Tap._presented`; that is the whole story:
 
     sense → identify → decide → journal → show → release
 
-Upheld: one thread, no network · the entry is on the disk before anyone sees a yes · what cannot
-be kept is not accepted · a card left lying is one presentation · nothing waits for `link` · the
-programme keys are in this process alone. The parts: `frontends/` finds the card, `identify.py` and
-`schemes/` make a credential of it, `decide.py` asks the programme's rulebook, `keeper.py` and
-`journal_writer.py` keep the entry, `show.py` tells the page in the words of `panel.py`.
+Upheld: one thread decides, no network · the entry is on the disk before anyone sees a yes · what
+cannot be kept is not accepted · a card left lying is one presentation · nothing waits for `link`,
+nor for a roster that is being verified · the programme keys are in this process alone. The parts:
+`frontends/` finds the card, `identify.py` and `schemes/` make a credential of it, `decide.py` asks
+the programme's rulebook, `keeper.py` and `journal_writer.py` keep the entry, `show.py` tells the
+page in the words of `panel.py`.
 """
 
 import gc
@@ -198,6 +199,8 @@ class Tap:
             self._say_appended()
         for said in self._panel.heard():
             self._hear(said)
+        for refused in self._rosters.adopt():
+            self._refused(refused)
         self._stepped(self._time.take_machine_time())
         if self._keeper.mend():
             self._say_appended()
@@ -230,7 +233,7 @@ class Tap:
             case Vehicle():
                 self._vehicle = said
             case RosterReady():
-                self._rosters.take_roster(said.programme)
+                self._rosters.open_beside(said.programme)
             case RosterCurrent():
                 self._rosters.take_current(said)
             case KeysReady():

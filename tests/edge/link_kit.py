@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import io
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -38,7 +39,16 @@ from wire.messages import (
     TwinReported,
 )
 from wire.mqtt import Connection
-from wire.roster import RosterHeader, RosterRow, build_roster
+from wire.roster import (
+    ROW,
+    RosterHeader,
+    RosterRefused,
+    RosterRow,
+    Rows,
+    build_roster,
+    read_head,
+)
+from wire.roster_delta import CONTENT_TYPE, difference, encode_delta
 from wire.topics import UP, Leaf, ReaderName, every_reader, parse_topic, topic
 
 T = TypeVar("T")
@@ -310,7 +320,25 @@ def roster_file(
 
 
 def wanted(data: bytes, version: int = 3, programme: str = PASS) -> RosterWanted:
-    return RosterWanted(programme=programme, version=version, sha256=hashlib.sha256(data).digest())
+    return RosterWanted(programme=programme, version=version, sha256=named(data))
+
+
+def named(data: bytes) -> bytes:
+    """Return the hash by which a roster file is known; what is none has one of its own."""
+    try:
+        return hashlib.sha256(read_head(io.BytesIO(data))).digest()
+    except RosterRefused:
+        return hashlib.sha256(data).digest()
+
+
+def delta_of(old: bytes, new: bytes) -> bytes:
+    """Return what turns one roster file into another."""
+    files = [io.BytesIO(data) for data in (old, new)]
+    heads = [read_head(file) for file in files]
+    before, after = (Rows(rest, 0, len(rest) // ROW.size) for rest in (f.read() for f in files))
+    change = difference(before, after, len(new))
+    assert change is not None
+    return encode_delta(hashlib.sha256(heads[0]).digest(), heads[1], change)
 
 
 @dataclass
@@ -320,6 +348,8 @@ class Devices:
     reader: Reader
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    deltas: dict[str, bytes] = field(default_factory=dict)
+    """By address with its query."""
     cut_at: int | None = None
     """Breaks the connection after so many bytes."""
 
@@ -336,11 +366,13 @@ class Devices:
         await site.start()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
-        if (body := self.files.get(request.path)) is None:
+        self.asked.append(request.path_qs)
+        delta = self.deltas.get(request.path_qs)
+        if (body := delta or self.files.get(request.path)) is None:
             error = {"error": "not-found", "hint": "this place has no such roster"}
             return web.json_response(error, status=404)
         response = web.StreamResponse()
+        response.content_type = CONTENT_TYPE if delta else "application/octet-stream"
         response.content_length = len(body)
         await response.prepare(request)
         await response.write(body[: self.cut_at])

@@ -20,6 +20,8 @@ from tests.edge.link_kit import (
     Devices,
     Fleet,
     Reader,
+    delta_of,
+    named,
     roster_file,
     running_devices,
     running_fleet,
@@ -188,6 +190,63 @@ async def test_what_is_wrong_is_said_in_a_sentence_and_the_former_roster_stays(
             assert in_place(reader) == good
         await fleet.desire(fleet.wish([wanted(b"gone", 9)], at_ms=9))
         await trouble(fleet, "HTTP 404 not-found this place has no such roster")
+
+
+async def test_what_has_changed_is_enough_when_it_makes_the_wanted_file(
+    reader: Reader, fleet: Fleet, devices: Devices
+) -> None:
+    old, new = roster_file(reader, rows=10), roster_file(reader, 4, rows=12)
+    devices.files[ADDRESS] = old
+    address = f"/v1/rosters/{PASS}/4?from={named(old).hex()}"
+    devices.deltas[address] = delta_of(old, new)
+    async with running_link(reader):
+        await fleet.desire(fleet.wish([wanted(old)], at_ms=1))
+        await until(lambda: in_place(reader) == old, "the whole of the first")
+        await fleet.desire(fleet.wish([wanted(new, 4)], at_ms=2))
+        await until(lambda: in_place(reader) == new, "the second")
+    assert devices.asked == [ADDRESS, address]
+    assert len(devices.deltas[address]) < len(new)
+    assert (reader.state / FOLDER / f"{PASS}.roster").stat().st_mode & 0o777 == 0o600
+    assert not list((reader.state / FOLDER).glob(f"*{PARTIAL}"))
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "other", "forged", "version", "noise"])
+async def test_what_has_changed_and_cannot_be_used_is_no_matter(
+    reader: Reader, fleet: Fleet, devices: Devices, harm: str
+) -> None:
+    old, new = roster_file(reader), roster_file(reader, 4, rows=12)
+    devices.files = {ADDRESS: old, f"/v1/rosters/{PASS}/4": new}
+    stranger = Signer(ed25519.Ed25519PrivateKey.generate())
+    good = delta_of(old, new)
+    address = f"/v1/rosters/{PASS}/4?from={named(old).hex()}"
+    devices.deltas[address] = {
+        "cut": good[:-1],
+        "flip": good[:-5] + bytes([good[-5] ^ 1]) + good[-4:],
+        "other": delta_of(roster_file(reader, 2), new),
+        "forged": delta_of(old, roster_file(reader, 4, stranger, rows=12)),
+        "version": delta_of(old, roster_file(reader, 5, rows=12)),
+        "noise": b"x" * 1000,
+    }[harm]
+    async with running_link(reader):
+        await fleet.desire(fleet.wish([wanted(old)], at_ms=1))
+        await until(lambda: in_place(reader) == old, "the first")
+        await fleet.desire(fleet.wish([wanted(new, 4)], at_ms=2))
+        await until(lambda: in_place(reader) == new, "the second, whole")
+    assert devices.asked == [ADDRESS, address, f"/v1/rosters/{PASS}/4"]
+    assert not list((reader.state / FOLDER).glob(f"*{PARTIAL}"))
+
+
+async def test_a_held_roster_that_rotted_is_fetched_whole(
+    reader: Reader, fleet: Fleet, devices: Devices
+) -> None:
+    data = devices.files[ADDRESS] = roster_file(reader)
+    path = reader.state / FOLDER / f"{PASS}.roster"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    async with running_link(reader):
+        await fleet.desire(fleet.wish([wanted(data)], at_ms=1))
+        await until(lambda: in_place(reader) == data, "fetched anew")
+    assert devices.asked == [ADDRESS]
 
 
 async def test_more_bytes_than_allowed_are_not_read(
