@@ -10,6 +10,8 @@ without threads.
 import asyncio
 import contextlib
 import ssl
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -32,6 +34,9 @@ ANSWER_TIMEOUT_S: Final = 15.0
 """For a PUBACK or SUBACK: less than the keep-alive, so a stuck broker is left, not waited for."""
 CLOSE_TIMEOUT_S: Final = 1.0
 """For our last packet to leave; after that the broker will think that the link broke."""
+IN_FLIGHT_MAX: Final = 100
+"""Publishes waiting for the broker's answer at one time, or fewer where it says so; the rest wait
+here: at most what the caller has sent and not awaited."""
 MESSAGES_MAX: Final = 1_000
 """Kept for the caller: 25 MB of usual batches. A broker may hand over more than it was asked to:
 mosquitto 2.0.11 was seen to send three messages for each one acknowledged. What does not fit is
@@ -61,6 +66,8 @@ class Message(NamedTuple):
     qos: int
     retained: bool
     """The broker had kept it: nobody knows how old it is."""
+    arrived_ns: int = 0
+    """When it came, by the monotonic clock."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,10 @@ def client_tls(authority: str, certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
+Answer = asyncio.Future[Sequence[ReasonCode]]
+"""Of the broker, to one publish or subscribe; an MqttError when the connection breaks before."""
+
+
 class _Client(paho.Client):
     """paho over a socket that is connected already: its own dialling blocks and needs a thread."""
 
@@ -110,8 +121,9 @@ class Connection:
     will: Will | None = None
     receive_maximum: int = 100
     """Messages that the broker is asked to hand over at most before one is acknowledged."""
+    messages_max: int = MESSAGES_MAX
     messages: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
-    """What has arrived, at most MESSAGES_MAX."""
+    """What has arrived, at most `messages_max`."""
     dropped: int = 0
     """Messages that did not fit."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,7 +131,9 @@ class Connection:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._answers: dict[int, asyncio.Future[Sequence[ReasonCode]]] = {}
+        self._answers: dict[int, Answer] = {}
+        self._later: deque[tuple[str, bytes, bool, Answer]] = deque()
+        self._in_flight_max = IN_FLIGHT_MAX
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ticker: asyncio.Task[None] | None = None
         self._client = self._make_client()
@@ -134,6 +148,7 @@ class Connection:
         )
         if self.will:
             client.will_set(self.will.topic, self.will.payload, qos=1, retain=True)
+        client.max_inflight_messages_set(IN_FLIGHT_MAX)
         client.on_socket_open = self._socket_opened
         client.on_socket_close = self._socket_closed
         client.on_socket_register_write = self._want_write
@@ -172,7 +187,8 @@ class Connection:
     async def subscribe(self, *topics: str) -> None:
         """Subscribe with QoS 1. Raises MqttRefused when one of the topics is denied."""
         result, mid = self._client.subscribe([(topic, 1) for topic in topics])
-        for topic, code in zip(topics, await self._answer(result, mid), strict=True):
+        codes = await self._in_time(self._expect(result, mid, self._loop.create_future()))
+        for topic, code in zip(topics, codes, strict=True):
             if code.is_failure:
                 raise MqttRefused(f"subscribe {topic}", code)
 
@@ -181,8 +197,24 @@ class Connection:
 
         Raises MqttRefused when the broker's rules deny it, MqttError when the connection breaks.
         """
+        await self.published(topic, self.send(topic, payload, retain=retain))
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> Answer:
+        """Publish with QoS 1, in the order of the calls, without waiting: see `published`."""
+        answer: Answer = self._loop.create_future()
+        if self._later or len(self._answers) >= self._in_flight_max:
+            self._later.append((topic, payload, retain, answer))
+        else:
+            self._send(topic, payload, retain, answer)
+        return answer
+
+    def _send(self, topic: str, payload: bytes, retain: bool, answer: Answer) -> None:
         info = self._client.publish(topic, payload, qos=1, retain=retain)
-        (code,) = await self._answer(info.rc, info.mid)
+        self._expect(info.rc, info.mid, answer)
+
+    async def published(self, topic: str, answer: Answer) -> None:
+        """Wait for the broker's answer to a `send`. Raises like `publish`."""
+        (code,) = await self._in_time(answer)
         if code.is_failure:
             raise MqttRefused(f"publish {topic}", code)
 
@@ -205,28 +237,31 @@ class Connection:
             self._forget(sock)
             sock.close()
 
-    async def _answer(self, result: MQTTErrorCode, mid: int | None) -> Sequence[ReasonCode]:
+    def _expect(self, result: MQTTErrorCode, mid: int | None, answer: Answer) -> Answer:
         if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None or self.closed.is_set():
-            raise MqttError(self.why_closed or paho.error_string(result))
-        answer: asyncio.Future[Sequence[ReasonCode]] = self._loop.create_future()
-        self._answers[mid] = answer
+            answer.set_exception(MqttError(self.why_closed or paho.error_string(result)))
+        else:
+            self._answers[mid] = answer
+        return answer
+
+    async def _in_time(self, answer: Answer) -> Sequence[ReasonCode]:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await answer
         except TimeoutError as error:
             self._end(f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
             raise MqttError(self.why_closed) from error
-        finally:
-            self._answers.pop(mid, None)
 
     def _end(self, why: str) -> None:
         if self.closed.is_set():
             return
         self.why_closed = why
         self.closed.set()
-        for answer in self._answers.values():
+        for answer in (*self._answers.values(), *(one[-1] for one in self._later)):
             if not answer.done():
                 answer.set_exception(MqttError(why))
+        self._answers.clear()
+        self._later.clear()
 
     async def _tick(self) -> None:
         while not self.closed.is_set():
@@ -260,10 +295,12 @@ class Connection:
             self._client.loop_read()
 
     def _connected(
-        self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+        self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         if self._opened.done():
             return
+        allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT_MAX)
+        self._in_flight_max = min(allowed, IN_FLIGHT_MAX)
         if code.is_failure:
             self._opened.set_exception(MqttRefused("connect", code))
         else:
@@ -287,15 +324,24 @@ class Connection:
         self._resolve(mid, codes)
 
     def _resolve(self, mid: int, codes: Sequence[ReasonCode]) -> None:
-        answer = self._answers.get(mid)
+        answer = self._answers.pop(mid, None)
         if answer and not answer.done():
             answer.set_result(codes)
+        while self._later and len(self._answers) < self._in_flight_max:
+            self._send(*self._later.popleft())
 
     def _arrived(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        if self.messages.qsize() >= MESSAGES_MAX:
+        if self.messages.qsize() >= self.messages_max:
             self.dropped += 1
             client.ack(message.mid, message.qos)
             return
         self.messages.put_nowait(
-            Message(message.topic, bytes(message.payload), message.mid, message.qos, message.retain)
+            Message(
+                message.topic,
+                bytes(message.payload),
+                message.mid,
+                message.qos,
+                message.retain,
+                time.monotonic_ns(),
+            )
         )

@@ -308,10 +308,9 @@ async def test_messages_too_large_for_the_broker_end_the_connection_and_not_the_
 
 
 async def test_what_does_not_fit_is_dropped_counted_and_does_not_stop_the_rest(
-    broker: Broker, reader: Connection, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, reader: Connection
 ) -> None:
-    monkeypatch.setattr(mqtt, "MESSAGES_MAX", 5)
-    fleet = Connection(broker.fleet())
+    fleet = Connection(broker.fleet(), messages_max=5)
     await fleet.open()
     await fleet.subscribe(every_reader(Leaf.ENTRIES))
     for number in range(20):
@@ -324,6 +323,30 @@ async def test_what_does_not_fit_is_dropped_counted_and_does_not_stop_the_rest(
     await reader.publish(topic(BUS, Leaf.ENTRIES), b"later")
     assert (await arrived(fleet)).payload == b"later"
     await fleet.close()
+
+
+async def test_more_than_the_broker_takes_at_once_is_sent_in_order_and_answered(
+    reader: Connection, fleet: Connection
+) -> None:
+    await fleet.subscribe(every_reader(Leaf.ENTRIES))
+    here = topic(BUS, Leaf.ENTRIES)
+    answers = [reader.send(here, b"%d" % number) for number in range(3 * mqtt.IN_FLIGHT_MAX)]
+    for answer in answers:
+        await reader.published(here, answer)
+    for number in range(len(answers)):
+        message = await arrived(fleet)
+        assert int(message.payload) == number
+        fleet.acknowledge(message)
+
+
+async def test_what_still_waits_to_be_sent_is_told_that_the_connection_broke(
+    reader: Connection,
+) -> None:
+    here = topic(BUS, Leaf.ENTRIES)
+    answers = [reader.send(here, b"%d" % number) for number in range(3 * mqtt.IN_FLIGHT_MAX)]
+    await reader.close()
+    ends = await asyncio.gather(*answers, return_exceptions=True)
+    assert isinstance(ends[-1], MqttError)
 
 
 async def test_a_message_says_whether_the_broker_had_kept_it(
