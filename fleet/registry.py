@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from fleet import audit, store
-from fleet.schema import place, reader, revision
+from fleet.schema import key_epoch, place, reader, reader_key, revision
 from fleet.store import AnyRow
 from wire.envelope import key_id
 from wire.individual_number import refuse_individual_number
@@ -41,6 +41,8 @@ class Place:
     line: str
     programmes: tuple[str, ...]
     triage_programmes: frozenset[str]
+    by_hour: bool = True
+    """Too few members for anything of it to be counted finer than by the hour (fleet.grain)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def import_registry(
         replace=["kind", "line", "programmes", "triage_programmes", "label_ja", "label_en"],
     )
     former = {row.name: row for row in connection.execute(sa.select(reader))}
+    keys: list[dict[str, object]] = []
     added = changed = 0
     for one in registry.readers:
         row: dict[str, object] = {
@@ -108,10 +111,37 @@ def import_registry(
         elif any(known._mapping[name] != value for name, value in row.items()):
             _renew(connection, row, known)
             changed += 1
+        if known is None or known.public_key != one.public_key:
+            keys.append(_key(one.reader, one.public_key, at_ms))
+    store.insert_missing(connection, reader_key, keys)
+    _take_epochs(connection, registry.key_epochs, at_ms)
     bump(connection, "registry")
     audit.note(connection, at_ms, who, "registry.imported", registry.tenant, f"{added}+{changed}")
     unchanged = len(registry.readers) - added - changed
     return Imported(len(registry.places), added, changed, unchanged)
+
+
+def key_epochs(connection: sa.Connection) -> dict[str, int]:
+    """Return the present key epoch by programme, as provisioning last said."""
+    rows = connection.execute(sa.select(key_epoch.c.programme, key_epoch.c.epoch))
+    return {row.programme: row.epoch for row in rows}
+
+
+def _take_epochs(connection: sa.Connection, epochs: Mapping[str, int], at_ms: int) -> None:
+    """Note epochs that have begun; one that is over does not come back with an old file."""
+    known = key_epochs(connection)
+    rows = [
+        {"programme": programme, "epoch": epoch, "since_ms": at_ms}
+        for programme, epoch in epochs.items()
+        if epoch > known.get(programme, 0)
+    ]
+    store.upsert(connection, key_epoch, rows, key=["programme"], replace=["epoch", "since_ms"])
+
+
+def _key(name: str, pem: str, at_ms: int) -> dict[str, object]:
+    """Return the row that keeps a key for as long as signatures of it stand in the ledger."""
+    found = key_id(load_public_key(pem))
+    return {"reader": name, "key_id": found, "public_key": pem, "added_at_ms": at_ms}
 
 
 def _renew(connection: sa.Connection, row: dict[str, object], known: AnyRow) -> None:
@@ -178,6 +208,7 @@ def load_places(connection: sa.Connection) -> dict[str, Place]:
             row.line,
             tuple(row.programmes),
             frozenset(row.triage_programmes),
+            bool(row.by_hour),
         )
         for row in connection.execute(sa.select(place))
     }

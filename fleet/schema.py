@@ -27,6 +27,7 @@ APPEND_ONLY: Final = {
         "entry",
         "conflict",
         "audit",
+        "reader_key",
         "joint",
         "retention",
         "retired_month",
@@ -67,8 +68,11 @@ place: Final = sa.Table(
     sa.Column("triage_programmes", sa.JSON, nullable=False),
     _text("label_ja", ""),
     _text("label_en", ""),
-    comment="Where readers stand. programmes: names in the order in which a card is looked up; "
-    "triage_programmes: those whose unknown cards a clerk may assign for seven days.",
+    sa.Column("by_hour", sa.Boolean, nullable=False, server_default=sa.true()),
+    comment="Where readers stand. by_hour: fewer than 20 members in one of its programmes, so "
+    "that nothing of it is counted finer than by the hour. programmes: names in the order in which "
+    "a card is looked up; triage_programmes: those whose unknown cards a clerk may assign for "
+    "seven days.",
 )
 
 reader: Final = sa.Table(
@@ -87,6 +91,17 @@ reader: Final = sa.Table(
     comment="Readers by full name tenant/reader. fingerprint: SHA-256 of the certificate, hex; "
     "keys as PEM; keys_sealed: programme keys that only the reader can open. A revoked reader "
     "stays listed, is answered nothing, and its messages are counted in bad_message.",
+)
+
+reader_key: Final = sa.Table(
+    "reader_key",
+    fleet,
+    sa.Column("reader", sa.Text, sa.ForeignKey("reader.name"), primary_key=True),
+    sa.Column("key_id", sa.Text, primary_key=True),
+    _text("public_key"),
+    _number("added_at_ms"),
+    comment="Every public key (PEM) that a reader ever signed with, by its id (wire.envelope): "
+    "signatures of years ago can still be checked. Append-only.",
 )
 
 reader_state: Final = sa.Table(
@@ -167,13 +182,22 @@ journal: Final = sa.Table(
     sa.Column("spans", sa.JSON, nullable=False),
     sa.Column("whole", sa.Boolean, nullable=False, server_default=sa.true()),
     _number("unreplayed", "0"),
+    sa.Column("signed_first", sa.BigInteger),
+    sa.Column("signed_lost", sa.BigInteger),
+    sa.Column("signed_last", sa.BigInteger),
+    sa.Column("signed_before", sa.LargeBinary),
+    sa.Column("signed_key", sa.Text),
+    sa.Column("signature", sa.LargeBinary),
     sa.UniqueConstraint("reader", "journal"),
+    sa.Index("ix_journal_journal", "journal"),
     comment="One row a journal. through: all numbers up to it are accounted for; seen: the "
     "greatest that is, with its chain hash seen_hash; claimed: the greatest that the reader said "
     "it wrote (status, or the next journal's first entry); spans: accounted numbers as sorted, "
     "disjoint [first, last] pairs; superseded: the reader began another one after it; whole: "
     "nothing is missing up to seen, nor up to claimed when superseded; "
-    "unreplayed: taps whose decision could not be replayed (roster no longer kept).",
+    "unreplayed: taps whose decision could not be replayed (roster no longer kept). signed_*, "
+    "signature: the newest batch as its reader signed it, without its entries; signed_key: the "
+    "key's id in reader_key. One signature over a tip proves all before it, by the chain.",
 )
 sa.Index(
     "ix_journal_not_whole",
@@ -247,11 +271,15 @@ quarantine: Final = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("sha256", sa.LargeBinary, nullable=False),
     _number("times", "1"),
+    sa.Column("resolved_at_ms", sa.BigInteger),
+    sa.Column("resolved_by", sa.Text),
+    sa.Column("resolved_how", sa.Text),
     sa.Index("ix_quarantine_reader_sha256", "reader", "sha256"),
     sa.Index("ix_quarantine_journal_id_last", "journal_id", "last"),
     comment="What could not be read or verified, byte for byte. With journal_id the numbers first "
     "to last count as committed and hash is the chain's after last; without, nothing does. reason: "
-    "stable word; times: how often the same bytes came.",
+    "stable word; times: how often the same bytes came. resolved_*: when it was taken in again, "
+    "by whom, and what came of it; null until then.",
 )
 
 quarantine_hour: Final = sa.Table(
@@ -329,9 +357,37 @@ entry_minute: Final = sa.Table(
     sa.Column("programme", sa.Text, primary_key=True),
     sa.Column("code", sa.Text, primary_key=True),
     _number("count"),
-    comment="New entries by the minute in which they were committed; code: of a tap; of a "
+    comment="New entries by the minute in which they were committed, or, at a place with by_hour, "
+    "by the hour (minute_ms is then a whole hour); code: of a tap; of a "
     "press `press.` and its button; empty (programme too) for start and clock entries. Kept like "
     "telemetry.",
+)
+
+# --- what of an allowance was used ---------------------------------------------------------------
+
+usage: Final = sa.Table(
+    "usage",
+    fleet,
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("period", sa.Text, primary_key=True),
+    sa.Column("credential", sa.Text, primary_key=True),
+    _number("times"),
+    _number("yen"),
+    comment="Sums over the accepted taps of a card in a period of its programme "
+    "(programmes.rulebook.Rulebook.periods), moved in the transaction that inserts them. A "
+    "member's usage is the sum over all cards that he ever had.",
+)
+
+usage_file: Final = sa.Table(
+    "usage_file",
+    fleet,
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, sa.ForeignKey("place.name"), primary_key=True),
+    _number("at_ms"),
+    _number("rows"),
+    sa.Column("file", sa.LargeBinary, nullable=False),
+    comment="The newest usage file (wire.usage) of a programme for a place, whole: members near a "
+    "limit, as opaque credentials. It is made anew every 15 minutes.",
 )
 
 # --- what readers are told -----------------------------------------------------------------------
@@ -360,8 +416,23 @@ roster: Final = sa.Table(
     _number("rows"),
     _number("bytes"),
     _number("built_at_ms"),
-    comment="Rosters that were built; the greatest version is the one wanted. The files lie under "
-    "rosters/ in the state folder. content_sha256 leaves out version and time.",
+    sa.Column("head", sa.LargeBinary),
+    sa.Column("rows_sha256", sa.LargeBinary),
+    comment="Rosters that were built; the greatest version is the one wanted. head: all that "
+    "stands before the rows, signed; sha256: of head; rows_sha256: of the rows, which lie once for "
+    "all places under rosters/ in the state folder. content_sha256 leaves out version and time. "
+    "Versions of before heads were kept have none, and are not served.",
+)
+sa.Index("ix_roster_sha256", roster.c.sha256)
+
+key_epoch: Final = sa.Table(
+    "key_epoch",
+    fleet,
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    _number("since_ms"),
+    comment="The present key epoch of each programme, and since when the fleet knows of it. The "
+    "keys themselves are never here.",
 )
 
 revision: Final = sa.Table(
@@ -397,6 +468,44 @@ counter_minute: Final = sa.Table(
 )
 sa.Index("ix_stage_minute_from_ms", stage_minute.c.from_ms)
 sa.Index("ix_counter_minute_from_ms", counter_minute.c.from_ms)
+
+telemetry_hour: Final = sa.Table(
+    "telemetry_hour",
+    fleet,
+    sa.Column("reader", sa.Text, primary_key=True),
+    sa.Column("hour_ms", sa.BigInteger, primary_key=True),
+    sa.Column("counters", sa.JSON, nullable=False),
+    sa.Column("stages", sa.JSON, nullable=False),
+    comment="What a reader reported, added up by the hour of its clock; reader '' is all of them. "
+    "counters: {name: value}; stages: {stage: [sum in us, {bucket: count}]}.",
+)
+sa.Index("ix_telemetry_hour_hour_ms", telemetry_hour.c.hour_ms)
+
+telemetry_reader: Final = sa.Table(
+    "telemetry_reader",
+    fleet,
+    sa.Column("reader", sa.Text, primary_key=True),
+    _number("last_from_ms"),
+    comment="The last minute of a reader that was added to an hour, so that none is added twice.",
+)
+
+telemetry_loss: Final = sa.Table(
+    "telemetry_loss",
+    fleet,
+    sa.Column("hour_ms", sa.BigInteger, primary_key=True),
+    sa.Column("reason", sa.Text, primary_key=True),
+    _number("count"),
+    comment="Reports that the fleet dropped, by hour and reason of telemetry.Loss.",
+)
+
+online_hour: Final = sa.Table(
+    "online_hour",
+    fleet,
+    sa.Column("hour_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    _number("fewest"),
+    _number("most"),
+    comment="How many readers were online within an hour: the fewest and the most at once.",
+)
 
 # --- what was audited, and what is past its time -------------------------------------------------
 
@@ -448,9 +557,9 @@ retired_journal: Final = sa.Table(
     fleet,
     sa.Column("month", sa.Text, sa.ForeignKey("retired_month.month"), primary_key=True),
     sa.Column("journal_id", _Id, sa.ForeignKey("journal.id"), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False),
     _number("last"),
-    _text("kind"),
     sa.Column("before", sa.LargeBinary),
     sa.Column("after", sa.LargeBinary, nullable=False),
     comment="A run of numbers of one journal that was dropped with its month. kind: entries, or "
@@ -478,6 +587,19 @@ audit_run: Final = sa.Table(
     comment="What `audit verify` found. reader, from_ms, to_ms: its scope, null for all; verdict: "
     "proven, exceptions or broken; exceptions, faults: how many of each kind; digest: SHA-256 of "
     "the whole result; line: proof.AuditLine, signed by the fleet. Append-only.",
+)
+
+# --- how the fleet itself keeps up ---------------------------------------------------------------
+
+lag: Final = sa.Table(
+    "lag",
+    fleet,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("process", sa.Text, primary_key=True),
+    _number("value"),
+    _number("at_ms"),
+    comment="How long the fleet's own parts take just now, one row a figure and process: names and "
+    "units in fleet.lag. Overwritten; a process that is gone leaves its rows for ten minutes.",
 )
 
 # --- people who work with it ---------------------------------------------------------------------
@@ -561,8 +683,12 @@ card: Final = sa.Table(
     _text("stopped_why", ""),
     _number("assigned_at_ms"),
     _text("assigned_by"),
+    sa.Column("superseded_at_ms", sa.BigInteger),
+    sa.Column("successor", _Id),
     sa.UniqueConstraint("programme", "credential"),
-    comment="A member's cards, each as the programme's credential.",
+    comment="A member's cards, each as the programme's credential. superseded_at_ms: since when "
+    "this credential is no longer on rosters, because the card has another one (successor: id of "
+    "that row); its history stays the member's.",
 )
 
 triage: Final = sa.Table(

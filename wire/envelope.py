@@ -11,7 +11,7 @@ A key id is the first 8 bytes of SHA-256 over the key's SubjectPublicKeyInfo, in
 
 import enum
 import hashlib
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -22,6 +22,7 @@ from msgspec import Meta
 from wire.limits import PAYLOAD_BYTES_MAX
 
 LABEL: Final = b"kazasu-envelope-1"
+_ECDSA: Final = ec.ECDSA(hashes.SHA256())
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no message; RecursionError for brackets without end."""
@@ -114,12 +115,20 @@ class Signer:
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             signature = self._key.sign(message)
         else:
-            signature = self._key.sign(message, ec.ECDSA(hashes.SHA256()))
+            signature = self._key.sign(message, _ECDSA)
         envelope = _Envelope(v=1, key=self.key_id, signature=signature, body=msgspec.Raw(raw))
         payload = msgspec.json.encode(envelope)
         if purpose not in _IN_FILES and len(payload) > PAYLOAD_BYTES_MAX:
             raise TooLarge(f"{purpose} of {len(payload)} bytes; at most {PAYLOAD_BYTES_MAX}")
         return payload
+
+
+class Proof(NamedTuple):
+    """What proves who said a body: its exact bytes, the signature over them, the key's id."""
+
+    key_id: str
+    signature: bytes
+    body: bytes
 
 
 def open_envelope(
@@ -135,28 +144,46 @@ def open_envelope(
     The signature is verified before the body is looked at. Raises TooLarge, FutureVersion,
     NotSigned or MessageRefused, each with a sentence that says what is wrong.
     """
+    return open_proven(payload, purpose, audience, key, key_id(key), body_type, limit)[0]
+
+
+def open_proven(
+    payload: bytes,
+    purpose: Purpose,
+    audience: str,
+    key: PublicKey,
+    name: str,
+    body_type: type[T],
+    limit: int = PAYLOAD_BYTES_MAX,
+) -> tuple[T, Proof]:
+    """Return a message's verified body and its proof, as `open_envelope` does.
+
+    `name` is the key's id: a caller with many messages of one key works it out once.
+    """
     if len(payload) > limit:
         raise TooLarge(f"{len(payload)} bytes; at most {limit}")
     try:
         envelope = msgspec.json.decode(payload, type=_Envelope)
     except UNREADABLE as error:
         raise _refusal(payload, error) from error
-    _verify(envelope, purpose, audience, key)
+    if envelope.key != name:
+        raise NotSigned(f"signed by key {envelope.key}, expected {name}")
+    proof = Proof(name, envelope.signature, bytes(envelope.body))
+    verify(proof, purpose, audience, key)
     try:
-        return msgspec.json.decode(envelope.body, type=body_type)
+        return msgspec.json.decode(envelope.body, type=body_type), proof
     except UNREADABLE as error:
-        raise _refusal(bytes(envelope.body), error) from error
+        raise _refusal(proof.body, error) from error
 
 
-def _verify(envelope: _Envelope, purpose: Purpose, audience: str, key: PublicKey) -> None:
-    if envelope.key != key_id(key):
-        raise NotSigned(f"signed by key {envelope.key}, expected {key_id(key)}")
-    message = _signed_bytes(purpose, audience, bytes(envelope.body))
+def verify(proof: Proof, purpose: Purpose, audience: str, key: PublicKey) -> None:
+    """Raise NotSigned when this key did not sign the body for this purpose and audience."""
+    message = _signed_bytes(purpose, audience, proof.body)
     try:
         if isinstance(key, ed25519.Ed25519PublicKey):
-            key.verify(envelope.signature, message)
+            key.verify(proof.signature, message)
         else:
-            key.verify(envelope.signature, message, ec.ECDSA(hashes.SHA256()))
+            key.verify(proof.signature, message, _ECDSA)
     except InvalidSignature as error:
         raise NotSigned(f"the signature is no {purpose} for {audience}") from error
 
