@@ -6,9 +6,10 @@ read-only. PostgreSQL takes the same table as GRANT statements for one user a ro
 console has no grant on `persons`, on an entry's bytes, or on a credential.
 """
 
+import contextlib
 import enum
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -76,6 +77,24 @@ _LOG_IN: Final = (
     _change(_S.session, delete=True),
     _append(_S.audit),
 )
+_TELEMETRY: Final = (
+    _change(_S.telemetry_hour, delete=True),
+    _change(_S.telemetry_reader),
+    _change(_S.telemetry_loss, delete=True),
+    _change(_S.online_hour, delete=True),
+    _only(_S.place, _columns(_S.place), "by_hour"),
+    _change(_S.revision, "revision"),
+)
+"""Keeping what readers report, and judging by which grain it may be kept (fleet.grain)."""
+_MOVING_CARDS: Final = (
+    _S.card.name,
+    Grant(
+        _columns(_S.card, ["stopped_why"]),
+        insert=True,
+        update=frozenset({"credential", "key_epoch"}),
+    ),
+)
+"""A card found under the key epoch before: its new credential in its place, the old one beside."""
 _CLOSING_A_GAP: Final = (
     _only(_S.gap, _columns(_S.gap), "closed_at_ms", "how", "closed_by", "why", "missing"),
     _only(_S.journal, _columns(_S.journal), "spans", "through", "seen", "seen_hash", "whole"),
@@ -86,10 +105,9 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
     Role.INGEST: {
         "fleet": dict(
             (
-                _read(_S.place),
                 _read(_S.reader, ["keys_sealed"]),
                 _read(_S.rule),
-                _read(_S.revision),
+                _read(_S.key_epoch),
                 _read(_S.ledger_epoch),
                 _append(_S.entry),
                 _append(_S.conflict),
@@ -102,20 +120,20 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.gap, "missing", "closed_at_ms", "how"),
                 _change(_S.alarm),
                 _change(_S.entry_minute, "count", delete=True),
+                _change(_S.usage, "times", "yen"),
                 _change(_S.reader_state),
                 _change(_S.online_change, delete=True),
                 _change(_S.bad_message, "count", "last_at_ms"),
                 _change(_S.stage_minute, delete=True),
                 _change(_S.counter_minute, delete=True),
+                *_TELEMETRY,
                 _change(_S.roster, delete=True),
             )
         ),
         "persons": dict(
             (
                 _read(_S.member, ["registration_number", "stopped_why"]),
-                _only(
-                    _S.card, _columns(_S.card, ["stopped_why"]), "credential", "scheme", "key_epoch"
-                ),
+                _MOVING_CARDS,
                 _change(_S.triage, delete=True),
                 _change(_S.programme_revision, "revision"),
                 _append(_S.person_audit),
@@ -125,10 +143,9 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
     Role.DISPATCH: {
         "fleet": dict(
             (
-                _read(_S.place),
                 _read(_S.reader, ["keys_sealed"]),
                 _read(_S.rule),
-                _read(_S.revision),
+                _read(_S.key_epoch),
                 _read(_S.ledger_epoch),
                 _append(_S.entry),
                 _append(_S.conflict),
@@ -139,20 +156,21 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.gap, "missing", "closed_at_ms", "how"),
                 _change(_S.alarm),
                 _change(_S.entry_minute, "count", delete=True),
+                _read(_S.usage),
+                _change(_S.usage_file, delete=True),
                 _change(_S.reader_state),
                 _change(_S.online_change, delete=True),
                 _change(_S.bad_message, "count", "last_at_ms"),
                 _change(_S.stage_minute, delete=True),
                 _change(_S.counter_minute, delete=True),
+                *_TELEMETRY,
                 _change(_S.roster, delete=True),
             )
         ),
         "persons": dict(
             (
                 _read(_S.member, ["registration_number", "stopped_why"]),
-                _only(
-                    _S.card, _columns(_S.card, ["stopped_why"]), "credential", "scheme", "key_epoch"
-                ),
+                _read(_S.card, ["stopped_why"]),
                 _change(_S.triage, delete=True),
                 _change(_S.programme_revision, "revision"),
                 _append(_S.person_audit),
@@ -160,7 +178,15 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
         ),
     },
     Role.DEVICES: {
-        "fleet": dict((_read(_S.reader), _read(_S.place), _read(_S.roster), _read(_S.revision))),
+        "fleet": dict(
+            (
+                _read(_S.reader),
+                _read(_S.place),
+                _read(_S.roster),
+                _read(_S.revision),
+                _read(_S.usage_file),
+            )
+        ),
         "persons": {},
     },
     Role.CONSOLE: {
@@ -183,6 +209,9 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.revision),
                 _read(_S.stage_minute),
                 _read(_S.counter_minute),
+                _read(_S.telemetry_hour),
+                _read(_S.telemetry_loss),
+                _read(_S.online_hour),
                 _read(_S.audit_run),
                 _read(_S.retention),
                 _read(_S.retired_month),
@@ -201,7 +230,9 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.entry),
                 _read(_S.journal),
                 _read(_S.finding),
+                _read(_S.usage),
                 _read(_S.rule),
+                _read(_S.key_epoch),
                 _read(_S.roster),
                 _read(_S.revision),
                 *_LOG_IN,
@@ -280,13 +311,81 @@ def _allows(grant: Grant, action: int, column: str | None) -> bool:
     return action == sqlite3.SQLITE_DELETE and grant.delete
 
 
+_REFUSE: Final = """
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END
+$$
+"""
+
+
 def make_append_only(connection: sa.Connection, table: str) -> None:
-    """Let the database refuse to change or remove a row of this table, whoever asks."""
-    for verb in ("UPDATE", "DELETE"):
+    """Let the database refuse to change or remove a row of this table, whoever asks.
+
+    Raises sqlalchemy.exc.IntegrityError in him who tries. On PostgreSQL emptying it is refused
+    too, and a replication session's silence about triggers does not help (ENABLE ALWAYS).
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(_REFUSE))
+        name = f"{table}_append_only"
         connection.exec_driver_sql(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+            f"CREATE TRIGGER {name} BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
         )
+        connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
+        return
+    for verb in ("UPDATE", "DELETE"):
+        _refuse(connection, table, verb)
+
+
+@contextlib.contextmanager
+def lifted(connection: sa.Connection, *tables: str) -> Iterator[None]:
+    """Let the owner remove rows of append-only tables inside this transaction, and then no more.
+
+    Who is killed meanwhile leaves the refusal standing: it comes and goes with the transaction.
+    """
+    postgresql = connection.dialect.name == "postgresql"
+    off = "ALTER TABLE {0} DISABLE TRIGGER {0}_append_only"
+    on = "ALTER TABLE {0} ENABLE ALWAYS TRIGGER {0}_append_only"
+    for table in tables:
+        told = off if postgresql else "DROP TRIGGER {0}_no_delete"
+        connection.exec_driver_sql(told.format(table))
+    yield
+    for table in tables:
+        if postgresql:
+            connection.exec_driver_sql(on.format(table))
+        else:
+            _refuse(connection, table, "DELETE")
+
+
+def _refuse(connection: sa.Connection, table: str, verb: str) -> None:
+    connection.exec_driver_sql(
+        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    )
+
+
+# --- PostgreSQL: the same table as GRANT statements ----------------------------------------------
+
+FUNCTIONS: Final[Mapping[Role, Mapping[Database, Collection[str]]]] = {
+    Role.INGEST: {"fleet": ("ensure_month(bigint)",)},
+    Role.DISPATCH: {"fleet": ("ensure_month(bigint)",)},
+}
+"""Functions of a schema that run with the owner's rights, and who may call them."""
+
+
+def user_of(role: Role) -> str:
+    """Return the user of the server that a role logs in as."""
+    return f"kazasu_{role}"
+
+
+def missing_users(connection: sa.Connection) -> list[str]:
+    """Return the users that the server has not got yet; SQLite has none."""
+    if connection.dialect.name != "postgresql":
+        return []
+    there = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
+    return [name for role in Role if (name := user_of(role)) not in there]
 
 
 def make_schema(connection: sa.Connection, database: Database) -> None:
@@ -296,4 +395,57 @@ def make_schema(connection: sa.Connection, database: Database) -> None:
 
 
 def grant(connection: sa.Connection, database: Database) -> None:
-    """Write the table of grants down in the server; on SQLite the authorizer holds it."""
+    """Write the table of grants down in the server; on SQLite the authorizer holds it.
+
+    What a user had before is taken away first, so a grant that was struck here is gone there.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    for role, databases in GRANTS.items():
+        for statement in statements(connection, role, database, databases[database]):
+            connection.exec_driver_sql(statement)
+
+
+def statements(
+    connection: sa.Connection, role: Role, database: Database, granted: Mapping[str, Grant]
+) -> Iterator[str]:
+    """Yield what gives a role just its grants on one schema."""
+    user = user_of(role)
+    for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
+        yield f"REVOKE ALL ON ALL {kind} IN SCHEMA {database} FROM {user}"
+    yield f"REVOKE ALL ON SCHEMA {database} FROM {user}"
+    if granted:
+        yield f"GRANT USAGE ON SCHEMA {database} TO {user}"
+    metadata = schema.fleet if database == "fleet" else schema.persons
+    for name, one in granted.items():
+        every = _columns(metadata.tables[name])
+        verbs = [_on_columns("SELECT", one.read, every), _on_columns("UPDATE", one.update, every)]
+        verbs += ["INSERT"] * one.insert + ["DELETE"] * one.delete
+        given = ", ".join(verb for verb in verbs if verb)
+        yield f'GRANT {given} ON {database}."{name}" TO {user}'
+        if one.insert:
+            for sequence in _sequences(connection, database, metadata.tables[name]):
+                yield f"GRANT USAGE ON SEQUENCE {sequence} TO {user}"
+    for function in FUNCTIONS.get(role, {}).get(database, ()):
+        yield f"GRANT EXECUTE ON FUNCTION {database}.{function} TO {user}"
+
+
+def _on_columns(verb: str, some: frozenset[str], every: frozenset[str]) -> str:
+    if not some or some == every:
+        return verb if some else ""
+    return f"{verb} ({', '.join(_quoted(name) for name in sorted(some))})"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+_SEQUENCE: Final = sa.text("SELECT pg_get_serial_sequence(:table, :column)")
+
+
+def _sequences(connection: sa.Connection, database: Database, table: sa.Table) -> Iterator[str]:
+    for column in table.primary_key:
+        asked = {"table": f'{database}."{table.name}"', "column": column.name}
+        found = connection.scalar(_SEQUENCE, asked)
+        if found is not None:
+            yield found

@@ -109,7 +109,7 @@ def read_overview(connection: sa.Connection, now_ms: int) -> Overview:
             STATE.label("state"),
             sa.func.count(),
             sa.func.coalesce(sa.func.sum(reader_state.c.waiting), 0),
-            sa.func.coalesce(sa.func.sum(sa.not_(reader_state.c.ready)), 0),
+            sa.func.sum(sa.case((reader_state.c.ready.is_(sa.false()), 1), else_=0)),
         )
         .select_from(reader)
         .outerjoin(reader_state, reader_state.c.reader == reader.c.name)

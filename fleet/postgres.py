@@ -12,9 +12,12 @@ import select
 import socket
 from typing import Any, Final
 
+import psycopg
 import sqlalchemy as sa
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
-from fleet.grants import Database, Role
+from fleet.grants import Database, Role, user_of
 
 CONNECT_TIMEOUT_S: Final = 5
 """A server that is there answers within ms; a restarting one refuses at once."""
@@ -36,11 +39,6 @@ STATEMENTS_CACHED: Final = 256
 _PATIENT: Final = frozenset({Role.OWNER})
 """A person at the command line may export for hours."""
 _PAGES: Final = frozenset({Role.CONSOLE, Role.OFFICE, Role.DEVICES})
-
-
-def user_of(role: Role) -> str:
-    """Return the user of the server that a role logs in as."""
-    return f"kazasu_{role}"
 
 
 def program() -> str:
@@ -87,14 +85,22 @@ def engine(url: str, database: Database, role: Role) -> sa.Engine:
         pool_size=CONNECTIONS,
         max_overflow=CONNECTIONS_MORE,
     )
-    sa.event.listen(made, "connect", _keep_statements)
+    sa.event.listen(made, "connect", _prepare)
     sa.event.listen(made, "checkout", _refuse_dead)
     sa.event.listen(made, "handle_error", _name_as_operational)
     return made
 
 
-def _keep_statements(connection: Any, _record: object) -> None:
+def _prepare(connection: psycopg.Connection, _record: object) -> None:
     connection.prepared_max = STATEMENTS_CACHED
+    connection.adapters.register_loader("numeric", _WholeNumber)
+
+
+class _WholeNumber(Loader):
+    """The sum of bigints is a numeric, and a whole number; no table has any other numeric."""
+
+    def load(self, data: Buffer) -> int:
+        return int(bytes(data))
 
 
 def silent(handle: int) -> bool:

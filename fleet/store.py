@@ -146,11 +146,18 @@ def migrate(databases: Databases) -> None:
         store = Store(databases, database, Role.OWNER)
         try:
             with store.write() as connection:
+                _require_users(connection)
                 grants.make_schema(connection, database)
                 command.upgrade(_alembic(database, connection), "head")
                 grants.grant(connection, database)
         finally:
             store.close()
+
+
+def _require_users(connection: sa.Connection) -> None:
+    if missing := grants.missing_users(connection):
+        wanted = " ".join(f"CREATE ROLE {name} LOGIN;" for name in missing)
+        raise StoreUnusable(f"users are missing: as PostgreSQL's administrator type: {wanted}")
 
 
 def _make_file(path: Path) -> None:

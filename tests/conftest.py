@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, TypeVar
 
 import pytest
+
+from tests.real_postgres import Postgres, start_postgres
 
 T = TypeVar("T")
 
@@ -75,6 +77,13 @@ def eventually() -> Eventually:
 def eventually_async() -> EventuallyAsync:
     """Waits for a condition in an event loop: `await eventually_async(lambda: queue.empty())`."""
     return _wait_async
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests that stop none; without fsync, since no test cuts its power."""
+    with start_postgres(fsync=False) as server:
+        yield server
 
 
 @pytest.fixture

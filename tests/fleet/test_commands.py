@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from fleet import cli
 from fleet.accounts import FAILURES_MAX, LOCK_MS, Account, Accounts
 from fleet.grants import Role
+from fleet.schema import entry
 from fleet.store import open_fleet
 from tests.fleet.virtual import HandClock, VirtualFleet
 
@@ -37,8 +39,10 @@ def test_verify_finds_a_ledger_that_was_changed_behind_its_back(fleet: VirtualFl
     fleet.through((bus, journal.batch(1, 3)), (bus, journal.batch(5, 6)))
     assert fleet.command("ledger", "verify") == 0
     with fleet.store.write() as connection:
-        connection.exec_driver_sql("drop trigger entry_no_update")
-        connection.exec_driver_sql("update entry set body = cast(body || ' ' as blob) where n = 2")
+        on_postgresql = "drop trigger entry_append_only on entry"
+        on_sqlite = "drop trigger entry_no_update"
+        connection.exec_driver_sql(on_postgresql if fleet.config.database else on_sqlite)
+        connection.execute(entry.update().where(entry.c.n == 2).values(body=b"other bytes"))
     assert fleet.command("ledger", "verify") == 1
     assert fleet.command("ledger", "verify", "--reader", "kazasu-shi/bus-2") == 0
 
@@ -100,12 +104,14 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def accounts(fleet: VirtualFleet, tmp_path: Path) -> Accounts:
+def accounts(fleet: VirtualFleet, tmp_path: Path) -> Iterator[Accounts]:
     secret = tmp_path / "password"
     secret.write_text(PASSWORD + "\n")
     add = ("accounts", "add", "hanako", "operator", "--password-file", str(secret))
     assert fleet.command(*add) == 0
-    return Accounts(open_fleet(fleet.config.databases, Role.CONSOLE), fleet.clock)
+    store = open_fleet(fleet.config.databases, Role.CONSOLE)
+    yield Accounts(store, fleet.clock)
+    store.close()
 
 
 def test_only_the_right_password_opens_an_account(accounts: Accounts) -> None:

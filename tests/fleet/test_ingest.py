@@ -50,8 +50,10 @@ def test_a_rider_let_on_because_the_reader_is_broken_is_no_refusal_in_the_minute
         )
     )
     fleet.through((bus, journal.all()))
-    with open_fleet(fleet.config.databases, Role.CONSOLE).read() as connection:
+    store = open_fleet(fleet.config.databases, Role.CONSOLE)
+    with store.read() as connection:
         minutes = read_minutes(connection, fleet.clock.now_ms())
+    store.close()
     assert [(one.accepted, one.refused) for one in minutes if one.total] == [(1, 1)]
 
 

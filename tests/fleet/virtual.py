@@ -257,10 +257,15 @@ class VirtualFleet:
         self.people.close()
 
 
-def begin(folder: Path, places: Sequence[Place]) -> tuple[RealTown, Path]:
-    """Provision a town and initialise its fleet by command; return its configuration too."""
+def begin(folder: Path, places: Sequence[Place], database: str = "") -> tuple[RealTown, Path]:
+    """Provision a town and initialise its fleet by command; return its configuration too.
+
+    `database` is PostgreSQL's URL; without, it has files of SQLite.
+    """
     town = make_town(folder / "town", *places)
     home = town.folder / "fleet"
+    written = (home / "fleet.toml").read_text("utf-8")
+    (home / "fleet.toml").write_text(f'database = "{database}"\n{written}', "utf-8")
     table = folder / "rules.toml"
     table.write_text(RULES, "utf-8")
     clock = HandClock()
@@ -274,9 +279,9 @@ def begin(folder: Path, places: Sequence[Place]) -> tuple[RealTown, Path]:
 
 
 def make_fleet(
-    folder: Path, places: Iterable[Place] = (bus("bus-1"), bus("bus-2"))
+    folder: Path, places: Iterable[Place] = (bus("bus-1"), bus("bus-2")), database: str = ""
 ) -> VirtualFleet:
-    town, path = begin(folder, list(places))
+    town, path = begin(folder, list(places), database)
     config = read_config(path)
     clock = HandClock()
     return VirtualFleet(

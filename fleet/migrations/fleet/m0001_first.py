@@ -11,6 +11,24 @@ branch_labels = None
 depends_on = None
 
 
+_IN_THE_LEDGER = {
+    "sqlite": (
+        sa.ForeignKeyConstraint(
+            ["journal_id", "n"],
+            ["entry.journal_id", "entry.n"],
+            name="fk_finding_journal_id_n",
+        ),
+    ),
+    "postgresql": (),
+}
+"""A finding's entry, held by the database on SQLite alone.
+
+In a table partitioned by the time of receipt PostgreSQL keeps no key without that time, and a
+foreign key would stand in the way of dropping a month whole. Findings are written in the
+transaction that writes their entries.
+"""
+
+
 def upgrade() -> None:
     """Create everything."""
     _create()
@@ -213,9 +231,9 @@ def _create() -> None:
         sa.Column("seen", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("seen_hash", sa.LargeBinary(), nullable=True),
         sa.Column("claimed", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("superseded", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("superseded", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("spans", sa.JSON(), nullable=False),
-        sa.Column("whole", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("whole", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("unreplayed", sa.BigInteger(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["reader"], ["reader.name"], name=op.f("fk_journal_reader")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
@@ -227,7 +245,7 @@ def _create() -> None:
         ["id"],
         unique=False,
         sqlite_where=sa.text("whole IS 0"),
-        postgresql_where=sa.text("whole IS 0"),
+        postgresql_where=sa.text("whole IS false"),
     )
     op.create_table(
         "reader_state",
@@ -281,46 +299,10 @@ def _create() -> None:
             "journal_id", "n", "body_sha256", name=op.f("uq_conflict_journal_id_n_body_sha256")
         ),
     )
-    op.create_table(
-        "entry",
-        sa.Column(
-            "position",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
-        sa.Column(
-            "journal_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
-        sa.Column("n", sa.BigInteger(), nullable=False),
-        sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("received_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("clock", sa.Text(), nullable=False),
-        sa.Column("programme", sa.Text(), nullable=True),
-        sa.Column("outcome", sa.Text(), nullable=True),
-        sa.Column("code", sa.Text(), nullable=True),
-        sa.Column("credential", sa.Text(), nullable=True),
-        sa.Column("scheme", sa.Text(), nullable=True),
-        sa.Column("category", sa.Text(), nullable=True),
-        sa.Column("declared", sa.Text(), nullable=True),
-        sa.Column("rider_pays_yen", sa.Integer(), nullable=True),
-        sa.Column("rule", sa.Text(), nullable=True),
-        sa.Column("roster_version", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["journal_id"], ["journal.id"], name=op.f("fk_entry_journal_id")),
-        sa.PrimaryKeyConstraint("position", name=op.f("pk_entry")),
-        sa.UniqueConstraint("journal_id", "n", name=op.f("uq_entry_journal_id_n")),
-    )
-    op.create_index(
-        "ix_entry_credential_at_ms",
-        "entry",
-        ["credential", "at_ms"],
-        unique=False,
-        sqlite_where=sa.text("credential IS NOT NULL"),
-        postgresql_where=sa.text("credential IS NOT NULL"),
-    )
+    if op.get_bind().dialect.name == "postgresql":
+        _partition_entries()
+    else:
+        _create_entry()
     op.create_table(
         "gap",
         sa.Column(
@@ -393,10 +375,128 @@ def _create() -> None:
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("rider_pays_yen", sa.Integer(), nullable=True),
         sa.Column("found_at_ms", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["journal_id", "n"],
-            ["entry.journal_id", "entry.n"],
-            name=op.f("fk_finding_journal_id_n"),
-        ),
+        *_IN_THE_LEDGER[op.get_bind().dialect.name],
         sa.PrimaryKeyConstraint("journal_id", "n", "kind", name=op.f("pk_finding")),
     )
+
+
+def _create_entry() -> None:
+    op.create_table(
+        "entry",
+        sa.Column(
+            "position",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "journal_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("clock", sa.Text(), nullable=False),
+        sa.Column("programme", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("credential", sa.Text(), nullable=True),
+        sa.Column("scheme", sa.Text(), nullable=True),
+        sa.Column("category", sa.Text(), nullable=True),
+        sa.Column("declared", sa.Text(), nullable=True),
+        sa.Column("rider_pays_yen", sa.Integer(), nullable=True),
+        sa.Column("rule", sa.Text(), nullable=True),
+        sa.Column("roster_version", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["journal_id"], ["journal.id"], name=op.f("fk_entry_journal_id")),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_entry")),
+        sa.UniqueConstraint("journal_id", "n", name=op.f("uq_entry_journal_id_n")),
+    )
+    op.create_index(
+        "ix_entry_credential_at_ms",
+        "entry",
+        ["credential", "at_ms"],
+        unique=False,
+        sqlite_where=sa.text("credential IS NOT NULL"),
+        postgresql_where=sa.text("credential IS NOT NULL"),
+    )
+
+
+# One partition a month of receipt (`ensure_month`), so that a month past retention is dropped
+# whole. (journal_id, n) is unique in each month, and between months by the journal's spans, which
+# whoever appends holds locked. No foreign key to `journal`: it would cost a query an entry, and
+# nobody may remove a journal.
+_ENTRY = (
+    """
+    CREATE TABLE entry (
+        position bigint GENERATED BY DEFAULT AS IDENTITY,
+        journal_id bigint NOT NULL,
+        n bigint NOT NULL,
+        hash bytea NOT NULL,
+        body bytea NOT NULL,
+        received_at_ms bigint NOT NULL,
+        kind text NOT NULL,
+        at_ms bigint NOT NULL,
+        clock text NOT NULL,
+        programme text,
+        outcome text,
+        code text,
+        credential text,
+        scheme text,
+        category text,
+        declared text,
+        rider_pays_yen integer,
+        rule text,
+        roster_version bigint,
+        CONSTRAINT pk_entry PRIMARY KEY (position, received_at_ms)
+    ) PARTITION BY RANGE (received_at_ms)
+    """,
+    """
+    CREATE INDEX ix_entry_credential_at_ms ON entry (credential, at_ms)
+    WHERE credential IS NOT NULL
+    """,
+    # The table is made apart and then attached: that lets others go on inserting meanwhile.
+    # https://www.postgresql.org/docs/15/ddl-partitioning.html, 5.11.2.2
+    """
+    CREATE FUNCTION ensure_month(ms bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = fleet, pg_temp AS $$
+    DECLARE
+        month timestamp := date_trunc('month', to_timestamp(ms / 1000) AT TIME ZONE 'Asia/Tokyo');
+        name text := 'entry_' || to_char(month, 'YYYYMM');
+        first numeric := extract(epoch FROM month AT TIME ZONE 'Asia/Tokyo') * 1000;
+        after numeric :=
+            extract(epoch FROM (month + interval '1 month') AT TIME ZONE 'Asia/Tokyo') * 1000;
+    BEGIN
+        IF ms NOT BETWEEN 0 AND 4102444799999 THEN
+            RAISE EXCEPTION '% is no time of receipt before the year 2100', ms
+            USING ERRCODE = 'datetime_field_overflow';
+        END IF;
+        IF to_regclass('fleet.' || name) IS NOT NULL THEN
+            RETURN name;
+        END IF;
+        PERFORM pg_advisory_xact_lock(hashtextextended('ensure_month', 0));
+        IF to_regclass('fleet.' || name) IS NOT NULL THEN
+            RETURN name;
+        END IF;
+        EXECUTE format('CREATE TABLE fleet.%I (LIKE fleet.entry)', name);
+        EXECUTE format('CREATE UNIQUE INDEX %I ON fleet.%I (journal_id, n)',
+                       'uq_' || name || '_journal_id_n', name);
+        EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE OR DELETE OR TRUNCATE ON fleet.%I '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION fleet.refuse_change()',
+                       name || '_append_only', name);
+        EXECUTE format('ALTER TABLE fleet.%I ENABLE ALWAYS TRIGGER %I', name,
+                       name || '_append_only');
+        EXECUTE format('ALTER TABLE fleet.entry ATTACH PARTITION fleet.%I '
+                       'FOR VALUES FROM (%s) TO (%s)', name, trunc(first), trunc(after));
+        RETURN name;
+    END
+    $$
+    """,
+    "REVOKE ALL ON FUNCTION ensure_month(bigint) FROM PUBLIC",
+)
+
+
+def _partition_entries() -> None:
+    for statement in _ENTRY:
+        op.execute(sa.text(statement))
