@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fleet import (
     gaps,
+    grain,
     ingest,
     intake,
     ledger,
@@ -33,6 +34,7 @@ from fleet.reconcile import Known, RosterArchive
 from fleet.registry import Reader
 from fleet.store import StoreUnusable, open_fleet, open_persons
 from programmes.register import RULEBOOKS
+from programmes.calendar import local_day
 from wire.clock import Clock
 from wire.envelope import Purpose, Signer
 from wire.messages import Ack, TwinDesired
@@ -89,6 +91,7 @@ class Books:
         self._fleet = open_fleet(config.databases, Role.INGEST)
         self._people = open_persons(config.databases, Role.INGEST)
         self._archive = RosterArchive(config.state_folder, config.tenant, key.public_key())
+        self._telemetry = telemetry.open_telemetry(config, self._fleet, clock)
         self._ingest = Ingest(self._archive)
         self._holes = gaps.HoleClock()
         self._readers: dict[str, Reader] = {}
@@ -104,6 +107,7 @@ class Books:
         """Close files and databases."""
         self._archive.close()
         self._fleet.close()
+        self._telemetry.close()
         self._people.close()
 
     def take(self, messages: Sequence[Message]) -> Done:
@@ -124,6 +128,7 @@ class Books:
             for reader, leaf, reason in group.refused:
                 intake.refuse(connection, reader, leaf, reason, now_ms)
         self._tell_persons(tally.moves, heard.unknown_cards)
+            self._telemetry.keep(connection, heard.minutes, now_ms)
         acks = [self._ack(one, now_ms) for one in _last_of_each(tally.taken)]
         return Done(acks, heard.came_online, tally.created)
 
@@ -187,7 +192,8 @@ class Books:
         with self._fleet.write() as connection:
             found = ingest.sweep(connection, self._holes, now_ns, now_ms)
             quarantine.forget_hours(connection, now_ms)
-            telemetry.forget(connection, now_ms)
+            self._telemetry.tidy(connection, now_ms)
+        grain.judge(self._fleet, self._people, local_day(now_ms))
         for journal_id, (first, last) in found:
             log.warning("gap", journal=journal_id, first=first, last=last)
         with self._people.write() as connection:

@@ -6,6 +6,7 @@ Every key is bounded, an unknown key is refused, and paths are relative to the f
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -32,6 +33,18 @@ class Databases(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """What a sentence for the operator calls it."""
         return self.url or str(self.state)
+
+
+class TelemetryServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An InfluxDB (1.8, 2 or 3) that keeps telemetry instead of the fleet's own tables."""
+
+    url: str
+    """Such as https://influx.example:8086, without user and password."""
+    database: Annotated[str, Meta(min_length=1, max_length=100)]
+    """The database, or in InfluxDB 2 the bucket (mapped to a database of the same name)."""
+    organisation: Annotated[str, Meta(max_length=100)] = ""
+    token_file: str = ""
+    """A file with the token alone; in InfluxDB 1 `user:password`. Read again when refused."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +75,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: str = ""
     """PostgreSQL's URL, without user and password: each process logs in as its own user, and
     passwords come by libpq's own means. Empty: SQLite files in `state`."""
+    telemetry: TelemetryServer | None = None
+    """Left out: telemetry is kept in tables of the same database."""
 
     @property
     def state_folder(self) -> Path:
@@ -110,15 +125,31 @@ def check_database(url: str) -> None:
         raise ValueError(f"database has the unknown parameter {unknown[0]}; known are {known}")
 
 
+def check_telemetry(server: TelemetryServer | None) -> None:
+    """Raise ValueError, saying how it must look, unless its URL can be used."""
+    if server is None:
+        return
+    parts = urlsplit(server.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("telemetry.url must look like https://influx.example:8086")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("telemetry.url must name no user and no password: use token_file")
+
+
 def read_config(path: Path) -> Config:
     """Return the configuration with absolute paths. Raises ConfigRefused."""
     try:
         config = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
         parse_name(config.tenant)
         check_database(config.database)
+        check_telemetry(config.telemetry)
     except (OSError, ValueError) as error:
         raise ConfigRefused(f"{path}: {error}") from error
     base = path.resolve().parent
+    telemetry = config.telemetry
+    if telemetry is not None and telemetry.token_file:
+        token_file = str(base / telemetry.token_file)
+        telemetry = msgspec.structs.replace(telemetry, token_file=token_file)
     return msgspec.structs.replace(
-        config, **{key: str(base / getattr(config, key)) for key in _PATHS}
+        config, telemetry=telemetry, **{key: str(base / getattr(config, key)) for key in _PATHS}
     )

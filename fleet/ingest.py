@@ -154,7 +154,7 @@ class Ingest:
         behind = not new or new[0].n <= was_seen  # a resend may hold both known and new entries
         in_order = not behind and batch.first <= was_seen + 1 and was_seen == was_through
         findings = self._judge(connection, state, signed, new, known, in_order)
-        ledger.append(connection, state, new, at_ms)
+        ledger.append(connection, state, new, at_ms, arrived.reader.place.by_hour)
         _note_findings(connection, state, findings, at_ms)
         journals.save(connection, state, at_ms)
         _note_lost(connection, state, lost, at_ms)

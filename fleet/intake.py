@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from fleet import journals, store, telemetry
 from fleet.registry import Reader
 from fleet.schema import bad_message, online_change, reader_state
+from fleet.telemetry import Minute
 from wire.envelope import MessageRefused, Purpose, open_envelope
 from wire.messages import Status, Telemetry, Triage, TwinReported
 from wire.topics import Leaf
@@ -36,11 +37,12 @@ class Heard(NamedTuple):
 
     came_online: set[str]
     unknown_cards: list[tuple[Reader, Triage, int]]
+    minutes: list[Minute]
 
 
 def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
     """Take a group in, inside the caller's transaction."""
-    heard = Heard(set(), [])
+    heard = Heard(set(), [], [])
     for one in said:
         try:
             _TAKERS[one.leaf](connection, one, heard)
@@ -96,10 +98,11 @@ def _status(connection: sa.Connection, said: Said, heard: Heard) -> None:
     heard.came_online.add(name)
 
 
-def _telemetry(connection: sa.Connection, said: Said, _heard: Heard) -> None:
+def _telemetry(_connection: sa.Connection, said: Said, heard: Heard) -> None:
     name = said.reader.name
-    minute = open_envelope(said.payload, Purpose.TELEMETRY, name, said.reader.key, Telemetry)
-    telemetry.keep(connection, name, minute)
+    report = open_envelope(said.payload, Purpose.TELEMETRY, name, said.reader.key, Telemetry)
+    telemetry.check(report)
+    heard.minutes.append(Minute(name, report, said.reader.place.by_hour))
 
 
 def _reported(connection: sa.Connection, said: Said, _heard: Heard) -> None:

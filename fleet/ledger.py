@@ -17,12 +17,12 @@ from fleet.alarms import AlarmKind, sound
 from fleet.journals import Journal
 from fleet.reconcile import Last
 from fleet.schema import conflict, entry, entry_minute, journal, ledger_epoch, quarantine
+from fleet.telemetry import HOUR_MS, MINUTE_MS, floor
 from programmes.rulebook import Booked
 from wire.codes import Outcome
 from wire.entries import Entry, JournalId, Press, Tap, chain, genesis, new_journal
 from wire.individual_number import refuse_individual_number
 
-MINUTE_MS: Final = 60_000
 BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
 EXPORT_ROWS: Final = 2_000
@@ -87,14 +87,21 @@ _APPEND: Final = entry.insert()
 
 
 def append(
-    connection: sa.Connection, state: Journal, new: Sequence[NewEntry], received_at_ms: int
+    connection: sa.Connection,
+    state: Journal,
+    new: Sequence[NewEntry],
+    received_at_ms: int,
+    by_hour: bool,
 ) -> None:
-    """Insert entries that are known to be new, in one statement, and count them by the minute."""
+    """Insert entries that are known to be new, in one statement, and count them.
+
+    They are counted by the minute, or by the hour where few are members (`fleet.grain`).
+    """
     if not new:
         return
     rows = [_row(state.id, one, received_at_ms) for one in new]
     connection.execute(_APPEND, rows)
-    minute_ms = received_at_ms - received_at_ms % MINUTE_MS
+    minute_ms = floor(received_at_ms, HOUR_MS if by_hour else MINUTE_MS)
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
         press = "press." if row["kind"] == "press" else ""
