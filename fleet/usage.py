@@ -1,0 +1,284 @@
+"""What members have used of their allowances: counted once, decided with, and checked.
+
+Rules: an accepted tap counts in the transaction that inserts it, so a resend counts nothing; its
+periods follow from its own time (programmes.rulebook.Rulebook.periods), never from a table that a
+clerk may change; a member's usage is the sum over all cards that he ever had; counters are added
+to in the order of their keys, so that two workers never wait for each other crosswise.
+`usage_files` tells the readers of it.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from fleet import store
+from fleet.schema import card, entry, usage
+from programmes.register import RULEBOOKS
+from programmes.rulebook import Rulebook, RuleTableRefused, counted
+from wire.codes import Code, Outcome
+from wire.entries import Tap, Used
+from wire.roster import RuleTable
+
+HOUR_MS: Final = 3_600_000
+ROWS_AT_ONCE: Final = 5_000
+Key = tuple[str, str, str]
+"""Programme, period, credential."""
+Cards = Mapping[tuple[str, str], Sequence[str]]
+"""By programme and credential, all credentials of that member; absent: it is the only one."""
+NOTHING: Final = Used()
+
+
+def add(one: Used, other: Used) -> Used:
+    """Return the sum of two usages."""
+    return Used(one.times + other.times, one.yen + other.yen)
+
+
+def _keys(tap: Tap) -> Iterator[Key]:
+    """Yield where a tap counts; nowhere unless it was accepted for a card that is known."""
+    if tap.outcome is not Outcome.ACCEPTED or tap.credential is None:
+        return
+    book = RULEBOOKS.get(tap.programme)
+    if book is not None and book.periods is not None:
+        for period in book.periods(tap.at_ms):
+            yield tap.programme, period, tap.credential
+
+
+def sums(taps: Iterable[Tap]) -> dict[Key, Used]:
+    """Return what these taps come to, by programme, period and credential."""
+    found: dict[Key, Used] = {}
+    for tap in taps:
+        for key in _keys(tap):
+            found[key] = add(found.get(key, NOTHING), counted(tap))
+    return found
+
+
+def count(connection: sa.Connection, taps: Iterable[Tap]) -> None:
+    """Add new taps to the counters, once a group, in the transaction that inserts them.
+
+    What is no accepted tap of a counted programme adds nothing and may be among them.
+    """
+    rows = [
+        {"programme": programme, "period": period, "credential": credential,
+         "times": used.times, "yen": used.yen}
+        for (programme, period, credential), used in sorted(sums(taps).items())
+    ]  # fmt: skip
+    key = ("programme", "period", "credential")
+    store.upsert(connection, usage, rows, key=key, add=("times", "yen"))
+
+
+# --- deciding with it ----------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Running:
+    """Usage as the ledger has it at a point in the order of commit, carried along a group.
+
+    One a group. `expect` its taps under the group's locks before the first is judged; `book` each
+    new tap, so that those after it in the group see it.
+    """
+
+    rules: Mapping[str, Sequence[RuleTable]]
+    cards: Cards
+    _used: dict[Key, Used] = field(default_factory=dict)
+    _asked: set[tuple[str, str]] = field(default_factory=set)
+    _limits: dict[tuple[str, int], Mapping[str, Used]] = field(default_factory=dict)
+
+    def expect(self, connection: sa.Connection, taps: Iterable[Tap]) -> None:
+        """Read what stands under the cards of these taps, those of a limited programme alone.
+
+        One query a programme for all that was not asked before; it may be called again.
+        """
+        wanted: dict[str, tuple[set[str], set[str]]] = {}
+        for tap in taps:
+            if limits := self.limits(tap.programme, tap.at_ms):
+                periods, credentials = wanted.setdefault(tap.programme, (set(), set()))
+                periods.update(limits)
+                credentials.update(members_cards(self.cards, tap))
+        for programme, (periods, credentials) in wanted.items():
+            for period in sorted(periods):
+                new = {one for one in credentials if (period, one) not in self._asked}
+                self._asked.update((period, one) for one in new)
+                self._used.update(load(connection, programme, [period], new))
+
+    def of(self, tap: Tap) -> dict[str, Used] | None:
+        """Return what the member had used before this tap.
+
+        None where it cannot matter: no limit is in force, or the member is far from it and the
+        reader did not refuse for it.
+        """
+        limits = self.limits(tap.programme, tap.at_ms)
+        if not limits or tap.credential is None:
+            return None
+        found = {period: self._sum(tap, period) for period in limits}
+        refused = tap.code in (Code.USED_UP, Code.STALE)
+        return found if refused or is_near(found, limits) else None
+
+    def book(self, tap: Tap) -> None:
+        """Count a tap for those that come after it in the group."""
+        if self.limits(tap.programme, tap.at_ms):
+            for key in _keys(tap):
+                self._used[key] = add(self._used.get(key, NOTHING), counted(tap))
+
+    def limits(self, programme: str, at_ms: int) -> Mapping[str, Used]:
+        """Return the thresholds of the hour; tables begin at midnight."""
+        hour = at_ms // HOUR_MS
+        if (programme, hour) not in self._limits:
+            self._limits[programme, hour] = near(programme, hour * HOUR_MS, self.rules)
+        return self._limits[programme, hour]
+
+    def _sum(self, tap: Tap, period: str) -> Used:
+        total = NOTHING
+        for credential in members_cards(self.cards, tap):
+            total = add(total, self._used.get((tap.programme, period, credential), NOTHING))
+        return total
+
+
+def members_cards(cards: Cards, tap: Tap) -> Collection[str]:
+    """Return all credentials under which the member of a tap was counted."""
+    named = [one for one in (tap.credential, tap.older_credential) if one]
+    return {other for one in named for other in (one, *cards.get((tap.programme, one), ()))}
+
+
+_LOAD: Final = sa.select(usage.c.period, usage.c.credential, usage.c.times, usage.c.yen).where(
+    usage.c.programme == sa.bindparam("programme"),
+    usage.c.period.in_(sa.bindparam("periods", expanding=True)),
+    usage.c.credential.in_(sa.bindparam("some", expanding=True)),
+)
+
+
+def load(
+    connection: sa.Connection, programme: str, periods: Iterable[str], credentials: Iterable[str]
+) -> dict[Key, Used]:
+    """Return what stands under these credentials in these periods."""
+    found: dict[Key, Used] = {}
+    named, every = sorted(set(periods)), sorted(set(credentials))
+    for start in range(0, len(every), store.IN_MAX):
+        some = every[start : start + store.IN_MAX]
+        asked = {"programme": programme, "periods": named, "some": some}
+        for row in connection.execute(_LOAD, asked):
+            found[programme, row.period, row.credential] = Used(row.times, row.yen)
+    return found
+
+
+def near(
+    programme: str, at_ms: int, rules: Mapping[str, Sequence[RuleTable]]
+) -> Mapping[str, Used]:
+    """Return from what usage on readers must know of a member; empty without a limit in force."""
+    book = RULEBOOKS.get(programme)
+    if book is None or book.near is None:
+        return {}
+    try:
+        return book.near(at_ms, rules.get(programme, ()))
+    except RuleTableRefused:
+        return {}
+
+
+def is_limited(rules: Mapping[str, Sequence[RuleTable]], at_ms: int) -> bool:
+    """True when a table in force limits anything in any programme."""
+    return any(near(programme, at_ms, rules) for programme in rules)
+
+
+def is_near(used: Mapping[str, Used], limits: Mapping[str, Used]) -> bool:
+    """True when a member has used enough of any period that readers must know."""
+    return any(reaches(used.get(period, NOTHING), limit) for period, limit in limits.items())
+
+
+def reaches(used: Used, limit: Used) -> bool:
+    """See programmes.rulebook.Rulebook.near."""
+    if not limit.times and not limit.yen:
+        return used != NOTHING
+    return (0 < limit.times <= used.times) or (0 < limit.yen <= used.yen)
+
+
+_SIBLING: Final = card.alias("sibling")
+_SIBLINGS: Final = (
+    sa.select(card.c.programme, card.c.credential, _SIBLING.c.credential.label("other"))
+    .join(_SIBLING, _SIBLING.c.member_id == card.c.member_id)
+    .where(
+        card.c.credential.in_(sa.bindparam("some", expanding=True)),
+        card.c.credential != _SIBLING.c.credential,
+    )
+)
+
+
+def cards_of_members(people: sa.Connection, credentials: Collection[str]) -> Cards:
+    """Return all cards of each member that has others than the one named, superseded ones too."""
+    found: dict[tuple[str, str], list[str]] = {}
+    every = sorted(credentials)
+    for start in range(0, len(every), store.IN_MAX):
+        for row in people.execute(_SIBLINGS, {"some": every[start : start + store.IN_MAX]}):
+            key = (row.programme, row.credential)
+            found.setdefault(key, [row.credential]).append(row.other)
+    return found
+
+
+def of_member(
+    connection: sa.Connection, programme: str, credentials: Collection[str], at_ms: int
+) -> dict[str, Used]:
+    """Return what one member has used in the periods of an instant, over all his cards."""
+    book = RULEBOOKS.get(programme)
+    if book is None or book.periods is None:
+        return {}
+    total = dict.fromkeys(book.periods(at_ms), NOTHING)
+    for (_, period, _), used in load(connection, programme, total, credentials).items():
+        total[period] = add(total[period], used)
+    return total
+
+
+# --- the invariant -------------------------------------------------------------------------------
+
+
+class Difference(NamedTuple):
+    """A counter that is not the sum of its entries."""
+
+    programme: str
+    period: str
+    credential: str
+    counted: Used
+    entries: Used
+
+
+def recount(connection: sa.Connection) -> dict[Key, Used]:
+    """Return what the ledger's entries come to, from the first to the last."""
+    found: dict[Key, Used] = {}
+    for name, book in RULEBOOKS.items():
+        if book.periods is not None:
+            for row in _accepted(connection, name):
+                _recount(found, name, book, row)
+    return found
+
+
+def _recount(found: dict[Key, Used], programme: str, book: Rulebook, row: Any) -> None:
+    for period in book.periods(row.at_ms) if book.periods else ():
+        key = (programme, period, row.credential)
+        found[key] = add(found.get(key, NOTHING), Used(1, row.rider_pays_yen or 0))
+
+
+def _accepted(connection: sa.Connection, programme: str) -> Iterator[store.AnyRow]:
+    wanted = sa.select(entry.c.credential, entry.c.at_ms, entry.c.rider_pays_yen).where(
+        entry.c.kind == "tap",
+        entry.c.programme == programme,
+        entry.c.outcome == Outcome.ACCEPTED.value,
+        entry.c.credential.is_not(None),
+    )
+    yield from connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
+
+
+def check(connection: sa.Connection) -> list[Difference]:
+    """Return every counter that is not the sum of its entries; none is right.
+
+    It reads the whole ledger: for audits and tests. Entries of months that retention has dropped
+    are missing from the sums, so counters of periods that began before are larger than them.
+    """
+    entries = recount(connection)
+    rows = connection.execute(sa.select(usage))
+    counters = {
+        (row.programme, row.period, row.credential): Used(row.times, row.yen) for row in rows
+    }
+    return [
+        Difference(key[0], key[1], key[2], counters.get(key, NOTHING), entries.get(key, NOTHING))
+        for key in sorted(counters.keys() | entries.keys())
+        if counters.get(key, NOTHING) != entries.get(key, NOTHING)
+    ]

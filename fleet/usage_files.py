@@ -1,0 +1,239 @@
+"""What readers are told of usage: one signed file a programme and place, every 15 minutes.
+
+Rules: rows and marks come from one snapshot, so a file says exactly which of a reader's entries
+its sums contain; only members near a limit stand in it, without place and time of any ride; a file
+is never older than the one before; who holds several cards has the same sums under each.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from fleet import registry, rules, store, usage
+from fleet.registry import Place
+from fleet.schema import card, journal, reader, usage_file
+from fleet.schema import usage as counters
+from fleet.store import Store
+from programmes.register import RULEBOOKS
+from programmes.rulebook import USAGE_EVERY_S
+from wire.clock import Clock
+from wire.credential import Credential
+from wire.entries import Used
+from wire.envelope import Signer
+from wire.limits import USAGE_JOURNALS_MAX
+from wire.messages import UsageWanted
+from wire.usage import Span, UsageHeader, UsageRow, build_usage, pack_usage
+
+MARKED_MS: Final = 40 * 24 * usage.HOUR_MS
+"""Journals that were heard of within this are named: no reader keeps entries for longer that the
+ledger has (40 days by design, seven as built)."""
+AFRESH_S: Final = 60
+"""A place whose reader comes online gets a new file unless its own is younger than this."""
+
+Marks = dict[str, dict[str, list[Span]]]
+
+
+class Fed(NamedTuple):
+    """What one file came to; `trouble` says why it could not be made."""
+
+    programme: str
+    place: str
+    rows: int
+    trouble: str = ""
+
+
+class UsageBuilder:
+    """Makes usage files. Used by one thread at a time."""
+
+    def __init__(self, fleet: Store, people: Store, tenant: str, by: Signer, clock: Clock) -> None:
+        self._fleet = fleet
+        self._people = people
+        self._tenant = tenant
+        self._by = by
+        self._clock = clock
+        self._next_ns = 0
+        """Of the monotonic clock; the first call makes all files."""
+
+    def build_due(self, came_online: Collection[str] = ()) -> list[Fed]:
+        """Make all files when it is time, else those of places whose readers came online."""
+        with self._fleet.read() as connection:
+            places = registry.load_places(connection)
+            at = self._places_of(connection, came_online)
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._next_ns:
+            self._next_ns = now_ns + USAGE_EVERY_S * 1_000_000_000
+            return self._build(list(places.values()), older_than_s=0)
+        return self._build([places[name] for name in sorted(at)], AFRESH_S) if at else []
+
+    def _places_of(self, connection: sa.Connection, readers: Collection[str]) -> set[str]:
+        if not readers:
+            return set()
+        named = reader.c.name.in_(sorted(readers)[: store.IN_MAX])
+        return set(connection.scalars(sa.select(reader.c.place).where(named)))
+
+    def _build(self, places: Sequence[Place], older_than_s: int) -> list[Fed]:
+        made: list[Fed] = []
+        for programme, book in RULEBOOKS.items():
+            served = [place for place in places if programme in place.programmes]
+            if book.near is not None and served:
+                made += self._programme(programme, served, older_than_s)
+        return made
+
+    def _programme(self, programme: str, places: list[Place], older_than_s: int) -> list[Fed]:
+        """Make the files of one programme, all from one snapshot."""
+        with self._fleet.read() as connection:
+            now_ms = self._clock.now_ms()
+            tables = {programme: rules.load(connection, programme)}
+            limits = usage.near(programme, now_ms, tables)
+            made_ms = _made(connection, programme)
+            due = [
+                place for place in places
+                if made_ms.get(place.name, 0) <= now_ms - older_than_s * 1000 or not older_than_s
+            ]  # fmt: skip
+            if not due or not limits:
+                return []
+            names = [place.name for place in due]
+            marks = marks_of(connection, names, now_ms)
+            rows = self._rows(connection, programme, limits)
+        periods = sorted(limits)
+        packed = pack_usage(rows, periods)
+        files: list[dict[str, Any]] = []
+        made: list[Fed] = []
+        for name in names:
+            at_ms = max(now_ms, made_ms.get(name, 0) + 1)
+            header = UsageHeader(
+                v=1, programme=programme, place=name, at_ms=at_ms, periods=periods,
+                marks=marks.get(name, {}), rows=0, rows_sha256=bytes(32),
+            )  # fmt: skip
+            try:
+                file = build_usage(header, packed, self._tenant, self._by)
+            except ValueError as error:
+                made.append(Fed(programme, name, len(rows), str(error)))
+                continue
+            files.append(
+                {"programme": programme, "place": name, "at_ms": at_ms, "rows": len(rows),
+                 "file": file}
+            )  # fmt: skip
+            made.append(Fed(programme, name, len(rows)))
+        with self._fleet.write() as connection:
+            store.upsert(
+                connection, usage_file, files,
+                key=("programme", "place"), replace=("at_ms", "rows", "file"),
+            )  # fmt: skip
+        return made
+
+    def _rows(
+        self, connection: sa.Connection, programme: str, limits: Mapping[str, Used]
+    ) -> list[UsageRow]:
+        """Return what the cards of members near a limit have used, in this snapshot.
+
+        A member of several cards may be near with little on each, so each card's share is asked
+        for; whose card it is, is asked after the snapshot, lest a move in between be missed.
+        """
+        with self._people.read() as people:
+            found = _candidates(connection, programme, limits, _most_cards(people, programme))
+            cards = usage.cards_of_members(people, {credential for _, _, credential in found})
+        found |= usage.load(
+            connection, programme, limits, {other for some in cards.values() for other in some}
+        )
+        rows: dict[str, dict[str, Used]] = {}
+        for credential in {credential for _, _, credential in found}:
+            of_member = cards.get((programme, credential), (credential,))
+            sums = {period: _sum(found, programme, period, of_member) for period in limits}
+            if usage.is_near(sums, limits):
+                rows |= dict.fromkeys(of_member, sums)
+        return [UsageRow(Credential(credential), used) for credential, used in rows.items()]
+
+
+def _sum(
+    found: Mapping[usage.Key, Used], programme: str, period: str, credentials: Collection[str]
+) -> Used:
+    total = usage.NOTHING
+    for credential in credentials:
+        total = usage.add(total, found.get((programme, period, credential), usage.NOTHING))
+    return total
+
+
+def _candidates(
+    connection: sa.Connection, programme: str, limits: Mapping[str, Used], cards: int
+) -> dict[usage.Key, Used]:
+    """Return the counters that alone, times so many cards, would be near a limit."""
+    found: dict[usage.Key, Used] = {}
+    for period, limit in limits.items():
+        reached = []
+        if limit.times:
+            reached.append(counters.c.times * cards >= limit.times)
+        if limit.yen:
+            reached.append(counters.c.yen * cards >= limit.yen)
+        wanted = sa.select(counters.c.credential, counters.c.times, counters.c.yen).where(
+            counters.c.programme == programme,
+            counters.c.period == period,
+            sa.or_(*reached) if reached else sa.true(),
+        )
+        for row in connection.execute(wanted):
+            found[programme, period, row.credential] = Used(row.times, row.yen)
+    return found
+
+
+def _most_cards(people: sa.Connection, programme: str) -> int:
+    """Return how many cards any one member has had at most."""
+    each = (
+        sa.select(sa.func.count().label("cards"))
+        .select_from(card)
+        .where(card.c.programme == programme)
+        .group_by(card.c.member_id)
+        .subquery()
+    )
+    return people.scalar(sa.select(sa.func.max(each.c.cards))) or 1
+
+
+def _made(connection: sa.Connection, programme: str) -> dict[str, int]:
+    rows = connection.execute(
+        sa.select(usage_file.c.place, usage_file.c.at_ms).where(usage_file.c.programme == programme)
+    )
+    return {row.place: row.at_ms for row in rows}
+
+
+def marks_of(connection: sa.Connection, places: Collection[str], now_ms: int) -> dict[str, Marks]:
+    """Return by place what the ledger has accounted for of each journal of its readers.
+
+    The journals heard of within MARKED_MS, and the latest of each reader however old; at most
+    USAGE_JOURNALS_MAX of a reader, the latest of them.
+    """
+    latest = sa.select(sa.func.max(journal.c.id)).group_by(journal.c.reader)
+    wanted = (
+        sa.select(reader.c.place, journal.c.reader, journal.c.journal, journal.c.spans)
+        .join(reader, journal.c.reader == reader.c.name)
+        .where(sa.or_(journal.c.received_at_ms >= now_ms - MARKED_MS, journal.c.id.in_(latest)))
+        .order_by(journal.c.id.desc())
+    )
+    found: dict[str, Marks] = {name: {} for name in places}
+    for row in connection.execute(wanted):
+        if row.place not in found:
+            continue
+        journals = found[row.place].setdefault(row.reader, {})
+        if len(journals) < USAGE_JOURNALS_MAX:
+            journals[row.journal] = [(first, last) for first, last in row.spans]
+    return found
+
+
+def wanted(connection: sa.Connection) -> dict[str, list[UsageWanted]]:
+    """Return by place the usage files that its readers are to hold."""
+    found: dict[str, list[UsageWanted]] = {}
+    rows = connection.execute(
+        sa.select(usage_file.c.programme, usage_file.c.place, usage_file.c.at_ms)
+    )
+    newest = {(row.place, row.programme): row.at_ms for row in rows}
+    for place in registry.load_places(connection).values() if newest else ():
+        for programme in place.programmes:
+            if at_ms := newest.get((place.name, programme)):
+                found.setdefault(place.name, []).append(UsageWanted(programme, at_ms))
+    return found
+
+
+def file_of(connection: sa.Connection, programme: str, place: str) -> bytes | None:
+    """Return the newest usage file of a programme for a place; None when there is none."""
+    here = (usage_file.c.programme == programme, usage_file.c.place == place)
+    found: bytes | None = connection.scalar(sa.select(usage_file.c.file).where(*here))
+    return found
