@@ -326,8 +326,9 @@ finding: Final = sa.Table(
     _number("found_at_ms"),
     sa.ForeignKeyConstraint(["journal_id", "n"], ["entry.journal_id", "entry.n"]),
     comment="A decision that the ledger would have made differently. kind: replay (a fault: the "
-    "same inputs gave another answer) or roster-lag (the reader's list was older than what the "
-    "fleet knew; its decision stands, the city bears it). The rest is the ledger's answer.",
+    "same inputs gave another answer), roster-lag (the reader's list was older than what the "
+    "fleet knew) or allowance (others had spent it meanwhile): in both the reader's decision "
+    "stands, the city bears it. The rest is the ledger's answer.",
 )
 
 alarm: Final = sa.Table(
