@@ -45,6 +45,8 @@ FAILED: Final = (ApiException, urllib3.exceptions.HTTPError, OSError, ValueError
 """What a server that is away, slow, refusing or broken comes to."""
 _FOR_GOOD: Final = frozenset({400, 413, 422})
 """The server understands us and takes these lines not now and not later."""
+_WRITTEN: Final = 204
+"""What every InfluxDB says to a write; a page to sign in at says 200."""
 
 log: Final = structlog.get_logger("fleet.telemetry")
 
@@ -156,7 +158,8 @@ class Writer:
                 )
         except FAILED as error:
             return error
-        return None
+        status = self._client.api_client.last_response.status
+        return None if status == _WRITTEN else ValueError(f"no InfluxDB answers with {status}")
 
     def _renew(self, status: int | None) -> None:
         """Read the token again after it was refused: it may have been changed."""

@@ -2,7 +2,6 @@ from typing import Any
 
 import msgspec
 
-from fleet import telemetry
 from tests.fleet.virtual import NOON_MS, VirtualFleet
 from wire.codes import Code
 from wire.envelope import Purpose, open_envelope
@@ -37,7 +36,9 @@ def status(**changes: Any) -> Status:
 
 
 def say(fleet: VirtualFleet, body: msgspec.Struct, purpose: Purpose, leaf: Leaf) -> Any:
-    return fleet.take(fleet.reader("bus-1").say(purpose, body, leaf))
+    message = fleet.reader("bus-1").say(purpose, body, leaf)
+    shared = leaf in (Leaf.TELEMETRY, Leaf.TRIAGE)
+    return fleet.take(message) if shared else fleet.hear(message)
 
 
 def minute(**changes: Any) -> Telemetry:
@@ -54,8 +55,7 @@ def minute(**changes: Any) -> Telemetry:
 
 
 def test_a_status_is_kept_and_names_who_came_online(fleet: VirtualFleet) -> None:
-    done = say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
-    assert done.came_online == {"kazasu-shi/bus-1"}
+    assert say(fleet, status(), Purpose.STATUS, Leaf.STATUS) == {"kazasu-shi/bus-1"}
     say(fleet, status(ready=False, trouble=Code.DEVICE_FAULT), Purpose.STATUS, Leaf.STATUS)
     (row,) = fleet.rows(
         "select online, ready, trouble, journal, n, waiting, connections from reader_state"
@@ -68,7 +68,7 @@ def test_a_last_will_says_only_that_the_reader_is_gone(fleet: VirtualFleet) -> N
     say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
     fleet.clock.pass_s(1)
     will = status(online=False, n=0, waiting=0, ready=False)
-    assert say(fleet, will, Purpose.STATUS, Leaf.STATUS).came_online == set()
+    assert say(fleet, will, Purpose.STATUS, Leaf.STATUS) == set()
     (row,) = fleet.rows("select online, ready, n, waiting from reader_state")
     assert row == (0, 1, 7, 3)
     fleet.clock.pass_s(1)
@@ -100,17 +100,6 @@ def test_what_the_twin_reports_is_kept_beside_the_status(fleet: VirtualFleet) ->
     assert msgspec.json.decode(kept)["trouble"] == "no roster yet"
 
 
-def test_a_minute_of_telemetry_counts_once_and_is_forgotten_in_time(fleet: VirtualFleet) -> None:
-    for _ in range(2):
-        say(fleet, minute(), Purpose.TELEMETRY, Leaf.TELEMETRY)
-    assert fleet.rows("select stage, sum_us from stage_minute") == [("host", 1_200)]
-    assert fleet.rows("select name, value from counter_minute") == [("tap.ok", 5)]
-    fleet.clock.at_ms += telemetry.MINUTES_KEPT_MS + 1
-    fleet.books.sweep()
-    assert fleet.rows("select * from stage_minute") == []
-    assert fleet.rows("select * from counter_minute") == []
-
-
 def test_what_is_not_taken_in_is_counted_by_reader_and_reason(fleet: VirtualFleet) -> None:
     bus, other = fleet.reader("bus-1"), fleet.reader("bus-2")
     say(fleet, minute(stages={"lunch": minute().stages["host"]}), Purpose.TELEMETRY, Leaf.TELEMETRY)
@@ -131,7 +120,7 @@ def test_readers_are_told_the_time_and_nothing_of_other_places(fleet: VirtualFle
 
     build(fleet)
     fleet.command("readers", "revoke", "kazasu-shi/bus-2", "stolen")
-    (letter,) = fleet.books.twins()
+    (letter,) = fleet.dispatch.twins(fleet.dispatch.in_service())
     assert (letter.topic, letter.retain) == ("kazasu/1/kazasu-shi/bus-1/twin/desired", True)
     key = pinned_key(fleet.town)
     name = "kazasu-shi/bus-1"
