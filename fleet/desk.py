@@ -116,7 +116,11 @@ class Stranger:
 
 _USABLE_CARDS: Final = (
     sa.select(sa.func.count(card.c.id))
-    .where(card.c.member_id == member.c.id, card.c.stopped_from_ms.is_(None))
+    .where(
+        card.c.member_id == member.c.id,
+        card.c.stopped_from_ms.is_(None),
+        card.c.superseded_at_ms.is_(None),
+    )
     .scalar_subquery()
 )
 _PEOPLE: Final = member.join(person, person.c.id == member.c.person_id)
@@ -202,7 +206,7 @@ def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) 
             card.c.stopped_from_ms,
             card.c.stopped_why,
         )
-        .where(card.c.member_id == member_id)
+        .where(card.c.member_id == member_id, card.c.superseded_at_ms.is_(None))
         .order_by(card.c.id.desc())
     )
     standing = standing_at(at_ms, row.stopped_from_ms, row.valid_from, row.valid_to)

@@ -1,13 +1,14 @@
 """Members and their cards: what a decision needs of them, and what clerks do to them.
 
-Rules: a card is known only as its programme's credential; one credential belongs to one member;
-every change counts the programme's revision up, so that its rosters are built again; every change
+Rules: a card is known only as its programme's credential; one credential belongs to one member,
+for ever: what a card was known as before stays the member's, and leaves the roster; every change
+counts the programme's revision up, so that its rosters are built again; every change
 by a person leaves a line in the audit, which names registration numbers, never people.
 """
 
 import datetime
 from collections.abc import Collection, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -102,16 +103,25 @@ def _roster_row(row: AnyRow) -> RosterRow:
     )
 
 
+_PRESENT: Final = card.c.superseded_at_ms.is_(None)
+"""A card under the credential that it has now."""
+
+
 def roster_rows(connection: sa.Connection, programme: str) -> Iterator[RosterRow]:
-    """Yield what every card of a programme may, as rosters carry it, a few thousand at a time."""
-    wanted = sa.select(*_DECIDES).select_from(_CARDS).where(card.c.programme == programme)
+    """Yield what every card of a programme may, as rosters carry it, by credential."""
+    wanted = (
+        sa.select(*_DECIDES)
+        .select_from(_CARDS)
+        .where(card.c.programme == programme, _PRESENT)
+        .order_by(card.c.credential)
+    )
     for row in connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted):
         yield _roster_row(row)
 
 
 def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
     """Return key epoch, schemes in use (in the order of `Scheme`) and categories, sorted."""
-    of_programme = card.c.programme == programme
+    of_programme = sa.and_(card.c.programme == programme, _PRESENT)
     epoch = connection.scalar(sa.select(sa.func.max(card.c.key_epoch)).where(of_programme))
     schemes = set(connection.scalars(sa.select(card.c.scheme).where(of_programme).distinct()))
     categories = connection.scalars(
@@ -120,17 +130,19 @@ def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
     return RosterFacts(epoch or 1, [one for one in Scheme if one in schemes], sorted(categories))
 
 
+_now: Final = card.alias("now")
 _KNOWN: Final = (
-    sa.select(*_DECIDES)
-    .select_from(_CARDS)
+    sa.select(*_DECIDES[:-1], _now.c.stopped_from_ms.label("card_stopped_ms"))
+    .select_from(_CARDS.join(_now, _now.c.id == sa.func.coalesce(card.c.successor, card.c.id)))
     .where(card.c.credential.in_(sa.bindparam("some", expanding=True)))
 )
+"""A former credential may what the card may now; offline readers still find it on their lists."""
 
 
 def known_cards(
     connection: sa.Connection, credentials: Collection[str]
 ) -> Mapping[tuple[str, str], RosterRow]:
-    """Return what is known now of these credentials, by programme and credential."""
+    """Return what is known now of these credentials, former ones too, by programme and them."""
     found: dict[tuple[str, str], RosterRow] = {}
     every = sorted(credentials)
     for start in range(0, len(every), store.IN_MAX):
@@ -155,20 +167,91 @@ def bump(connection: sa.Connection, programme: str) -> None:
 def move_card(
     connection: sa.Connection, programme: str, older: str, newer: str, key_epoch: int, at_ms: int
 ) -> bool:
-    """Re-key a card that was found under the key epoch before; False when that was done already."""
-    if connection.scalar(
-        sa.select(card.c.id).where(card.c.programme == programme, card.c.credential == newer)
-    ):
-        return False
-    done = connection.execute(
-        card.update()
-        .where(card.c.programme == programme, card.c.credential == older)
-        .values(credential=newer, key_epoch=key_epoch)
+    """Re-key a card that was found under the key epoch before; False when that was done already.
+
+    The card's row takes the new credential; the old one stays beside it, superseded.
+    """
+    both = connection.execute(
+        sa.select(*_MOVED, card.c.id, card.c.credential, card.c.superseded_at_ms).where(
+            card.c.programme == programme, card.c.credential.in_([older, newer])
+        )
     )
-    if done.rowcount:
-        bump(connection, programme)
-        audit.note_person(connection, at_ms, "ingest", "card.re-keyed", programme, str(key_epoch))
-    return bool(done.rowcount)
+    found = {row.credential: row for row in both}
+    was = found.get(older)
+    if newer in found or was is None or was.superseded_at_ms is not None:
+        return False
+    connection.execute(
+        card.update().where(card.c.id == was.id).values(credential=newer, key_epoch=key_epoch)
+    )
+    former = {column.name: was._mapping[column.name] for column in _MOVED}
+    connection.execute(
+        card.insert(),
+        {
+            **former,
+            "programme": programme,
+            "credential": older,
+            "superseded_at_ms": at_ms,
+            "successor": was.id,
+        },
+    )
+    bump(connection, programme)
+    audit.note_person(connection, at_ms, "ingest", "card.re-keyed", programme, str(key_epoch))
+    return True
+
+
+_MOVED: Final = (
+    card.c.member_id,
+    card.c.scheme,
+    card.c.key_epoch,
+    card.c.stopped_from_ms,
+    card.c.assigned_at_ms,
+    card.c.assigned_by,
+)
+
+
+class Unmoved(NamedTuple):
+    """A member with a card that is still known by an older key epoch."""
+
+    registration_number: str
+    name: str
+    kana: str
+    key_epoch: int
+    lost: bool
+    """No reader finds the card any more: it is to be assigned anew at a desk."""
+
+
+def _unmoved(programme: str, present: int) -> sa.Select[Any]:
+    return (
+        sa.select(
+            member.c.registration_number,
+            person.c.name,
+            person.c.kana,
+            sa.func.min(card.c.key_epoch).label("key_epoch"),
+        )
+        .select_from(_CARDS.join(person, member.c.person_id == person.c.id))
+        .where(card.c.programme == programme, _PRESENT, card.c.key_epoch < present)
+        .group_by(member.c.id, member.c.registration_number, person.c.name, person.c.kana)
+        .order_by(member.c.registration_number)
+    )
+
+
+def unmoved(connection: sa.Connection, programme: str, present: int) -> Iterator[Unmoved]:
+    """Yield members not seen since the programme's present key epoch began, by number.
+
+    Readers hold the present epoch and the one before; cards of still older ones are lost to them.
+    """
+    rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(
+        _unmoved(programme, present)
+    )
+    for row in rows:
+        lost = row.key_epoch < present - 1
+        yield Unmoved(row.registration_number, row.name, row.kana, row.key_epoch, lost)
+
+
+def count_unmoved(connection: sa.Connection, programme: str, present: int) -> int:
+    """Return how many members `unmoved` would name."""
+    listed = _unmoved(programme, present).order_by(None).subquery()
+    return connection.scalar(sa.select(sa.func.count()).select_from(listed)) or 0
 
 
 # --- what clerks do ------------------------------------------------------------------------------
@@ -179,7 +262,11 @@ def find(
 ) -> list[MemberRow]:
     """Return members whose number, name or kana contains `search`, by registration number."""
     pattern = f"%{search.replace('%', '').replace('_', '')}%"
-    cards = sa.select(sa.func.count()).where(card.c.member_id == member.c.id).scalar_subquery()
+    cards = (
+        sa.select(sa.func.count())
+        .where(card.c.member_id == member.c.id, _PRESENT)
+        .scalar_subquery()
+    )
     wanted = (
         sa.select(
             member.c.registration_number,
@@ -195,9 +282,9 @@ def find(
         .where(
             member.c.programme == programme,
             sa.or_(
-                member.c.registration_number.like(pattern),
-                person.c.name.like(pattern),
-                person.c.kana.like(pattern),
+                member.c.registration_number.ilike(pattern),
+                person.c.name.ilike(pattern),
+                person.c.kana.ilike(pattern),
             ),
         )
         .order_by(member.c.registration_number)

@@ -1,14 +1,17 @@
 """Building, signing and keeping the rosters that readers decide with.
 
-Rules: one file per programme and place, deterministic in its contents; the version goes up only
-when the contents have changed; a file is complete before its row names it; the last
-VERSIONS_KEPT versions stay, so that a decision made with one of them can be replayed.
+Rules: the rows of a programme are read and packed once, and lie once for all its places
+(fleet.roster_files); each place has a signed head of its own, deterministic in its contents; the
+version goes up only when the contents have changed; rows are complete before a head names them;
+the last VERSIONS_KEPT versions stay, so that a decision made with one of them can be replayed, as
+long as their rows fit into ROWS_BYTES_MAX. Building takes its turn: it leaves nine tenths of the
+time to others, however many members there are and however often they change.
 """
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Callable
+import itertools
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,18 +19,26 @@ import msgspec
 import sqlalchemy as sa
 
 from fleet import members, registry, rules
+from fleet.members import RosterFacts
 from fleet.registry import Place, load_places
+from fleet.roster_files import FOLDER, Written, remove_rows, rows_path, write_rows
 from fleet.schema import roster
-from fleet.store import AnyRow, Store
+from fleet.store import Store
 from wire.clock import Clock
 from wire.credential import Scheme
 from wire.envelope import Signer
 from wire.messages import RosterWanted
-from wire.roster import ROW, RosterHeader, RosterRow, build_roster, pack_rows
+from wire.roster import ROW, RosterHeader, RosterRow, pack_rows, sign_head
 
 VERSIONS_KEPT: Final = 40
 """Readers offline for 72 h come back with old versions: 40 changes of a list are two weeks."""
-FOLDER: Final = "rosters"
+ROWS_BYTES_MAX: Final = 1024**3
+"""Of one programme's rows, all versions together: 38 versions of a million members."""
+REST: Final = 10
+"""A programme is built again after ten times as long as it took: a list of a million (4 s) every
+44 s at most, one of a thousand (20 ms) five times a second."""
+ROWS_AT_ONCE: Final = 10_000
+"""Rows packed at a time: 280 kB, and some 5 MB while they are Python objects."""
 ENROLLING: Final = (Scheme.COMMON_AP, Scheme.FELICA_IDM, Scheme.STAFF_TOKEN)
 """By these a card can be enrolled from a tap. Not by `jpki-auth`: a certificate's serial is read
 only where members are enrolled by it, on the ground that the tenant states (docs/adr/0004)."""
@@ -47,9 +58,12 @@ class Built(NamedTuple):
     changed: bool
 
 
-def roster_path(state: Path, programme: str, place: str, version: int) -> Path:
-    """Return where a roster's file lies."""
-    return state / FOLDER / programme / place / f"{version}.roster"
+class Latest(NamedTuple):
+    """The version of one place's roster that is wanted."""
+
+    version: int
+    content_sha256: bytes | None
+    """None when it was built before heads were kept: it is to be built again."""
 
 
 class Builder:
@@ -65,6 +79,8 @@ class Builder:
         self._by = by
         self._clock = clock
         self._built: dict[str, tuple[int, ...]] = {}
+        self._rows: dict[str, tuple[int, RosterFacts, Written]] = {}
+        self._rests_until_ns: dict[str, int] = {}
 
     def build_changed(self, refused: Callable[[str, RosterUnbuildable], None]) -> list[Built]:
         """Build the rosters of every programme whose members, rules or places have changed.
@@ -78,85 +94,114 @@ class Builder:
             of_members = members.revisions(connection)
         built: list[Built] = []
         for programme in sorted({name for place in places.values() for name in place.programmes}):
-            now = (*revisions, of_members.get(programme, 0))
-            if self._built.get(programme) == now:
+            revision = of_members.get(programme, 0)
+            now = (*revisions, revision)
+            started_ns = self._clock.monotonic_ns()
+            if self._built.get(programme) == now or self._rests(programme, started_ns):
                 continue
             served = [place for place in places.values() if programme in place.programmes]
             try:
-                built += self._build(programme, served)
+                built += self._build(programme, revision, served)
             except RosterUnbuildable as error:
                 refused(programme, error)
             self._built[programme] = now
+            ended_ns = self._clock.monotonic_ns()
+            self._rests_until_ns[programme] = ended_ns + REST * (ended_ns - started_ns)
         return built
 
-    def _build(self, programme: str, places: list[Place]) -> list[Built]:
+    def _rests(self, programme: str, now_ns: int) -> bool:
+        return now_ns < self._rests_until_ns.get(programme, now_ns)
+
+    def _build(self, programme: str, revision: int, places: Sequence[Place]) -> list[Built]:
         with self._fleet.read() as connection:
             tables = rules.load(connection, programme)
+            epoch = registry.key_epochs(connection).get(programme, 1)
         if not tables:
             raise RosterUnbuildable(
                 f"{programme} has no rule table yet: `kazasu-fleet rules add {programme} FILE`"
             )
-        with self._people.read() as connection:
-            facts = members.roster_facts(connection, programme)
-            rows = list(members.roster_rows(connection, programme))
-        try:
-            packed = pack_rows(rows, facts.categories)
-        except ValueError as error:
-            raise RosterUnbuildable(f"{programme}: {error}") from error
+        facts, written = self._written(programme, revision)
         header = RosterHeader(
             v=1,
             programme=programme,
             place=places[0].name,
             version=0,
             at_ms=0,
-            key_epoch=facts.key_epoch,
+            key_epoch=max(epoch, facts.key_epoch),
             schemes=facts.schemes,
             categories=facts.categories,
             rules=tables,
             triage=False,
-            rows=len(packed) // ROW.size,
-            rows_sha256=hashlib.sha256(packed).digest(),
+            rows=written.rows,
+            rows_sha256=written.sha256,
         )
-        return [
-            self._place(
-                _for_place(header, place),
-                rows,
-            )
-            for place in places
-        ]
+        with self._fleet.write() as connection:
+            last = latest(connection, programme)
+            built = [
+                self._place(connection, _for_place(header, place), last.get(place.name))
+                for place in places
+            ]
+            kept = _forget_old(connection, programme)
+        remove_rows(self._state, programme, kept)
+        _remove_former_layout(self._state, programme)
+        return built
 
-    def _place(self, header: RosterHeader, rows: list[RosterRow]) -> Built:
+    def _written(self, programme: str, revision: int) -> tuple[RosterFacts, Written]:
+        """Return what a programme's rosters share, read anew when its members have changed."""
+        if programme in self._rows:
+            of, facts, written = self._rows[programme]
+            if of == revision and rows_path(self._state, programme, written.sha256).exists():
+                return facts, written
+        with self._people.read() as connection:
+            facts = members.roster_facts(connection, programme)
+            rows = members.roster_rows(connection, programme)
+            try:
+                written = write_rows(self._state, programme, _packed(rows, facts.categories))
+            except ValueError as error:
+                raise RosterUnbuildable(f"{programme}: {error}") from error
+        self._rows[programme] = revision, facts, written
+        return facts, written
+
+    def _place(self, connection: sa.Connection, header: RosterHeader, last: Latest | None) -> Built:
         content = hashlib.sha256(msgspec.json.encode(header)).digest()
-        with self._fleet.read() as connection:
-            last = latest(connection, header.programme, header.place)
         if last is not None and last.content_sha256 == content:
             return Built(header.programme, header.place, last.version, header.rows, False)
         version = last.version + 1 if last else 1
         header = msgspec.structs.replace(header, version=version, at_ms=self._clock.now_ms())
         try:
-            data = build_roster(header, rows, self._tenant, self._by)
+            head = sign_head(header, self._tenant, self._by)
         except ValueError as error:
             raise RosterUnbuildable(f"{header.programme} at {header.place}: {error}") from error
-        write_whole(roster_path(self._state, header.programme, header.place, version), data)
-        with self._fleet.write() as connection:
-            connection.execute(
-                roster.insert(),
-                {
-                    "programme": header.programme,
-                    "place": header.place,
-                    "version": version,
-                    "sha256": hashlib.sha256(data).digest(),
-                    "content_sha256": content,
-                    "rows": header.rows,
-                    "bytes": len(data),
-                    "built_at_ms": header.at_ms,
-                },
-            )
-            old = _forget_old(connection, header.programme, header.place, version)
-        for number in old:
-            with contextlib.suppress(FileNotFoundError):
-                roster_path(self._state, header.programme, header.place, number).unlink()
+        connection.execute(
+            roster.insert(),
+            {
+                "programme": header.programme,
+                "place": header.place,
+                "version": version,
+                "sha256": hashlib.sha256(head).digest(),
+                "content_sha256": content,
+                "rows": header.rows,
+                "bytes": len(head) + header.rows * ROW.size,
+                "built_at_ms": header.at_ms,
+                "head": head,
+                "rows_sha256": header.rows_sha256,
+            },
+        )
         return Built(header.programme, header.place, version, header.rows, True)
+
+
+def _packed(rows: Iterable[RosterRow], categories: Sequence[str]) -> Iterator[bytes]:
+    """Yield rows as they stand in a file, some at a time."""
+    rows = iter(rows)
+    while some := list(itertools.islice(rows, ROWS_AT_ONCE)):
+        yield pack_rows(some, categories)
+
+
+def _remove_former_layout(state: Path, programme: str) -> None:
+    """Remove whole files of one place each, as they were kept before rows were shared."""
+    for folder in (state / FOLDER / programme).iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def _for_place(header: RosterHeader, place: Place) -> RosterHeader:
@@ -179,41 +224,48 @@ def _revisions(connection: sa.Connection) -> tuple[int, ...]:
     return known.get("registry", 0), known.get("rules", 0)
 
 
-def _forget_old(connection: sa.Connection, programme: str, place: str, version: int) -> list[int]:
-    old = (
-        roster.c.programme == programme,
-        roster.c.place == place,
-        roster.c.version <= version - VERSIONS_KEPT,
+def _forget_old(connection: sa.Connection, programme: str) -> set[bytes]:
+    """Forget versions past their number or bytes; return the rows that are still named.
+
+    The version that is wanted stays, whatever its size.
+    """
+    rows = connection.execute(
+        sa.select(roster.c.place, roster.c.version, roster.c.rows, roster.c.rows_sha256)
+        .where(roster.c.programme == programme)
+        .order_by(roster.c.built_at_ms.desc(), roster.c.version.desc())
+    ).all()
+    newest: dict[str, int] = {}
+    kept: set[bytes] = set()
+    size = 0
+    for row in rows:
+        first = newest.setdefault(row.place, row.version)
+        known = row.rows_sha256 in kept
+        size += 0 if known else row.rows * ROW.size
+        fits = size <= ROWS_BYTES_MAX and row.version > first - VERSIONS_KEPT
+        if row.version == first or fits:
+            kept |= {row.rows_sha256} if row.rows_sha256 else set()
+        else:
+            connection.execute(
+                roster.delete().where(
+                    roster.c.programme == programme,
+                    roster.c.place == row.place,
+                    roster.c.version == row.version,
+                )
+            )
+    return kept
+
+
+def latest(connection: sa.Connection, programme: str) -> dict[str, Latest]:
+    """Return by place the version of a programme's roster that is wanted."""
+    rows = connection.execute(
+        sa.select(roster.c.place, roster.c.version, roster.c.content_sha256, roster.c.rows_sha256)
+        .where(roster.c.programme == programme)
+        .order_by(roster.c.version)
     )
-    numbers = list(connection.scalars(sa.select(roster.c.version).where(*old)))
-    connection.execute(roster.delete().where(*old))
-    return numbers
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def latest(connection: sa.Connection, programme: str, place: str) -> AnyRow | None:
-    """Return (version, content_sha256) of the roster that is wanted, None before the first."""
-    return connection.execute(
-        sa.select(roster.c.version, roster.c.content_sha256)
-        .where(roster.c.programme == programme, roster.c.place == place)
-        .order_by(roster.c.version.desc())
-        .limit(1)
-    ).one_or_none()
+    return {
+        row.place: Latest(row.version, row.content_sha256 if row.rows_sha256 else None)
+        for row in rows
+    }
 
 
 def wanted(connection: sa.Connection) -> dict[str, list[RosterWanted]]:

@@ -86,7 +86,9 @@ def make_local(folder: Path, town: Town, clock: Clock) -> None:
     _make_server(site)
     _make_fleet(site)
     readers = [_make_reader(site, place, former) for place in town.place]
-    registry = Registry(1, town.tenant, [_registered(place) for place in town.place], readers)
+    places = [_registered(place) for place in town.place]
+    epochs = {name: ring.present(name).epoch for name in town.programmes}
+    registry = Registry(1, town.tenant, places, readers, epochs)
     data = msgspec.json.format(msgspec.json.encode(registry))
     write_file(folder / "fleet" / "registry.json", data + b"\n")
     make_broker(folder, town)

@@ -19,6 +19,9 @@ Fingerprint = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 Pem = Annotated[str, Meta(max_length=1024)]
 
 
+KeyEpoch = Annotated[int, Meta(ge=1, le=65_535)]
+
+
 class RegisteredPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a reader stands, and the programmes it serves there, in the order of looking up."""
 
@@ -55,3 +58,5 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: Name
     places: Annotated[list[RegisteredPlace], Meta(max_length=PLACES_MAX)]
     readers: Annotated[list[RegisteredReader], Meta(max_length=PLACES_MAX)]
+    key_epochs: dict[Name, KeyEpoch] = {}
+    """The present epoch of each programme's key, under which cards are to be moved."""

@@ -13,10 +13,12 @@ from yarl import URL
 
 from fleet import devices
 from provisioning.local import make_local
+from tests.edge.link_kit import named
 from tests.fleet.test_reconcile import build
 from tests.fleet.virtual import VirtualFleet, add_member, bus, make_fleet, pinned_key
 from wire.clock import SystemClock
-from wire.roster import Roster
+from wire.roster import ROW, Roster
+from wire.roster_delta import CONTENT_TYPE, apply_delta
 
 OTHER = bus("school-1")
 
@@ -86,6 +88,62 @@ async def test_a_reader_gets_the_roster_of_its_place_and_its_keys(fleet: Virtual
         "select keys_sha256, keys_sealed from reader where place = 'bus-1'"
     )
     assert (hashlib.sha256(keys).digest(), keys) == (digest, wanted)
+
+
+async def test_a_reader_that_holds_a_roster_gets_what_has_changed(
+    fleet: VirtualFleet, tmp_path: Path
+) -> None:
+    for number in range(2, 60):
+        add_member(fleet, str(number))
+    build(fleet)
+    add_member(fleet, "60")
+    build(fleet)
+    held, delta, made = (tmp_path / name for name in ("held", "delta", "made"))
+    address = "/v1/rosters/senior-pass"
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as session,
+    ):
+        held.write_bytes(await got(session, f"{url}{address}/2"))
+        whole = await got(session, f"{url}{address}/3")
+        query = f"?from={named(held.read_bytes()).hex()}"
+        async with session.get(f"{url}{address}/3{query}") as answer:
+            assert answer.content_type == CONTENT_TYPE
+            assert answer.headers["ETag"] == f'"{named(whole).hex()}"'
+            delta.write_bytes(await answer.read())
+        unknown = await got(session, f"{url}{address}/3?from={'ab' * 32}")
+        rows = fleet.config.state_folder / "rosters" / "senior-pass"
+        for path in rows.iterdir():
+            if path.name != f"{hashlib.sha256(whole[-60 * ROW.size :]).hexdigest()}.rows":
+                path.unlink()
+        first = await got(session, f"{url}{address}/1")
+        assert b"not-found" in first
+        async with session.get(f"{url}{address}/3?from=x") as answer:
+            assert answer.status == 400
+    with made.open("wb") as file:
+        apply_delta(held, delta, file)
+    assert made.read_bytes() == whole == unknown
+    assert delta.stat().st_size < len(whole) - 50 * ROW.size
+
+
+async def test_where_most_has_changed_the_whole_roster_is_sent(fleet: VirtualFleet) -> None:
+    for number in range(2, 10):
+        add_member(fleet, str(number))
+    build(fleet)
+    address = "/v1/rosters/senior-pass"
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as session,
+    ):
+        held = await got(session, f"{url}{address}/1")
+        async with session.get(f"{url}{address}/2?from={named(held).hex()}") as answer:
+            assert answer.content_type == "application/octet-stream"
+            assert await answer.read() == await got(session, f"{url}{address}/2")
+
+
+async def got(session: aiohttp.ClientSession, address: str) -> bytes:
+    async with session.get(address) as answer:
+        return await answer.read()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 import datetime
 from typing import Any
 
-from fleet import members, rosters
+import pytest
+
+from fleet import members, roster_files, rosters
 from fleet.books import read_signing_key
-from fleet.reconcile import RosterArchive
+from fleet.roster_files import RosterArchive
 from programmes.register import rulebook
 from programmes.rulebook import Booked, Facts, Place
 from tests.fleet.virtual import NOON_MS, RULES, Journal, VirtualFleet, add_member
@@ -12,12 +14,16 @@ from wire.credential import Credential
 from wire.envelope import Signer
 
 
-def build(fleet: VirtualFleet) -> list[rosters.Built]:
+def make_builder(fleet: VirtualFleet) -> rosters.Builder:
     key = read_signing_key(fleet.config.signing_key)
     state = fleet.config.state_folder
-    builder = rosters.Builder(
+    return rosters.Builder(
         fleet.store, fleet.people, state, fleet.config.tenant, Signer(key), fleet.clock
     )
+
+
+def build(fleet: VirtualFleet) -> list[rosters.Built]:
+    builder = make_builder(fleet)
     refused: list[Exception] = []
     built = builder.build_changed(lambda _, error: refused.append(error))
     assert refused == []
@@ -27,7 +33,7 @@ def build(fleet: VirtualFleet) -> list[rosters.Built]:
 def decided(fleet: VirtualFleet, version: int, credential: str, **known: Any) -> dict[str, Any]:
     """Return what an honest reader of bus-1 would write down."""
     key = read_signing_key(fleet.config.signing_key).public_key()
-    archive = RosterArchive(fleet.config.state_folder, fleet.config.tenant, key)
+    archive = RosterArchive(fleet.store, fleet.config.state_folder, fleet.config.tenant, key)
     roster = archive.get("senior-pass", "bus-1", version)
     assert roster is not None
     at_ms = known.get("at_ms", NOON_MS)
@@ -203,7 +209,10 @@ def test_a_card_found_under_the_older_key_moves_to_the_newer(fleet: VirtualFleet
     assert findings(fleet) == []
     with fleet.people.read() as connection:
         known = members.known_cards(connection, [card, newer])
-    assert list(known) == [("senior-pass", newer)]
+        listed = [row.credential for row in members.roster_rows(connection, "senior-pass")]
+        (row,) = members.find(connection, "senior-pass")
+    assert set(known) == {("senior-pass", newer), ("senior-pass", card)}
+    assert (listed, row.cards) == ([newer], 1)
     assert [one.version for one in build(fleet)] == [2, 2]
 
 
@@ -240,6 +249,56 @@ def test_the_last_forty_versions_are_kept(fleet: VirtualFleet) -> None:
     for number in range(rosters.VERSIONS_KEPT + 3):
         add_member(fleet, str(number))
         build(fleet)
-    folder = fleet.config.state_folder / "rosters" / "senior-pass" / "bus-1"
-    kept = sorted(int(path.stem) for path in folder.iterdir())
-    assert kept == list(range(4, rosters.VERSIONS_KEPT + 4))
+    versions = fleet.rows("select version from roster where place = 'bus-1' order by version")
+    assert [version for (version,) in versions] == list(range(4, rosters.VERSIONS_KEPT + 4))
+    folder = fleet.config.state_folder / "rosters" / "senior-pass"
+    assert len(list(folder.iterdir())) == rosters.VERSIONS_KEPT
+
+
+def test_rows_lie_once_for_all_places_and_are_kept_within_their_bytes(
+    fleet: VirtualFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rosters, "ROWS_BYTES_MAX", 200)  # seven rows, all versions together
+    for number in range(5):
+        add_member(fleet, str(number))
+        build(fleet)
+        add_member(fleet, f"x{number}", category="x")
+    build(fleet)
+    kept = fleet.rows("select distinct version, rows, rows_sha256 from roster order by version")
+    assert [(version, rows) for version, rows, _ in kept] == [(6, 10)]  # the wanted one stays
+    folder = fleet.config.state_folder / "rosters" / "senior-pass"
+    assert [path.name for path in folder.iterdir()] == [f"{kept[0][2].hex()}.rows"]
+
+
+def test_a_roster_of_before_rows_were_shared_is_built_anew(fleet: VirtualFleet) -> None:
+    add_member(fleet, "1")
+    build(fleet)
+    former = fleet.config.state_folder / "rosters" / "senior-pass" / "bus-1"
+    former.mkdir()
+    (former / "1.roster").write_bytes(b"whole")
+    with fleet.store.write() as connection:
+        connection.exec_driver_sql("update roster set head = null, rows_sha256 = null")
+    assert [(one.version, one.changed) for one in build(fleet)] == [(2, True), (2, True)]
+    assert not former.exists()
+
+
+def test_a_list_that_takes_long_to_build_is_built_rarely(
+    fleet: VirtualFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*arguments: Any) -> Any:
+        fleet.clock.pass_s(4)
+        return write_rows(*arguments)
+
+    write_rows = roster_files.write_rows
+    monkeypatch.setattr(rosters, "write_rows", slow)
+    builder = make_builder(fleet)
+    builds = []
+    for number in range(12):
+        add_member(fleet, str(number))
+        builds.append(len(builder.build_changed(refuse)))
+        fleet.clock.pass_s(5)
+    assert builds == [2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]
+
+
+def refuse(_: str, error: Exception) -> None:
+    raise error

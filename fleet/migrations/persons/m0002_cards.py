@@ -1,5 +1,8 @@
 """Cards that were re-keyed or replaced stay known."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "persons_2"
 down_revision = "persons_1"
 branch_labels = None
@@ -7,4 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """No card has been superseded: until now its former credential was forgotten."""
+    op.add_column("card", sa.Column("superseded_at_ms", sa.BigInteger(), nullable=True))
+    op.add_column(
+        "card",
+        sa.Column(
+            "successor", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+    )
