@@ -14,7 +14,5 @@ def upgrade() -> None:
     op.add_column("card", sa.Column("superseded_at_ms", sa.BigInteger(), nullable=True))
     op.add_column(
         "card",
-        sa.Column(
-            "successor", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
-        ),
+        sa.Column("successor", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
     )
