@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from edge.clock import Stamp
 from edge.identify import Identified
 from edge.roster import Holding
+from edge.usage import Counted
 from programmes.calendar import local_day
 from programmes.rulebook import (
     Booked,
@@ -39,7 +40,11 @@ class Circumstances(NamedTuple):
 
 
 def decide(
-    identified: Identified, holding: Holding | None, booked: list[Booked], now: Circumstances
+    identified: Identified,
+    holding: Holding | None,
+    booked: list[Booked],
+    counted: Counted,
+    now: Circumstances,
 ) -> Decision:
     """Decide one presentation. `holding` is the programme that it stands under, if there is one.
 
@@ -61,6 +66,8 @@ def decide(
                 clock_known=now.stamp.clock is not ClockState.UNKNOWN,
                 declared=now.declared,
                 booked=booked,
+                used=counted.used,
+                usage_age_s=counted.age_s,
             )
         )
     except RuleTableRefused:
@@ -76,9 +83,13 @@ def tap_entry(
     identified: Identified,
     holding: Holding | None,
     decision: Decision,
+    counted: Counted,
     now: Circumstances,
 ) -> Tap:
-    """Return the entry of one presentation; its number is given by the journal."""
+    """Return the entry of one presentation; its number is given by the journal.
+
+    It carries what the decision rested on, so that the ledger can decide again exactly.
+    """
     match = identified.match
     known = match if match and match.member else None
     return Tap(
@@ -102,6 +113,8 @@ def tap_entry(
         line=now.place.line,
         duty=now.duty,
         stop=now.stop,
+        used=dict(counted.used) if known else {},
+        usage_age_s=counted.age_s if known else None,
     )
 
 

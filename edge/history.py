@@ -2,18 +2,23 @@
 
 Rebuilt from the journals at the start, so a restart opens no window. Upheld: bounded memory; the
 last entry before the start may never have been shown, so it keeps a longer window
-(programmes.rulebook.PERHAPS_NOT_SHOWN_WINDOW_S): nobody pays twice for a power cut.
+(programmes.rulebook.PERHAPS_NOT_SHOWN_WINDOW_S): nobody pays twice for a power cut · when the
+clock jumps, what it said before, in this boot and without the fleet's word, moves with it: a clock
+that is set neither opens a window nor keeps one open.
 """
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from edge.journal import journals, read_whole
+from edge.usage import OwnEntries
 from programmes.rulebook import Booked
+from wire.clock import ClockState
 from wire.codes import Outcome
-from wire.entries import Entry, Tap
+from wire.entries import ClockStep, Entry, Start, Tap
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
 CARDS_MAX: Final = 50_000
@@ -29,18 +34,57 @@ class History:
 
     def __init__(self) -> None:
         self._booked: dict[_Key, deque[Booked]] = {}
+        self._boot = ""
+        self._latest: tuple[_Key, Booked] | None = None
+        """The last tap, if it booked something."""
+        self._unsure: deque[tuple[_Key, Booked]] = deque(maxlen=CARDS_MAX)
+        """Booked in this boot by a clock that the fleet had not set."""
 
-    def take(self, entry: Entry, perhaps_not_shown: bool = False) -> None:
-        """Remember an entry if it booked something for a card."""
-        if not isinstance(entry, Tap) or entry.outcome is not Outcome.ACCEPTED:
-            return
-        if entry.credential is None:
-            return
-        key = (entry.programme, entry.credential)
+    def take(self, entry: Entry) -> None:
+        """Remember an entry if it booked something for a card, or says how the clock jumped."""
+        match entry:
+            case Start() if entry.boot != self._boot:
+                self._boot = entry.boot
+                self._unsure.clear()
+            case ClockStep():
+                self._step(entry.step_ms)
+            case Tap():
+                self._latest = None
+                if entry.outcome is Outcome.ACCEPTED and entry.credential is not None:
+                    self._book((entry.programme, entry.credential), entry)
+
+    def _book(self, key: _Key, tap: Tap) -> None:
+        one = Booked(tap.at_ms, tap.declared)
         booked = self._booked.pop(key, None) or deque(maxlen=PER_CARD_MAX)
-        booked.append(Booked(entry.at_ms, entry.declared, perhaps_not_shown))
+        booked.append(one)
         self._booked[key] = booked
-        self._forget(entry.at_ms - KEPT_MS)
+        self._latest = key, one
+        if tap.clock is not ClockState.SYNCHRONISED:
+            self._unsure.append(self._latest)
+        self._forget(tap.at_ms - KEPT_MS)
+
+    def doubt_latest(self) -> None:
+        """Say that the last tap, if it booked something, was perhaps not shown."""
+        if self._latest:
+            key, one = self._latest
+            self._latest = self._put(key, one, replace(one, perhaps_not_shown=True))
+
+    def _step(self, step_ms: int) -> None:
+        moved = [
+            self._put(key, one, replace(one, at_ms=one.at_ms + step_ms))
+            for key, one in self._unsure
+        ]
+        self._unsure = deque(moved, maxlen=CARDS_MAX)
+
+    def _put(self, key: _Key, one: Booked, instead: Booked) -> tuple[_Key, Booked]:
+        """Put a booking in the place of one that may have been forgotten meanwhile."""
+        booked = self._booked.get(key, ())
+        if one in booked:
+            moved = (instead if other is one else other for other in booked)
+            self._booked[key] = deque(moved, maxlen=PER_CARD_MAX)
+        if self._latest == (key, one):
+            self._latest = key, instead
+        return key, instead
 
     def _forget(self, before_ms: int) -> None:
         """Drop the cards that were booked longest ago, while they are too old or too many."""
@@ -62,18 +106,16 @@ class History:
         return sorted(found, key=lambda booked: booked.at_ms)
 
 
-def rebuild(folder: Path, reader: str) -> History:
-    """Return what the journals in a folder booked.
+def rebuild(folder: Path, reader: str, own: OwnEntries | None = None) -> History:
+    """Return what the journals in a folder booked; put what counts as used into `own`.
 
     The last tap of all is marked as perhaps not shown. What cannot be read is left out.
     """
-    history, last = History(), None
+    history, own = History(), OwnEntries() if own is None else own
     for file in journals(folder):
+        own.note(file.journal)
         for kept in read_whole(file, reader):
-            if isinstance(kept.entry, Tap):
-                if last:
-                    history.take(last)
-                last = kept.entry
-    if last:
-        history.take(last, perhaps_not_shown=True)
+            history.take(kept.entry)
+            own.take(file.journal, kept.n, kept.entry)
+    history.doubt_latest()
     return history

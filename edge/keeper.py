@@ -13,6 +13,7 @@ from typing import Final
 from edge.clock import ReaderClock
 from edge.history import KEPT_MS, History
 from edge.journal_writer import Journal, JournalError, prune
+from edge.usage import OwnEntries
 from wire.clock import Clock, ClockState
 from wire.entries import ClockStep, Entry, JournalId
 
@@ -25,18 +26,20 @@ log = logging.getLogger("kazasu.tap")
 
 
 class Keeper:
-    """Keeps entries in the journal and what they booked in the history."""
+    """Keeps entries in the journal, what they booked in the history, what they count in `own`."""
 
     def __init__(
         self,
         journal: Journal,
         history: History,
+        own: OwnEntries,
         time: ReaderClock,
         clock: Clock,
         counted: Callable[[str], None],
     ) -> None:
         self.journal: Final = journal
         self.history: Final = history
+        self.own: Final = own
         self._time, self._clock, self._counted = time, clock, counted
         self._unwritten_step_ms = 0
         self.works = True
@@ -54,6 +57,7 @@ class Keeper:
             return 0
         self.works = True
         self.history.take(entry)
+        self.own.take(self.journal.id, n, entry)
         return n
 
     def stepped(self, step_ms: int) -> None:
@@ -85,13 +89,15 @@ class Keeper:
         now_ns = self._clock.monotonic_ns()
         if self._time.state is ClockState.SYNCHRONISED and now_ns >= self._prune_ns:
             self._prune_ns = now_ns + PRUNE_S * 1_000_000_000
-            prune(folder, acknowledged, self._time.now_ms() - KEPT_MS)
+            removed = prune(folder, acknowledged, self._time.now_ms() - KEPT_MS)
+            self.own.forget({file.journal for file in removed})
 
     def _write_step(self) -> None:
         if self._unwritten_step_ms:
             stamp = self._time.stamp()
             step = ClockStep(v=1, n=1, step_ms=self._unwritten_step_ms, **stamp._asdict())
             self.journal.append(step)
+            self.history.take(step)
             self._unwritten_step_ms = 0
 
     def _failed(self, error: JournalError) -> None:

@@ -63,6 +63,8 @@ class Condition(_Said, frozen=True, tag="condition"):
     """Version in use by programme."""
     keys: Hash | None = None
     """SHA-256 of the sealed keys in use."""
+    usage: dict[str, AtMs] = {}
+    """The fleet's time of the usage file in use, by programme."""
 
 
 class Stranger(_Said, frozen=True, tag="stranger"):
@@ -123,6 +125,12 @@ class RosterCurrent(_Said, frozen=True, tag="roster-current"):
     at_ms: AtMs
 
 
+class UsageReady(_Said, frozen=True, tag="usage-ready"):
+    """A complete, verified usage file lies at `rosters/{programme}.usage` in the state folder."""
+
+    programme: Name
+
+
 class KeysReady(_Said, frozen=True, tag="keys-ready"):
     """New sealed programme keys lie at `keys.sealed` in the state folder."""
 
@@ -147,6 +155,7 @@ FromLink = (
     | Vehicle
     | RosterReady
     | RosterCurrent
+    | UsageReady
     | KeysReady
     | FleetTime
     | Acknowledged

@@ -53,6 +53,8 @@ class Match(NamedTuple):
     older_credential: Credential | None
     """Under the epoch before, when the card was found only there."""
     member: RosterRow | None
+    under: Sequence[Credential]
+    """The card under each epoch held: what it booked before its key rolled over is its own."""
 
 
 class Holding:
@@ -74,11 +76,12 @@ class Holding:
         """Look a card up under each epoch held, the present one first."""
         found = [(key.epoch, credential(key.key, scheme, identifier)) for key in self._keys]
         epoch, present = found[0]
-        for _, one in found:
+        under = tuple(one for _, one in found)
+        for one in under:
             if member := self.roster.find(one):
                 older = None if one == present else one
-                return Match(self, scheme, epoch, present, older, member)
-        return Match(self, scheme, epoch, present, None, None)
+                return Match(self, scheme, epoch, present, older, member, under)
+        return Match(self, scheme, epoch, present, None, None, under)
 
 
 class _Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +98,7 @@ class Rosters:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._state = Path(config.state)
-        self._fleet_key = _public_key(Path(config.fleet_key))
+        self.fleet_key: Final = _public_key(Path(config.fleet_key))
         self._sealing_key = _sealing_key(Path(config.sealing_key))
         self._rosters: dict[str, Roster] = {}
         self._current: dict[str, _Current] = {}
@@ -190,7 +193,7 @@ class Rosters:
         config = self._config
         try:
             rulebook(programme)
-            return Roster.open(path, config.name.tenant, programme, config.place, self._fleet_key)
+            return Roster.open(path, config.name.tenant, programme, config.place, self.fleet_key)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

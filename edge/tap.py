@@ -47,12 +47,14 @@ from edge.panel import (
     RosterReady,
     Shown,
     Stranger,
+    UsageReady,
     Vehicle,
 )
 from edge.presence import Presence
 from edge.roster import HoldingRefused, Match, Rosters
 from edge.show import Panel
 from edge.stages import Stages
+from edge.usage import OwnEntries, Usage
 from programmes.register import RULEBOOKS
 from programmes.rulebook import Decision, Direction, Place, refuse
 from wire.clock import Clock, SystemClock
@@ -76,20 +78,22 @@ class Tap:
         self._config, self._clock, self._folder = config, clock, state / FOLDER
         found = last_entry(self._folder, config.reader)
         self._time = ReaderClock(clock, found[1].entry.at_ms if found else 0)
-        history = rebuild(self._folder, config.reader)
+        own = OwnEntries()
+        history = rebuild(self._folder, config.reader, own)
         journal = Journal(
             self._folder, config.reader, _boot_id(), version("kazasu"), self._time.stamp
         )
         self._rosters = Rosters(config)
+        self._usage = Usage(config, self._rosters.fleet_key)
         self._panel = Panel(state)
-        self._keeper = Keeper(journal, history, self._time, clock, self._count)
+        self._keeper = Keeper(journal, history, own, self._time, clock, self._count)
         self._front_end = Recovering(self._open_front_end, clock, self._count)
         self._presence = Presence()
         self._vehicle = Vehicle(duty="", stop="", line=config.line)
         self._declared: tuple[Direction, int] = ("", 0)
         self._said_condition: Condition | None = None
         self._stopping = False
-        for refused in self._rosters.load():
+        for refused in (*self._rosters.load(), *self._usage.load()):
             self._refused(refused)
         self._keeper.begin()
 
@@ -141,8 +145,9 @@ class Tap:
         programme = holding.rulebook.name if holding else self._config.programmes[0]
         credentials = (match.credential, match.older_credential) if match else ()
         booked = self._keeper.history.of(programme, credentials, now.stamp.at_ms)
-        decision = decide(identified, holding, booked, now)
-        return tap_entry(programme, identified, holding, decision, now), decision
+        counted = self._usage.of(match, self._keeper.own, now.stamp.at_ms)
+        decision = decide(identified, holding, booked, counted, now)
+        return tap_entry(programme, identified, holding, decision, counted, now), decision
 
     def _keep(self, entry: TapEntry | Press, decision: Decision) -> tuple[int, Decision]:
         """Put the entry on the disk; without a number nothing was kept, so nothing is accepted."""
@@ -199,7 +204,7 @@ class Tap:
             self._say_appended()
         for said in self._panel.heard():
             self._hear(said)
-        for refused in self._rosters.adopt():
+        for refused in (*self._rosters.adopt(), *self._usage.adopt()):
             self._refused(refused)
         self._stepped(self._time.take_machine_time())
         if self._keeper.mend():
@@ -234,6 +239,8 @@ class Tap:
                 self._vehicle = said
             case RosterReady():
                 self._rosters.open_beside(said.programme)
+            case UsageReady():
+                self._usage.open_beside(said.programme)
             case RosterCurrent():
                 self._rosters.take_current(said)
             case KeysReady():
@@ -275,6 +282,7 @@ class Tap:
             clock=self._time.state,
             rosters=self._rosters.versions(),
             keys=self._rosters.keys_sha256,
+            usage=self._usage.held_ms(),
         )
 
     def _say_appended(self) -> None:

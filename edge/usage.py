@@ -1,0 +1,247 @@
+"""What a card has used of its allowance, as far as this reader knows: counted by fleet and reader.
+
+The fleet's usage file says what its sums contain: numbers of this reader's journals. The reader
+adds its own accepted entries that are not among them. Upheld: never twice, never not at all,
+whenever the file was made, whatever was restarted, sent again or restored in between: nothing is
+remembered of acknowledgements, only what the file says and what lies in the journals · a file is
+verified beside the thread that decides · one older than the one held is not taken.
+
+In the state folder: `rosters/{programme}.usage`, brought by `link`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final, NamedTuple
+
+from edge.config import Config
+from edge.roster import FOLDER, HoldingRefused, Match
+from programmes.register import RULEBOOKS
+from programmes.rulebook import Rulebook, RuleTableRefused, counted
+from wire.codes import Outcome
+from wire.credential import Credential
+from wire.entries import Entry, JournalId, Tap, Used
+from wire.envelope import PublicKey
+from wire.roster import RuleTable
+from wire.usage import Span, UsageFile
+
+SUFFIX: Final = "usage"
+OWN_MAX: Final = 100_000
+"""Own entries remembered: three months of a busy bus without a network, about 30 MB. Beyond it the
+oldest are forgotten: the reader then rather accepts too much, and the city bears it."""
+_NOTHING: Final = Used()
+
+
+class Own(NamedTuple):
+    """One accepted tap of this reader."""
+
+    journal: JournalId
+    n: int
+    periods: tuple[str, ...]
+    used: Used
+
+
+class OwnEntries:
+    """The accepted taps that lie in this reader's journals, by programme and credential.
+
+    What is forgotten is what is removed from the disk, so a restart changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], deque[Own]] = {}
+        self._written: deque[tuple[str, str]] = deque()
+        self._place: dict[JournalId, int] = {}
+
+    def note(self, journal: JournalId) -> None:
+        """Remember that this journal stands behind all that were noted before."""
+        self._place.setdefault(journal, len(self._place))
+
+    def take(self, journal: JournalId, n: int, entry: Entry) -> None:
+        """Remember an entry if it counts."""
+        self.note(journal)
+        if not isinstance(entry, Tap) or entry.outcome is not Outcome.ACCEPTED:
+            return
+        book = RULEBOOKS.get(entry.programme)
+        if entry.credential is None or book is None or book.periods is None:
+            return
+        key = (entry.programme, entry.credential)
+        own = Own(journal, n, book.periods(entry.at_ms), counted(entry))
+        self._of.setdefault(key, deque()).append(own)
+        self._written.append(key)
+        if len(self._written) > OWN_MAX:
+            self._forget_oldest()
+
+    def forget(self, journals: Collection[JournalId]) -> None:
+        """Forget journals that were removed from the disk; they are the oldest."""
+        while self._written and self._of[self._written[0]][0].journal in journals:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        key = self._written.popleft()
+        self._of[key].popleft()
+        if not self._of[key]:
+            del self._of[key]
+
+    def of(self, programme: str, credentials: Iterable[str]) -> list[Own]:
+        """Return a card's entries under any of its credentials."""
+        return [
+            one for credential in dict.fromkeys(credentials)
+            for one in self._of.get((programme, credential), ())
+        ]  # fmt: skip
+
+    def is_before(self, journal: JournalId, others: Iterable[str]) -> bool:
+        """True when a journal stands before all of these that this reader wrote, if any."""
+        known = [place for one in others if (place := self._place.get(JournalId(one))) is not None]
+        return bool(known) and self._place[journal] < min(known)
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+
+class Counted(NamedTuple):
+    """What a decision rests on: by period, and how old the fleet's part is (None: there is none).
+
+    Both are empty where no limit is in force.
+    """
+
+    used: Mapping[str, Used] = {}
+    age_s: int | None = None
+
+
+class Held:
+    """A usage file in use, with this reader's own marks in it."""
+
+    def __init__(self, file: UsageFile, reader: str) -> None:
+        self.file: Final = file
+        self.at_ms: Final = file.header.at_ms
+        self._marks: Final[Mapping[str, Sequence[Span]]] = file.header.marks.get(reader, {})
+
+    def includes(self, one: Own, own: OwnEntries) -> bool:
+        """True when the file's sums contain this entry.
+
+        Journals that the ledger last heard of long ago are not named any more: those before the
+        oldest that is. One behind it that is not named has never arrived.
+        """
+        spans = self._marks.get(one.journal)
+        if spans is None:
+            return own.is_before(one.journal, self._marks)
+        return any(first <= one.n <= last for first, last in spans)
+
+    def find(self, credentials: Iterable[str]) -> Mapping[str, Used]:
+        """Return the fleet's sums for a card; nothing for a member who is far from any limit."""
+        for credential in credentials:
+            if (found := self.file.find(Credential(credential))) is not None:
+                return found
+        return {}
+
+
+class Usage:
+    """The usage files that this reader holds, by programme."""
+
+    def __init__(self, config: Config, fleet_key: PublicKey) -> None:
+        self._config, self._key = config, fleet_key
+        self._folder = Path(config.state) / FOLDER
+        self._held: dict[str, Held] = {}
+        self._to_open: SimpleQueue[str] = SimpleQueue()
+        self._opened: SimpleQueue[tuple[str, UsageFile] | HoldingRefused] = SimpleQueue()
+        self._worker: threading.Thread | None = None
+
+    def load(self) -> list[HoldingRefused]:
+        """Take in what lies in the state folder; return what cannot be used."""
+        for programme in self._config.programmes:
+            self._open(programme)
+        return self.adopt()
+
+    def open_beside(self, programme: str) -> None:
+        """Verify the file that lies in the state folder beside this thread; see `adopt`."""
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="usage", daemon=True)
+            self._worker.start()
+        self._to_open.put(programme)
+
+    def adopt(self) -> list[HoldingRefused]:
+        """Use what was verified since; return what cannot be used. Never waits."""
+        refused = []
+        while not self._opened.empty():
+            opened = self._opened.get()
+            if isinstance(opened, HoldingRefused):
+                refused.append(opened)
+            else:
+                self._use(*opened)
+        return refused
+
+    def _work(self) -> None:
+        while True:
+            self._open(self._to_open.get())
+
+    def _open(self, programme: str) -> None:
+        """Verify one file, every byte."""
+        config = self._config
+        path = self._folder / f"{programme}.{SUFFIX}"
+        try:
+            if programme not in config.programmes:
+                raise HoldingRefused(f"{programme} is no programme of this place")
+            file = UsageFile.open(path, config.name.tenant, programme, config.place, self._key)
+            self._opened.put((programme, file))
+        except FileNotFoundError:
+            return
+        except HoldingRefused as error:
+            self._opened.put(error)
+        except (OSError, ValueError) as error:
+            self._opened.put(HoldingRefused(f"usage {programme}: {error}"))
+
+    def _use(self, programme: str, file: UsageFile) -> None:
+        former = self._held.get(programme)
+        if former is not None and file.header.at_ms <= former.at_ms:
+            file.close()
+            return
+        self._held[programme] = Held(file, self._config.reader)
+        if former is not None:
+            former.file.close()
+
+    def held_ms(self) -> dict[str, int]:
+        """Return the fleet's time of each file in use, by programme."""
+        return {programme: held.at_ms for programme, held in self._held.items()}
+
+    def of(self, match: Match | None, own: OwnEntries, at_ms: int) -> Counted:
+        """Return what a member's card has used before now, in the periods that are limited."""
+        if match is None or match.member is None:
+            return Counted()
+        book, rules = match.holding.rulebook, match.holding.roster.header.rules
+        limits = _limits(book, rules, at_ms)
+        if not limits:
+            return Counted()
+        held = self._held.get(book.name)
+        total = count(limits, book.name, match.under, held, own)
+        return Counted(total, max(0, at_ms - held.at_ms) // 1000 if held else None)
+
+
+def _limits(book: Rulebook, rules: Sequence[RuleTable], at_ms: int) -> Collection[str]:
+    try:
+        return book.near(at_ms, rules) if book.near else ()
+    except RuleTableRefused:
+        return ()
+
+
+def count(
+    periods: Iterable[str],
+    programme: str,
+    credentials: Sequence[str],
+    held: Held | None,
+    own: OwnEntries,
+) -> dict[str, Used]:
+    """Return the fleet's sums and, added to them, what they do not contain of the reader's own."""
+    fleets = held.find(credentials) if held else {}
+    total = {period: fleets.get(period, _NOTHING) for period in periods}
+    for one in own.of(programme, credentials):
+        if held is None or not held.includes(one, own):
+            for period in one.periods:
+                if period in total:
+                    total[period] = _with(total[period], one.used)
+    return total
+
+
+def _with(used: Used, own: Used) -> Used:
+    return Used(used.times + own.times, used.yen + own.yen, used.own + own.times)
