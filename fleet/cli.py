@@ -2,7 +2,7 @@
 
 kazasu-fleet --config fleet.toml init
 kazasu-fleet --config fleet.toml readers import registry.json
-kazasu-fleet --config fleet.toml ingest | devices | console | office
+kazasu-fleet --config fleet.toml ingest | dispatch | devices | console | office
 """
 
 import asyncio
@@ -16,14 +16,16 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from fleet import cli_enrolment, cli_ledger, cli_members
+from fleet import cli_audit, cli_enrolment, cli_ledger, cli_members
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
 from fleet.config import ConfigRefused
+from fleet.evidence import EvidenceRefused
 from fleet.gaps import GapRefused
 from fleet.ledger import LedgerRefused
 from fleet.members import MemberRefused
 from fleet.registry import RegistryRefused
+from fleet.retention import RetentionRefused
 from fleet.rosters import RosterUnbuildable
 from fleet.rules import RulesRefused
 from fleet.store import StoreUnusable, migrate
@@ -36,11 +38,13 @@ REFUSALS = (
     AccountRefused,
     AlarmRefused,
     ConfigRefused,
+    EvidenceRefused,
     GapRefused,
     IndividualNumberRefused,
     LedgerRefused,
     MemberRefused,
     RegistryRefused,
+    RetentionRefused,
     RosterUnbuildable,
     RulesRefused,
     StoreUnusable,
@@ -60,6 +64,8 @@ app.add_typer(cli_members.members_app, name="members")
 app.add_typer(cli_ledger.gaps_app, name="gaps")
 app.add_typer(cli_ledger.quarantine_app, name="quarantine")
 app.add_typer(cli_ledger.ledger_app, name="ledger")
+app.add_typer(cli_audit.audit_app, name="audit")
+app.add_typer(cli_audit.retention_app, name="retention")
 
 
 @app.callback()
@@ -90,13 +96,30 @@ def init(context: typer.Context) -> None:
 
 @app.command()
 def ingest(context: typer.Context) -> None:
-    """Take in what readers send: one process for each state folder."""
-    from fleet import broker
+    """Take in what readers send: any number on PostgreSQL, one on SQLite."""
+    from fleet import groups
 
     site = site_of(context)
     config = site.config
     _open_once(config.authority, config.certificate, config.key, config.signing_key)
-    _serve(broker.serve(config, site.clock))
+    _serve(groups.serve(config, site.clock))
+
+
+@app.command()
+def dispatch(
+    context: typer.Context,
+    standby: Annotated[
+        bool,
+        typer.Option("--standby", help="When another one works, wait, and take over at its end."),
+    ] = False,
+) -> None:
+    """Tell readers what they are to hold, and do what is done once per fleet: exactly one."""
+    from fleet import dispatch
+
+    site = site_of(context)
+    config = site.config
+    _open_once(config.authority, config.certificate, config.key, config.signing_key)
+    _serve(dispatch.serve(config, site.clock, standby=standby))
 
 
 @app.command()

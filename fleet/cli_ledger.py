@@ -97,21 +97,6 @@ def export(context: typer.Context, reader: _Reader = None) -> None:
     sys.stdout.buffer.flush()
 
 
-@ledger_app.command()
-def verify(context: typer.Context, reader: _Reader = None) -> None:
-    """Work the chains out again from the stored bytes; ends with 1 when one does not hold."""
-    with site_of(context).fleet() as store, store.read() as connection:
-        if reader is not None:
-            registry.require_reader(connection, reader)
-        checked = ledger.verify(connection, reader)
-    out.print(
-        f"{checked.entries} entries in {checked.journals} journals; "
-        f"{checked.unjoined} stand behind a hole"
-    )
-    if checked.broken:
-        raise fail("the chain does not hold at: " + ", ".join(checked.broken))
-
-
 @ledger_app.command("restored")
 def restored(context: typer.Context, why: Why) -> None:
     """Say that the database was restored from a backup: readers send again what it lacks.

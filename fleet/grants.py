@@ -63,6 +63,10 @@ def _only(table: sa.Table, read: Collection[str], *update: str) -> tuple[str, Gr
     return table.name, Grant(frozenset(read), update=frozenset(update))
 
 
+def _forget(table: sa.Table) -> tuple[str, Grant]:
+    return table.name, Grant(_columns(table), delete=True)
+
+
 _S: Final = schema
 _PERSONAL_ENTRY: Final = ("body", "credential", "category")
 """Columns of an entry by which a member's movements could be followed."""
@@ -77,7 +81,17 @@ _LOG_IN: Final = (
     _change(_S.session, delete=True),
     _append(_S.audit),
 )
-_TELEMETRY: Final = (
+_KEEPING_TELEMETRY: Final = (
+    _append(_S.stage_minute),
+    _append(_S.counter_minute),
+    _change(_S.telemetry_hour),
+    _change(_S.telemetry_reader),
+    _change(_S.telemetry_loss),
+)
+_TIDYING_TELEMETRY: Final = (
+    _forget(_S.stage_minute),
+    _forget(_S.counter_minute),
+    _forget(_S.entry_minute),
     _change(_S.telemetry_hour, delete=True),
     _change(_S.telemetry_reader),
     _change(_S.telemetry_loss, delete=True),
@@ -85,7 +99,7 @@ _TELEMETRY: Final = (
     _only(_S.place, _columns(_S.place), "by_hour"),
     _change(_S.revision, "revision"),
 )
-"""Keeping what readers report, and judging by which grain it may be kept (fleet.grain)."""
+"""Adding up and forgetting, and judging by which grain a place may be counted (fleet.grain)."""
 _MOVING_CARDS: Final = (
     _S.card.name,
     Grant(
@@ -116,25 +130,24 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.retired_journal),
                 _change(_S.journal),
                 _change(_S.quarantine, "times"),
-                _change(_S.quarantine_hour, delete=True),
+                _change(_S.quarantine_hour, "kept", "dropped"),
                 _change(_S.gap, "missing", "closed_at_ms", "how"),
                 _change(_S.alarm),
-                _change(_S.entry_minute, "count", delete=True),
+                _change(_S.entry_minute, "count"),
                 _change(_S.usage, "times", "yen"),
-                _change(_S.reader_state),
-                _change(_S.online_change, delete=True),
                 _change(_S.bad_message, "count", "last_at_ms"),
-                _change(_S.stage_minute, delete=True),
-                _change(_S.counter_minute, delete=True),
-                *_TELEMETRY,
-                _change(_S.roster, delete=True),
+                *_KEEPING_TELEMETRY,
+                _read(_S.place),
+                _read(_S.roster),
+                _read(_S.revision),
+                _change(_S.lag),
             )
         ),
         "persons": dict(
             (
                 _read(_S.member, ["registration_number", "stopped_why"]),
                 _MOVING_CARDS,
-                _change(_S.triage, delete=True),
+                _change(_S.triage),
                 _change(_S.programme_revision, "revision"),
                 _append(_S.person_audit),
             )
@@ -147,33 +160,26 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.rule),
                 _read(_S.key_epoch),
                 _read(_S.ledger_epoch),
-                _append(_S.entry),
-                _append(_S.conflict),
-                _append(_S.finding),
-                _change(_S.journal),
-                _change(_S.quarantine, "times"),
-                _change(_S.quarantine_hour, delete=True),
-                _change(_S.gap, "missing", "closed_at_ms", "how"),
+                _change(_S.journal, "claimed", "whole"),
+                _forget(_S.quarantine_hour),
+                _append(_S.gap),
                 _change(_S.alarm),
-                _change(_S.entry_minute, "count", delete=True),
                 _read(_S.usage),
                 _change(_S.usage_file, delete=True),
                 _change(_S.reader_state),
                 _change(_S.online_change, delete=True),
                 _change(_S.bad_message, "count", "last_at_ms"),
-                _change(_S.stage_minute, delete=True),
-                _change(_S.counter_minute, delete=True),
-                *_TELEMETRY,
+                *_TIDYING_TELEMETRY,
                 _change(_S.roster, delete=True),
+                _change(_S.lag, delete=True),
             )
         ),
         "persons": dict(
             (
                 _read(_S.member, ["registration_number", "stopped_why"]),
                 _read(_S.card, ["stopped_why"]),
-                _change(_S.triage, delete=True),
-                _change(_S.programme_revision, "revision"),
-                _append(_S.person_audit),
+                _forget(_S.triage),
+                _read(_S.programme_revision),
             )
         ),
     },
@@ -212,6 +218,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.telemetry_hour),
                 _read(_S.telemetry_loss),
                 _read(_S.online_hour),
+                _read(_S.lag),
                 _read(_S.audit_run),
                 _read(_S.retention),
                 _read(_S.retired_month),
@@ -401,9 +408,24 @@ def grant(connection: sa.Connection, database: Database) -> None:
     """
     if connection.dialect.name != "postgresql":
         return
+    _close_to_strangers(connection)
     for role, databases in GRANTS.items():
         for statement in statements(connection, role, database, databases[database]):
             connection.exec_driver_sql(statement)
+
+
+_NAME_IF_OURS: Final = sa.text(
+    "SELECT quote_ident(datname) FROM pg_database WHERE datname = current_database() "
+    "AND pg_has_role(datdba, 'USAGE')"
+)
+
+
+def _close_to_strangers(connection: sa.Connection) -> None:
+    """Let nobody but our users connect, and nobody make tables of his own, where we may say so."""
+    if name := connection.scalar(_NAME_IF_OURS):
+        ours = ", ".join(user_of(role) for role in Role)
+        connection.exec_driver_sql(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        connection.exec_driver_sql(f"GRANT CONNECT ON DATABASE {name} TO {ours}")
 
 
 def statements(

@@ -6,25 +6,41 @@ else in the row is taken from them; nothing here commits: that is the caller's t
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 import sqlalchemy as sa
 
-from fleet import audit, store
+from fleet import audit, bulk, store
 from fleet.alarms import AlarmKind, sound
 from fleet.journals import Journal
-from fleet.reconcile import Last
-from fleet.schema import conflict, entry, entry_minute, journal, ledger_epoch, quarantine
+from fleet.quarantine import ENTRY
+from fleet.reconcile import BOOKED_KEPT_MS, Last
+from fleet.registry import Reader
+from fleet.schema import (
+    conflict,
+    entry,
+    entry_minute,
+    journal,
+    ledger_epoch,
+    quarantine,
+    retired_journal,
+)
 from fleet.telemetry import HOUR_MS, MINUTE_MS, floor
 from programmes.rulebook import Booked
 from wire.codes import Outcome
-from wire.entries import Entry, JournalId, Press, Tap, chain, genesis, new_journal
+from wire.entries import Entry, Press, Tap, new_journal
 from wire.individual_number import refuse_individual_number
 
-BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
-"""How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
+_DAY_MS: Final = 24 * 3_600_000
+RECEIVED_BEFORE_MS: Final = 7 * _DAY_MS
+"""How much earlier than a booking says it may have been received, so that old months need not be
+searched. It is received after it was made; it says a later time only when the reader's clock ran
+ahead. That lead is known from taps that arrive at once (they lie in the future); a week more covers
+those that waited a week for the network. Beyond that a repeat could be called a fault."""
+LOOKED_BACK_MAX_MS: Final = 400 * _DAY_MS
+"""The oldest receipt that is looked at, for clocks that stand in 1970."""
 EXPORT_ROWS: Final = 2_000
 """Rows fetched at a time by an export: about 1 MB."""
 
@@ -42,99 +58,117 @@ class NewEntry(NamedTuple):
     entry: Entry
 
 
-def _row(journal_id: int, new: NewEntry, received_at_ms: int) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(_DECODED)
-    one = new.entry
-    row |= {
-        "journal_id": journal_id,
-        "n": new.n,
-        "hash": new.hash,
-        "body": new.body,
-        "received_at_ms": received_at_ms,
-        "kind": type(one).__struct_config__.tag,
-        "at_ms": one.at_ms,
-        "clock": one.clock.value,
-    }
+def taken_from(one: Entry) -> tuple[Any, ...]:
+    """Return what a row says of an entry beside its bytes, as TAKEN_FROM_BODY names it."""
     if isinstance(one, Tap):
-        row |= {
-            "programme": one.programme,
-            "outcome": one.outcome.value,
-            "code": one.code.value,
-            "credential": one.credential,
-            "scheme": one.scheme.value if one.scheme else None,
-            "category": one.category,
-            "declared": one.declared,
-            "rider_pays_yen": one.rider_pays_yen,
-            "rule": one.rule,
-            "roster_version": one.roster,
-        }
-    elif isinstance(one, Press):
-        row |= {
-            "programme": one.programme,
-            "code": one.button,
-            "rider_pays_yen": one.rider_pays_yen,
-            "rule": one.rule,
-        }
-    return row
+        scheme = one.scheme
+        return (
+            "tap",
+            one.at_ms,
+            one.clock._value_,
+            one.programme,
+            one.outcome._value_,
+            one.code._value_,
+            one.credential,
+            scheme._value_ if scheme else None,
+            one.category,
+            one.declared,
+            one.rider_pays_yen,
+            one.rule,
+            one.roster,
+        )
+    if isinstance(one, Press):
+        pressed = (one.programme, None, one.button, None, None, None, None)
+        return ("press", one.at_ms, one.clock._value_, *pressed, one.rider_pays_yen, one.rule, None)
+    return (str(type(one).__struct_config__.tag), one.at_ms, one.clock._value_, *_NOTHING)
 
 
-_DECODED: Final = tuple(
-    column.name for column in entry.columns if column.nullable and not column.primary_key
+def columns(one: Entry) -> dict[str, Any]:
+    """Return what a row says of an entry beside its bytes; all of it is taken from them."""
+    return dict(zip(TAKEN_FROM_BODY, taken_from(one), strict=True))
+
+
+TAKEN_FROM_BODY: Final = (
+    "kind",
+    "at_ms",
+    "clock",
+    "programme",
+    "outcome",
+    "code",
+    "credential",
+    "scheme",
+    "category",
+    "declared",
+    "rider_pays_yen",
+    "rule",
+    "roster_version",
 )
+"""Columns of an entry that only repeat what its bytes say."""
+_NOTHING: Final = (None,) * 10
+_COLUMNS: Final = ("journal_id", "n", "hash", "body", "received_at_ms", *TAKEN_FROM_BODY)
+_PROGRAMME: Final = _COLUMNS.index("programme")
+_CODE: Final = _COLUMNS.index("code")
+_KIND: Final = _COLUMNS.index("kind")
+_KEY: Final = ("minute_ms", "reader", "programme", "code")
+
+Row = tuple[Any, ...]
+"""An entry as _COLUMNS names it."""
+Counts = dict[tuple[int, str, str, str], int]
+"""New entries by the columns of `entry_minute`."""
 
 
-_APPEND: Final = entry.insert()
+def rows(
+    journal_id: int, new: Iterable[tuple[int, bytes, bytes, Entry]], received_at_ms: int
+) -> list[Row]:
+    """Return the rows of new entries, each given as NewEntry has it."""
+    return [
+        (journal_id, n, digest, body, received_at_ms, *taken_from(one))
+        for n, digest, body, one in new
+    ]
 
 
-def append(
-    connection: sa.Connection,
-    state: Journal,
-    new: Sequence[NewEntry],
-    received_at_ms: int,
-    by_hour: bool,
-) -> None:
-    """Insert entries that are known to be new, in one statement, and count them.
-
-    They are counted by the minute, or by the hour where few are members (`fleet.grain`).
-    """
-    if not new:
-        return
-    rows = [_row(state.id, one, received_at_ms) for one in new]
-    connection.execute(_APPEND, rows)
-    minute_ms = floor(received_at_ms, HOUR_MS if by_hour else MINUTE_MS)
-    counts: dict[tuple[str, str], int] = {}
-    for row in rows:
-        press = "press." if row["kind"] == "press" else ""
-        key = (row["programme"] or "", press + (row["code"] or ""))
+def count(counts: Counts, reader: Reader, received_at_ms: int, some: Sequence[Row]) -> None:
+    """Count new rows of one reader by the minute, or by the hour where few are members
+    (`fleet.grain`)."""
+    minute_ms = floor(received_at_ms, HOUR_MS if reader.place.by_hour else MINUTE_MS)
+    for row in some:
+        press = "press." if row[_KIND] == "press" else ""
+        key = (minute_ms, reader.name, row[_PROGRAMME] or "", press + (row[_CODE] or ""))
         counts[key] = counts.get(key, 0) + 1
-    store.upsert(
-        connection,
-        entry_minute,
-        [
-            {
-                "minute_ms": minute_ms,
-                "reader": state.reader,
-                "programme": programme,
-                "code": code,
-                "count": count,
-            }
-            for (programme, code), count in counts.items()
-        ],
-        key=["minute_ms", "reader", "programme", "code"],
-        add=["count"],
+
+
+def append(connection: sa.Connection, some: Sequence[Row], counts: Counts) -> None:
+    """Insert entries that are known to be new, and what they count: two statements."""
+    bulk.append(connection, entry, _COLUMNS, some)
+    counted = [(*key, number) for key, number in sorted(counts.items())]
+    bulk.count_up(connection, entry_minute, _KEY, ("count",), counted)
+
+
+def bodies(
+    connection: sa.Connection, state: Journal, first: int, last: int
+) -> dict[int, bytes | None]:
+    """Return the bytes that stand under these numbers: entries, and those kept in quarantine.
+
+    None stands for those that went with a month past retention.
+    """
+    found: dict[int, bytes | None] = {}
+    gone = sa.select(retired_journal.c.first, retired_journal.c.last).where(
+        retired_journal.c.journal_id == state.id,
+        retired_journal.c.first <= last,
+        retired_journal.c.last >= first,
     )
-
-
-def bodies(connection: sa.Connection, state: Journal, first: int, last: int) -> dict[int, bytes]:
-    """Return the bytes that stand under these numbers: entries, and those kept in quarantine."""
-    inside = (quarantine.c.journal_id == state.id, quarantine.c.first.between(first, last))
-    single = quarantine.c.first == quarantine.c.last
-    unread = sa.select(quarantine.c.first, quarantine.c.payload).where(*inside, single)
-    found = {row.first: row.payload for row in connection.execute(unread.order_by(quarantine.c.id))}
+    for low, high in connection.execute(gone).tuples():
+        found |= dict.fromkeys(range(max(low, first), min(high, last) + 1))
+    unread = sa.select(quarantine.c.first, quarantine.c.payload).where(
+        quarantine.c.journal_id == state.id,
+        quarantine.c.first.between(first, last),
+        quarantine.c.reason == ENTRY,
+    )
+    found |= dict(connection.execute(unread.order_by(quarantine.c.id.desc())).tuples().all())
     stands = sa.select(entry.c.n, entry.c.body).where(
         entry.c.journal_id == state.id, entry.c.n.between(first, last)
     )
-    found.update({row.n: row.body for row in connection.execute(stands)})
+    found |= dict(connection.execute(stands).tuples().all())
     return found
 
 
@@ -155,39 +189,59 @@ def contradict(
     sound(connection, AlarmKind.CONFLICT, subject, state.reader, "", at_ms)
 
 
-_NEWEST: Final = (
-    sa.select(entry.c.credential, sa.func.max(entry.c.at_ms).label("at_ms"))
-    .join(journal, entry.c.journal_id == journal.c.id)
-    .where(
-        entry.c.credential.in_(sa.bindparam("some", expanding=True)),
-        entry.c.at_ms >= sa.bindparam("since_ms"),
-        entry.c.outcome == Outcome.ACCEPTED.value,
-        journal.c.reader == sa.bindparam("reader"),
-    )
-    .group_by(entry.c.credential)
-    .subquery()
-)
-_LAST_BOOKINGS: Final = (
-    sa.select(entry.c.credential, entry.c.journal_id, entry.c.at_ms, entry.c.declared)
-    .join(
-        _NEWEST,
-        sa.and_(entry.c.credential == _NEWEST.c.credential, entry.c.at_ms == _NEWEST.c.at_ms),
-    )
-    .join(journal, entry.c.journal_id == journal.c.id)
-    .where(entry.c.outcome == Outcome.ACCEPTED.value, journal.c.reader == sa.bindparam("reader"))
-)
+class Asked(NamedTuple):
+    """Whose last bookings are asked for, by reader, and how far back to look."""
+
+    cards: Mapping[str, set[str]]
+    since_ms: int
+    """By the readers' clocks."""
+    received_from_ms: int
+    """By the fleet's: see RECEIVED_BEFORE_MS."""
+
+    @classmethod
+    def of(cls, taps: Iterable[tuple[str, Iterable[Tap]]], received_at_ms: int) -> Self:
+        """Ask for the cards of these taps, given by reader, that arrived at this time."""
+        cards: dict[str, set[str]] = {}
+        first = last = received_at_ms
+        for reader, some in taps:
+            named = cards.setdefault(reader, set())
+            for tap in some:
+                first, last = min(first, tap.at_ms), max(last, tap.at_ms)
+                if tap.credential:
+                    named.add(tap.credential)
+                if tap.older_credential:
+                    named.add(tap.older_credential)
+        since_ms = first - BOOKED_KEPT_MS
+        ahead_ms = last - received_at_ms
+        from_ms = max(since_ms - ahead_ms - RECEIVED_BEFORE_MS, received_at_ms - LOOKED_BACK_MAX_MS)
+        return cls(cards, since_ms, from_ms)
 
 
-def last_bookings(
-    connection: sa.Connection, reader: str, credentials: Sequence[str], since_ms: int
-) -> dict[str, Last]:
-    """Return each card's last accepted presentation at this reader, by the reader's clock."""
-    found: dict[str, Last] = {}
-    for start in range(0, len(credentials), store.IN_MAX):
-        some = credentials[start : start + store.IN_MAX]
-        asked = {"some": some, "since_ms": since_ms, "reader": reader}
-        for row in connection.execute(_LAST_BOOKINGS, asked):
-            found[row.credential] = Last(row.journal_id, Booked(row.at_ms, row.declared or ""))
+# `nth` 1 is the newest; of two at one instant the one that was committed later.
+_LAST_BOOKINGS: Final = """
+SELECT reader, credential, journal, at_ms, declared FROM (
+    SELECT j.reader, e.credential, j.journal, e.at_ms, e.declared, row_number() OVER (
+        PARTITION BY j.reader, e.credential ORDER BY e.at_ms DESC, e.position DESC) AS nth
+    FROM entry e JOIN journal j ON j.id = e.journal_id
+    WHERE e.credential IN ? AND e.at_ms >= ? AND e.received_at_ms >= ? AND e.outcome = ?
+    AND j.reader IN ?
+) AS booked WHERE nth = 1
+"""
+
+
+def last_bookings(connection: sa.Connection, asked: Asked) -> dict[str, dict[str, Last]]:
+    """Return by reader each card's last accepted presentation there, by the reader's clock."""
+    found: dict[str, dict[str, Last]] = {}
+    named = sorted({card for cards in asked.cards.values() for card in cards})
+    if not named:
+        return found
+    since = (asked.since_ms, asked.received_from_ms, Outcome.ACCEPTED.value)
+    for reader, card, name, at_ms, declared in bulk.select_in(
+        connection, _LAST_BOOKINGS, named, *since, sorted(asked.cards)
+    ):
+        if card in asked.cards[reader]:
+            last = Last(name, Booked(at_ms, declared or ""))
+            found.setdefault(reader, {})[card] = last
     return found
 
 
@@ -247,36 +301,3 @@ def export(connection: sa.Connection, reader: str | None = None) -> Iterator[byt
     for row in _entries(connection, reader):
         line = Line(row.reader, row.journal, row.n, row.hash.hex(), row.body.decode("utf-8"))
         yield msgspec.json.encode(line)
-
-
-class Checked(NamedTuple):
-    """What recomputing the chains of a reader, or of all, came to."""
-
-    journals: int
-    entries: int
-    unjoined: int
-    """Entries behind a hole, whose hash cannot be worked out from the one before."""
-    broken: list[str]
-    """`reader journal/n` of each entry whose hash does not follow from its bytes."""
-
-
-def verify(connection: sa.Connection, reader: str | None = None) -> Checked:
-    """Work every chain out again from the stored bytes."""
-    names: set[tuple[str, str]] = set()
-    entries = unjoined = 0
-    broken: list[str] = []
-    former: tuple[str, str, int, bytes] | None = None
-    for row in _entries(connection, reader):
-        entries += 1
-        names.add((row.reader, row.journal))
-        if row.n == 1:
-            before = genesis(row.reader, JournalId(row.journal))
-        elif former is not None and former[:3] == (row.reader, row.journal, row.n - 1):
-            before = former[3]
-        else:
-            before = None
-            unjoined += 1
-        if before is not None and chain(before, row.body) != row.hash:
-            broken.append(f"{row.reader} {row.journal}/{row.n}")
-        former = (row.reader, row.journal, row.n, row.hash)
-    return Checked(len(names), entries, unjoined, broken)

@@ -121,6 +121,7 @@ def test_what_stores_a_reason_refuses_an_individual_number_itself(fleet: Virtual
     [
         ["readers", "revoke", "kazasu-shi/bus-1"],
         ["ledger", "restored"],
+        ["retention", "set", "72"],
         ["gaps", "write-off", "1"],
         ["members", "stop", "1", "--programme", "senior-pass"],
     ],
@@ -210,7 +211,7 @@ def test_the_status_is_whole_sentences(
         (["members", "list", "--programme", "nope"], "senior-pass"),
         (["members", "unstop", "1", "--programme", "nope"], "senior-pass"),
         (["rules", "add", "bogus", "none.toml"], "no programme is called 'bogus'"),
-        (["ledger", "verify", "--reader", "nope"], "no reader is called 'nope'"),
+        (["audit", "verify", "--reader", "nope"], "no reader is called 'nope'"),
         (["ledger", "export", "--reader", "nope"], "no reader is called 'nope'"),
         (["rules", "add", "senior-pass", "none.toml"], "none.toml: there is no such file"),
         (["readers", "import", "none.json"], "none.json: there is no such file"),

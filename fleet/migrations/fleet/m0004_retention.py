@@ -86,9 +86,9 @@ def _create_retired() -> None:
         "retired_journal",
         sa.Column("month", sa.Text(), nullable=False),
         sa.Column("journal_id", _ID, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("first", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("last", sa.BigInteger(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("before", sa.LargeBinary(), nullable=True),
         sa.Column("after", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -97,7 +97,9 @@ def _create_retired() -> None:
         sa.ForeignKeyConstraint(
             ["journal_id"], ["journal.id"], name=op.f("fk_retired_journal_journal_id")
         ),
-        sa.PrimaryKeyConstraint("month", "journal_id", "first", name=op.f("pk_retired_journal")),
+        sa.PrimaryKeyConstraint(
+            "month", "journal_id", "kind", "first", name=op.f("pk_retired_journal")
+        ),
     )
     op.create_index(
         "ix_retired_journal_journal_id", "retired_journal", ["journal_id"], unique=False
