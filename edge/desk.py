@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edge.board import Board
+from edge.clock import ReaderClock
 from edge.identity import Identity
 from edge.pull import Pull
 from edge.shelf import Shelf
 from edge.telemetry import Meter
 from edge.uplink import Uplink
-from wire.clock import Clock
 from wire.messages import Status, Triage, TwinReported
 
 TRIAGE_MAX: Final = 50
@@ -30,7 +30,8 @@ class Desk:
     """All that a session speaks of, and the events that make it speak."""
 
     identity: Identity
-    clock: Clock
+    clock: ReaderClock
+    """The reader's time as the card half has it too: by the floor and the fleet's word."""
     agent: str
     """Name and version of this program."""
     shelf: Shelf

@@ -1,13 +1,15 @@
 """Who this reader is to the network, and whom it believes.
 
 Rules: the certificate names the reader of the configuration and belongs to the private key · one
-authority is trusted for servers, one Ed25519 key for whatever the fleet says · the sealing key
-and the programme keys are never read here: they belong to the card half.
+authority is trusted for servers (dates are judged only by a clock that may be right), one Ed25519
+key for whatever the fleet says · the sealing key and the programme keys are never read here: they
+belong to the card half.
 """
 
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -18,6 +20,9 @@ from edge.config import Config
 from wire.envelope import Signer
 from wire.mqtt import Endpoint, client_tls
 from wire.topics import ReaderName
+
+NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)
+"""X509_V_FLAG_NO_CHECK_TIME, openssl/x509_vfy.h; Python's ssl passes it on without a name."""
 
 
 class IdentityRefused(ValueError):
@@ -33,6 +38,17 @@ class Identity:
     fleet_key: ed25519.Ed25519PublicKey
     tls: ssl.SSLContext
     broker: Endpoint
+
+    def check_dates(self, known: bool) -> None:
+        """Say whether the machine's date is good enough to judge certificates by.
+
+        A machine that starts in 1970 finds every certificate not yet valid, and without a
+        connection it would never hear the time. Then, and only then, a server's certificate is
+        verified without its dates: it is still of our authority and for that name, and whatever the
+        fleet says is signed by a key of its own. It holds for connections that begin after this.
+        """
+        flags = self.tls.verify_flags & ~NO_CHECK_TIME
+        self.tls.verify_flags = flags if known else flags | NO_CHECK_TIME
 
 
 def read_identity(config: Config) -> Identity:

@@ -2,12 +2,12 @@
 
     kazasu-edge link CONFIG
 
-Five parts run side by side and start again, each by itself, after their own failures: the line to
+Its parts run side by side and start again, each by itself, after their own failures: the line to
 the card half (`tapline.py`), the connection to the broker (`session.py`, with `uplink.py` as its
-judgement), the fetching of rosters and keys (`pull.py`), the minute's telemetry, the local page
-(`web/`). Upheld: no NFC and no programme key is here · nothing that happens here stops a tap ·
-what a crash loses here (marks, counters) is only a saving · one network half alone
-in a state folder: two would take the connection from each other for ever.
+judgement), the fetching of rosters and keys (`pull.py`), the minute's telemetry, the
+time, the local page (`web/`). Upheld: no NFC and no programme key is here · nothing that happens
+here stops a tap · what a crash loses here (marks, counters) is only a saving · one network half
+alone in a state folder: two would take the connection from each other for ever.
 """
 
 import argparse
@@ -25,11 +25,12 @@ import msgspec
 
 from edge.backoff import Backoff
 from edge.board import Board
+from edge.clock import ReaderClock
 from edge.config import Config, ConfigRefused, read_config
 from edge.desk import Desk
 from edge.durable import replace_file
 from edge.identity import Identity, IdentityRefused, read_identity
-from edge.journal import FOLDER
+from edge.journal import FOLDER, last_entry
 from edge.lock import LINK_LOCK, InUse, hold
 from edge.panel import Appended, Condition, Counted, FromTap, Shown, Stranger
 from edge.pull import Pull
@@ -48,6 +49,8 @@ MARKS_EVERY_S: Final = 10.0
 """Between two writes of the marks: they spare resending, and are worth no more wear than that."""
 STEADY_S: Final = 30.0
 """A connection that lived this long was a good one: the next try is quick again."""
+TIME_EVERY_S: Final = 1.0
+"""The machine's clock is looked at this often, until the fleet has said the time."""
 PART_CAP_S: Final = 30.0
 """The rarest restart of a part that fails at once, such as a page whose port is taken."""
 
@@ -61,20 +64,22 @@ class Link:
         """Nothing is opened yet."""
         self._config = config
         self._state = Path(config.state)
+        last = last_entry(self._state / FOLDER, config.reader)
+        self._time = ReaderClock(clock, last[1].entry.at_ms if last else 0)
         self._line = TapLine(self._state, self._heard)
-        self._board = Board(clock.now_ms, self._line.say)
-        self._pull = Pull(config, identity, clock, self._line.say, self._pulled)
+        self._board = Board(self._time.now_ms, self._line.say)
+        self._pull = Pull(config, identity, self._time, self._line.say, self._pulled)
         self._shelf = Shelf(self._state / FOLDER, config.reader)
         self._marks_kept = Marks()
         self._desk = Desk(
             identity=identity,
-            clock=clock,
+            clock=self._time,
             agent=version("kazasu"),
             shelf=self._shelf,
             uplink=Uplink(),
             board=self._board,
             pull=self._pull,
-            meter=Meter(clock.now_ms()),
+            meter=Meter(self._time.now_ms()),
         )
 
     async def run(self) -> None:
@@ -94,6 +99,7 @@ class Link:
             "pull": self._pull.run,
             "minutes": self._minutes,
             "marks": self._keep_marks,
+            "time": self._follow_time,
             "page": lambda: serve(self._board, self._config),
         }
         tasks = [asyncio.create_task(_keep(name, part), name=name) for name, part in parts.items()]
@@ -132,6 +138,12 @@ class Link:
             if desk.now_s() - began_s >= STEADY_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next_s())
+
+    async def _follow_time(self) -> None:
+        """Notice when the machine's clock is set; the card half writes such jumps down."""
+        while True:
+            await asyncio.sleep(TIME_EVERY_S)
+            self._time.take_machine_time()
 
     async def _minutes(self) -> None:
         while True:

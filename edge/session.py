@@ -52,6 +52,7 @@ class Session:
     async def run(self) -> None:
         """Connect and talk until the connection is lost. Raises MqttError."""
         desk, connection = self._desk, self._connection
+        desk.identity.check_dates(desk.clock.machine_is_plausible())
         await connection.open()
         try:
             await connection.subscribe(self._topic(Leaf.ACK), self._topic(Leaf.TWIN_DESIRED))
@@ -128,7 +129,7 @@ class Session:
             desk.status.set()
         quick = (desk.uplink.round_trip_s or 0.0) <= ROUND_TRIP_S_MAX
         if heard is Heard.ANSWER and quick:
-            desk.board.say(FleetTime(ack.at_ms))
+            self._agree(ack.at_ms)
         desk.entries.set()
 
     def _hear_twin(self, message: Message) -> None:
@@ -149,11 +150,16 @@ class Session:
             desk.meter.count("twin.repeated")
             return
         if not message.retained:
-            desk.board.say(FleetTime(desired.at_ms))
+            self._agree(desired.at_ms)
             desk.uplink.encourage(desk.now_s())
             desk.entries.set()
         self._said = None  # the rosters' ages have changed
         desk.status.set()
+
+    def _agree(self, fleet_ms: int) -> None:
+        """Take the fleet's signed time, in both halves."""
+        self._desk.clock.take_fleet_time(fleet_ms)
+        self._desk.board.say(FleetTime(fleet_ms))
 
     # what is said
 

@@ -6,7 +6,7 @@ so every entry says in what state the clock was.
 
 import enum
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class ClockState(enum.StrEnum):
@@ -28,6 +28,18 @@ class Clock(Protocol):
 
     def monotonic_ns(self) -> int:
         """Nanoseconds since an unspecified start; never jumps."""
+
+
+@runtime_checkable
+class Leaping(Protocol):
+    """A clock that runs fast by leaping, such as a town's: its leaps are no jumps but its run."""
+
+    @property
+    def leap_ms(self) -> int:
+        """How far it leaps at once."""
+
+    def leapt_ms(self) -> int:
+        """How far it has leapt in all."""
 
 
 class SystemClock:

@@ -1,7 +1,8 @@
 """The town's clock: faster than real, the same in every process of a demo, also after a restart.
 
-`TownClock` is a `wire.clock.Clock`. While the town is open its hand jumps, once a second, so that
-it goes `rate` times as fast as a real clock; between two jumps, before and after it is a real one.
+`TownClock` is a `wire.clock.Clock`, and says how it leaps (`wire.clock.Leaping`), so that a reader
+takes no leap for a clock that was set. While the town is open its hand jumps, once a second, so
+that it goes `rate` times as fast as a real clock; between two jumps, before and after it is a real one.
 The anchor is the machine's monotonic clock, which all processes of a boot share, and the moments of
 opening and closing lie in a file that every process maps, so they are heard of at once. Only
 timestamps are warped: durations stay real.
@@ -71,6 +72,15 @@ class TownClock:
         now_ns = time.monotonic_ns()
         jumped_ns = self._jumps(now_ns) * JUMP_NS * (self.anchor.rate - 1)
         return self.anchor.town_ms + round((now_ns - self.anchor.started_ns + jumped_ns) / 1e6)
+
+    @property
+    def leap_ms(self) -> int:
+        """See wire.clock.Leaping."""
+        return round(JUMP_NS * (self.anchor.rate - 1) / 1e6)
+
+    def leapt_ms(self) -> int:
+        """See wire.clock.Leaping."""
+        return round(self._jumps(time.monotonic_ns()) * JUMP_NS * (self.anchor.rate - 1) / 1e6)
 
     def _jumps(self, now_ns: int) -> int:
         """How often the hand has jumped by a moment."""

@@ -21,6 +21,7 @@ from wire.mqtt import Endpoint, client_tls
 from wire.topics import DOWN, PREFIX, UP
 
 DEADLINE_S = 10.0
+YESTERDAY = datetime.timedelta(days=-1)
 
 
 def free_port() -> int:
@@ -56,7 +57,11 @@ class Authority:
         self.root.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, authority: bool
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        authority: bool,
+        begins: datetime.timedelta = YESTERDAY,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
@@ -66,7 +71,7 @@ class Authority:
             .issuer_name(self.subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_before(now + begins)
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(names, critical=False)
@@ -79,11 +84,11 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
 
-    def issue(self, name: str) -> tuple[str, str]:
+    def issue(self, name: str, begins: datetime.timedelta = YESTERDAY) -> tuple[str, str]:
         """Return the paths of certificate and key for a common name (server and client alike)."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = self._sign(subject, key.public_key(), False)
+        certificate = self._sign(subject, key.public_key(), False, begins)
         stem = self.folder / name.replace("/", "-")
         certificate_path, key_path = stem.with_suffix(".pem"), stem.with_suffix(".key")
         certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
+
 from edge.history import CARDS_MAX, KEPT_MS, PER_CARD_MAX, History, rebuild
 from tests.edge.journal_kit import READER, begin, step
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
-from wire.entries import Tap
+from wire.entries import Start, Tap
 
 PASS = "senior-pass"
 NOON_MS = 1_795_000_000_000
@@ -90,3 +92,31 @@ def test_a_last_tap_that_was_refused_puts_nothing_in_doubt(tmp_path: Path) -> No
     journal.close()
     history = rebuild(tmp_path, READER)
     assert not any(b.perhaps_not_shown for b in history.of(PASS, (f"{1:032x}",), NOON_MS))
+
+
+def at_boot(history: History, boot: str, number: int) -> None:
+    stamp = {"n": 1, "at_ms": NOON_MS + number, "mono_ms": 0, "clock": ClockState.HOLDOVER}
+    history.take(Start(v=1, boot=boot, agent="0", **stamp))  # type: ignore[arg-type]
+
+
+def test_a_clock_that_is_set_moves_what_it_said_before() -> None:
+    history = History()
+    at_boot(history, "a", 0)
+    history.take(tap(1, NOON_MS))
+    history.take(tap(1, NOON_MS + 5))
+    history.take(msgspec.structs.replace(tap(2, NOON_MS), clock=ClockState.SYNCHRONISED))
+    history.take(step(3_600_000))
+    history.take(tap(3, NOON_MS + 3_600_000))
+    history.take(step(-1_000))
+    assert at(history, 1) == [NOON_MS + 3_599_000, NOON_MS + 3_599_005]
+    assert at(history, 2) == [NOON_MS]  # the fleet had said that time
+    assert at(history, 3) == [NOON_MS + 3_599_000]
+
+
+def test_a_clock_that_is_set_after_another_boot_does_not_move_what_was_before() -> None:
+    history = History()
+    for number, boot in enumerate(("a", "a", "b")):
+        at_boot(history, boot, number)
+        history.take(tap(number, NOON_MS))
+    history.take(step(60_000))
+    assert [at(history, card)[0] - NOON_MS for card in range(3)] == [0, 0, 60_000]
