@@ -1,4 +1,5 @@
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from alembic.migration import MigrationContext
 
 from fleet import schema
 from fleet.config import Databases
-from fleet.grants import GRANTS, Role, authorizer
+from fleet.grants import GRANTS, Database, Role, authorizer, user_of
+from fleet.months import Months
 from fleet.store import Store, StoreUnusable, migrate, open_fleet, open_persons
 from fleet.workers import sole_worker
+from tests.fleet.virtual import NOON_MS
+from tests.real_postgres import Postgres
 
 
 @pytest.fixture
@@ -150,3 +154,154 @@ def test_two_workers_of_one_kind_never_share_a_state(tmp_path: Path) -> None:
         pass
     with sole_worker(Databases(tmp_path), Role.INGEST, "ingest"):
         pass
+
+
+# --- the same table on PostgreSQL ----------------------------------------------------------------
+
+
+@pytest.fixture
+def server(postgres: Postgres, tmp_path: Path) -> Iterator[Databases]:
+    made = postgres.migrated(tmp_path)
+    yield made
+    postgres.drop(made)
+
+
+def forbidden(store: Store, statement: str) -> None:
+    with (
+        pytest.raises(sa.exc.ProgrammingError, match=r"permission denied|must be owner"),
+        store.write() as connection,
+    ):
+        connection.exec_driver_sql(statement)
+
+
+HAS = sa.text("select has_column_privilege(:user, :table, :column, :verb)")
+HAS_TABLE = sa.text("select has_table_privilege(:user, :table, :verb)")
+
+
+@pytest.mark.parametrize("role", GRANTS)
+@pytest.mark.parametrize("database", ["fleet", "persons"])
+def test_the_server_gives_each_user_just_the_grants_of_the_table(
+    server: Databases, role: Role, database: Database
+) -> None:
+    owner = (
+        open_fleet(server, Role.OWNER) if database == "fleet" else open_persons(server, Role.OWNER)
+    )
+    metadata = schema.fleet if database == "fleet" else schema.persons
+    user = user_of(role)
+    with owner.read() as connection:
+        for name, table in metadata.tables.items():
+            grant = GRANTS[role][database].get(name)
+            asked = {"user": user, "table": f'{database}."{name}"'}
+            for column in table.columns:
+                for verb, given in (("SELECT", "read"), ("UPDATE", "update")):
+                    has = connection.scalar(HAS, {**asked, "column": column.name, "verb": verb})
+                    assert has == (grant is not None and column.name in getattr(grant, given))
+            for verb, given in (("INSERT", "insert"), ("DELETE", "delete")):
+                has = connection.scalar(HAS_TABLE, {**asked, "verb": verb})
+                assert has == (grant is not None and getattr(grant, given))
+            for verb in ("TRUNCATE", "REFERENCES", "TRIGGER"):
+                assert not connection.scalar(HAS_TABLE, {**asked, "verb": verb})
+    owner.close()
+
+
+def test_no_user_may_touch_what_is_not_in_the_table_of_grants(server: Databases) -> None:
+    ours = [user_of(role) for role in GRANTS]
+    open_month(server)
+    store = open_fleet(server, Role.OWNER)
+    others = sa.text(
+        "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname in ('fleet', 'persons') and c.relkind in ('r', 'p', 'v', 'm')"
+    )
+    with store.read() as connection:
+        found = {(str(where), str(name)) for where, name in connection.execute(others)}
+        known = {("fleet", name) for name in schema.fleet.tables}
+        known |= {("persons", name) for name in schema.persons.tables}
+        assert known < found
+        assert ("fleet", "entry_202606") in found - known
+        for where, name in found - known:
+            for user in ours:
+                asked = {"user": user, "table": f"{where}.{name}"}
+                for verb in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+                    assert not connection.scalar(HAS_TABLE, {**asked, "verb": verb})
+    store.close()
+
+
+def open_month(server: Databases) -> None:
+    store = open_fleet(server, Role.INGEST)
+    Months(store).ensure(NOON_MS)
+    store.close()
+
+
+def test_the_server_refuses_the_console_persons_bytes_and_credentials(server: Databases) -> None:
+    store = open_fleet(server, Role.CONSOLE)
+    for column in ("body", "credential", "category", "*"):
+        forbidden(store, f"select {column} from entry")
+    forbidden(store, "select count(*) from entry where credential = 'x'")
+    forbidden(store, "select payload from quarantine")
+    forbidden(store, "select body from conflict")
+    for table in schema.persons.tables:
+        forbidden(store, f"select * from persons.{table}")
+        forbidden(store, f"select 1 from persons.{table}")
+    with store.read() as connection:
+        assert connection.exec_driver_sql("select count(*), max(n) from entry").one() == (0, None)
+    store.close()
+
+
+@pytest.mark.parametrize("role", GRANTS)
+def test_no_user_of_the_server_changes_the_ledger_or_becomes_another(
+    server: Databases, role: Role
+) -> None:
+    migrate(server)  # what the database as a whole allows does not come with a template
+    open_month(server)
+    store = open_fleet(server, role)
+    forbidden(store, "delete from entry")
+    forbidden(store, "update entry set code = 'ok'")
+    forbidden(store, "truncate entry")
+    forbidden(store, "delete from entry_202606")
+    forbidden(store, "drop table entry_202606")
+    forbidden(store, "drop trigger entry_append_only on entry")
+    forbidden(store, "alter table entry disable trigger all")
+    forbidden(store, "create table x (y int)")
+    forbidden(store, "create temporary table x (y int)")
+    forbidden(store, "create table public.x (y int)")
+    forbidden(store, "create schema x")
+    forbidden(store, "set session_replication_role = replica")
+    for other in [user_of(one) for one in Role if one is not role] + ["postgres"]:
+        forbidden(store, f"set role {other}")
+        forbidden(store, f"set session authorization {other}")
+    store.close()
+
+
+def test_the_migrations_make_just_the_tables_of_the_schema_on_postgresql(
+    server: Databases,
+) -> None:
+    by_month = {
+        ("add_fk", "finding"),  # would hold a month that is to be dropped
+        ("add_fk", "entry"),  # would cost a query an entry
+        ("add_constraint", "entry"),  # unique in each month
+    }
+    for open_one, metadata in ((open_fleet, schema.fleet), (open_persons, schema.persons)):
+        store = open_one(server, Role.OWNER)
+        with store.read() as connection:
+            found = compare_metadata(MigrationContext.configure(connection), metadata)
+        store.close()
+        assert {
+            (kind, str(what.table.name) if kind != "remove_table" else what.name)
+            for kind, what, *_ in found
+            if kind != "add_table_comment"
+        } <= by_month
+
+
+def test_a_grant_that_was_struck_from_the_table_is_gone_after_the_next_init(
+    server: Databases,
+) -> None:
+    owner = open_fleet(server, Role.OWNER)
+    with owner.write() as connection:
+        connection.exec_driver_sql("grant select on entry to kazasu_console")
+    console = open_fleet(server, Role.CONSOLE)
+    with console.read() as connection:
+        assert connection.exec_driver_sql("select body from entry").all() == []
+    migrate(server)
+    forbidden(console, "select body from entry")
+    console.close()
+    owner.close()

@@ -476,7 +476,10 @@ _ENTRY = (
             RETURN name;
         END IF;
         PERFORM pg_advisory_xact_lock(hashtextextended('ensure_month', 0));
-        IF to_regclass('fleet.' || name) IS NOT NULL THEN
+        -- What another made while this one waited is not yet in this session's cache.
+        PERFORM FROM pg_class
+        WHERE relname = name::name AND relnamespace = 'fleet'::regnamespace;
+        IF FOUND THEN
             RETURN name;
         END IF;
         EXECUTE format('CREATE TABLE fleet.%I (LIKE fleet.entry)', name);
