@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import cards, disk, intake, taps
+from tests.bench import cards, disk, intake, pipeline, taps
 from tests.bench.figures import PAGE, Table, write_page
 
 PARTS: Final[dict[str, Callable[[], Table]]] = {
@@ -13,6 +13,7 @@ PARTS: Final[dict[str, Callable[[], Table]]] = {
     "cards": cards.bench,
     "disk": lambda: disk.bench(PAGE.parents[1]),
     "intake": lambda: intake.bench(PAGE.parents[1]),
+    "pipeline": lambda: pipeline.bench(PAGE.parents[1]),
 }
 
 
