@@ -1,4 +1,4 @@
-"""What the fleet wants this reader to hold: rosters and sealed keys, fetched, verified, in place.
+"""What the fleet wants this reader to hold: rosters, usage and keys, fetched, verified, in place.
 
 Rules: only a signed message that is newer than the last is followed · over HTTPS with the reader's
 certificate · a file is checked against its signed hash and its own signature before it takes the
@@ -24,14 +24,15 @@ from edge.backoff import Backoff
 from edge.config import Config
 from edge.durable import PARTIAL, remove_partial, replace_file, replacing
 from edge.identity import Identity
-from edge.panel import Condition, FromLink, KeysReady, RosterCurrent, RosterReady
+from edge.panel import Condition, FromLink, KeysReady, RosterCurrent, RosterReady, UsageReady
 from wire.clock import Clock
 from wire.entries import AtMs, Name
 from wire.limits import KEYS_BYTES_MAX, ROSTER_HEADER_BYTES_MAX, ROSTER_ROWS_MAX
-from wire.messages import Count, RosterHeld, RosterWanted, TwinDesired
+from wire.messages import Count, RosterHeld, RosterWanted, TwinDesired, UsageWanted
 from wire.roster import ROW, Roster, RosterRefused
 from wire.roster_delta import CONTENT_TYPE as DELTA
 from wire.roster_delta import apply_delta
+from wire.usage import USAGE_BYTES_MAX, UsageFile, UsageRefused
 
 TWIN_FILE: Final = "twin.json"
 FOLDER: Final = "rosters"
@@ -58,6 +59,10 @@ RETRY_CAP_S: Final = 300.0
 """The rarest try: a roster's staleness is counted in hours."""
 
 _log = logging.getLogger(__name__)
+
+
+Wanted = RosterWanted | UsageWanted | bytes
+"""What is to be fetched: a roster, a usage file, or the sealed keys of this hash."""
 
 
 class FetchFailed(Exception):
@@ -116,6 +121,8 @@ class Pull:
     """Of the card half; None while it is not there."""
     _sha256: dict[str, bytes] = field(default_factory=dict)
     """Of the files that lie in place, by name."""
+    _usage_ms: dict[str, int] = field(default_factory=dict)
+    """The fleet's time of the usage files that lie in place, by name."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -136,6 +143,9 @@ class Pull:
                 roster = self._open(path, programme)
                 self._sha256[path.name] = roster.sha256
                 roster.close()
+            with contextlib.suppress(FileNotFoundError, UsageRefused):
+                path = self._rosters / f"{programme}.usage"
+                self._usage_ms[path.name] = self._usage_made_ms(path, programme)
         kept = self._state / TWIN_FILE
         if kept.exists():
             try:
@@ -166,6 +176,9 @@ class Pull:
                 self.say(RosterCurrent(wanted.programme, wanted.version, desired.at_ms))
             else:
                 self.say(RosterReady(wanted.programme))
+        for fed in desired.usage:
+            if condition.usage.get(fed.programme, 0) < self._usage_ms.get(_file(fed), 0):
+                self.say(UsageReady(fed.programme))
         if desired.keys not in (None, condition.keys) and self._sha256.get(KEYS) == desired.keys:
             self.say(KeysReady())
 
@@ -183,11 +196,11 @@ class Pull:
             except TimeoutError:
                 continue
 
-    def _missing(self) -> list[RosterWanted | bytes]:
+    def _missing(self) -> list[Wanted]:
         """Return what is wanted and not in place: the keys first, since rosters need them."""
         if not (desired := self.twin.desired):
             return []
-        missing: list[RosterWanted | bytes] = []
+        missing: list[Wanted] = []
         if desired.keys and desired.keys != self._sha256.get(KEYS):
             missing.append(desired.keys)
         missing += [
@@ -195,6 +208,12 @@ class Pull:
             for wanted in desired.rosters
             if wanted.programme in self.config.programmes
             and self._sha256.get(_file(wanted)) != wanted.sha256
+        ]
+        missing += [
+            fed
+            for fed in desired.usage
+            if fed.programme in self.config.programmes
+            and self._usage_ms.get(_file(fed), 0) < fed.at_ms
         ]
         return missing
 
@@ -204,10 +223,10 @@ class Pull:
         others = [one.programme for one in wanted if one.programme not in self.config.programmes]
         return f"not a programme of this reader: {', '.join(others)}" if others else ""
 
-    async def _fetch_all(self, missing: list[RosterWanted | bytes]) -> float | None:
+    async def _fetch_all(self, missing: list[Wanted]) -> float | None:
         """Fetch each; return how long to wait before the next try, None when all is in place."""
         trouble = ""
-        if all(_name(one) in self._sha256 for one in missing):
+        if all(_name(one) in {**self._sha256, **self._usage_ms} for one in missing):
             await asyncio.sleep(JITTER_S * self.draw())
         async with self._session() as session:
             for one in missing:
@@ -236,7 +255,7 @@ class Pull:
             self.config.devices_url, connector=connector, timeout=timeout, auto_decompress=False
         )
 
-    async def _fetch(self, session: aiohttp.ClientSession, wanted: RosterWanted | bytes) -> None:
+    async def _fetch(self, session: aiohttp.ClientSession, wanted: Wanted) -> None:
         if isinstance(wanted, bytes):
             with replacing(self._state / KEYS) as file:
                 await _download(session, "/v1/keys", file, KEYS_BYTES_MAX)
@@ -244,6 +263,14 @@ class Pull:
                 if hashlib.sha256(came).digest() != wanted:
                     raise FetchFailed(OTHER_HASH)
             self._sha256[KEYS] = wanted
+        elif isinstance(wanted, UsageWanted):
+            path = self._rosters / _file(wanted)
+            with replacing(path) as file:
+                address = f"/v1/usage/{wanted.programme}"
+                await _download(session, address, file, USAGE_BYTES_MAX)
+                fetched = path.with_name(path.name + PARTIAL)
+                made_ms = await asyncio.to_thread(self._verify_usage, fetched, wanted)
+            self._usage_ms[path.name] = made_ms
         else:
             await self._fetch_roster(session, wanted)
             self._sha256[_file(wanted)] = wanted.sha256
@@ -296,16 +323,35 @@ class Pull:
         if sha256 != wanted.sha256:
             raise FetchFailed(OTHER_HASH)
 
+    def _verify_usage(self, came: Path, wanted: UsageWanted) -> int:
+        """Check a fetched usage file as `tap` will; a newer one is welcome. Raises FetchFailed."""
+        try:
+            made_ms = self._usage_made_ms(came, wanted.programme)
+        except UsageRefused as error:
+            raise FetchFailed(str(error)) from error
+        if made_ms < wanted.at_ms:
+            raise FetchFailed(f"usage of {made_ms} came where {wanted.at_ms} was wanted")
+        return made_ms
+
+    def _usage_made_ms(self, path: Path, programme: str) -> int:
+        """Return the fleet's time in a usage file, verified. Raises UsageRefused or OSError."""
+        tenant, key = self.identity.name.tenant, self.identity.fleet_key
+        file = UsageFile.open(path, tenant, programme, self.config.place, key)
+        made_ms = file.header.at_ms
+        file.close()
+        return made_ms
+
     def _open(self, path: Path, programme: str) -> Roster:
         tenant, key = self.identity.name.tenant, self.identity.fleet_key
         return Roster.open(path, tenant, programme, self.config.place, key)
 
 
-def _file(wanted: RosterWanted) -> str:
-    return f"{wanted.programme}.roster"
+def _file(wanted: RosterWanted | UsageWanted) -> str:
+    kind = "usage" if isinstance(wanted, UsageWanted) else "roster"
+    return f"{wanted.programme}.{kind}"
 
 
-def _name(wanted: RosterWanted | bytes) -> str:
+def _name(wanted: Wanted) -> str:
     return KEYS if isinstance(wanted, bytes) else _file(wanted)
 
 

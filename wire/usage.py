@@ -38,6 +38,10 @@ from wire.messages import Count
 MAGIC: Final = b"KAZASU-USAGE-1\n"
 _LENGTH: Final = struct.Struct(">I")
 CELL_MAX: Final = 0xFFFF_FFFF
+USAGE_BYTES_MAX: Final = (
+    USAGE_HEADER_BYTES_MAX + ROSTER_ROWS_MAX * (CREDENTIAL_BYTES + 8 * PERIODS_MAX) + 64
+)
+"""192 MB: every member of the largest roster, in four periods."""
 Span = tuple[Count, Count]
 """First and last number, both included."""
 
