@@ -20,6 +20,7 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
+from fleet import usage_files
 from fleet.config import Config
 from fleet.grants import Role
 from fleet.roster_files import Differences, by_hash, by_version, rows_path
@@ -93,6 +94,7 @@ class Devices:
         """Return the web application; it closes the store at its end."""
         app = web.Application(middlewares=[_errors_as_json], client_max_size=REQUEST_BYTES_MAX)
         app.router.add_get("/v1/rosters/{programme}/{version}", self._roster)
+        app.router.add_get("/v1/usage/{programme}", self._usage)
         app.router.add_get("/v1/keys", self._keys)
         app.on_cleanup.append(self._close)
         return app
@@ -160,6 +162,23 @@ class Devices:
         self, work: Callable[..., T], *arguments: object, threads: ThreadPoolExecutor
     ) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
+
+    async def _usage(self, request: web.Request) -> web.StreamResponse:
+        """Answer the newest usage file of a programme for the reader's own place."""
+        device = await self._device(request)
+        programme = request.match_info["programme"]
+        if programme not in device.programmes:
+            raise Refusal(*_NOT_FOUND)
+        loop = asyncio.get_running_loop()
+        file = await loop.run_in_executor(self._threads, self._usage_file, programme, device)
+        if file is None:
+            raise Refusal(*_NOT_FOUND)
+        headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
+        return web.Response(body=file, headers=headers)
+
+    def _usage_file(self, programme: str, device: Device) -> bytes | None:
+        with self._store.read() as connection:
+            return usage_files.file_of(connection, programme, device.place)
 
     async def _keys(self, request: web.Request) -> web.StreamResponse:
         device = await self._device(request)
