@@ -1,48 +1,37 @@
 """All that ingest does with the databases, in one thread: plain calls, no network, no waiting.
 
-`broker` hands groups of messages over and sends what comes back. One `Books` belongs to one
-thread.
+`groups` hands groups of messages over and sends what comes back; what `dispatch` does with the
+databases stands in `dispatch_books`. One `Books` belongs to one thread.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import structlog
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fleet import (
-    gaps,
-    grain,
-    ingest,
-    intake,
-    ledger,
-    members,
-    quarantine,
-    registry,
-    rosters,
-    rules,
-    telemetry,
-    triage,
-)
+from fleet import ingest, intake, lag, members, registry, rules, telemetry, triage, usage
 from fleet.config import Config, ConfigRefused
 from fleet.grants import Role
 from fleet.ingest import Arrived, Ingest
 from fleet.intake import Said
-from fleet.reconcile import Known, RosterArchive
+from fleet.lag import Figure
+from fleet.months import Months
+from fleet.reconcile import Known
 from fleet.registry import Reader
-from fleet.store import StoreUnusable, open_fleet, open_persons
+from fleet.roster_files import RosterArchive
+from fleet.schema import ledger_epoch, revision
+from fleet.store import Store, StoreUnusable, open_fleet, open_persons
 from programmes.register import RULEBOOKS
-from programmes.calendar import local_day
 from wire.clock import Clock
 from wire.envelope import Purpose, Signer
-from wire.messages import Ack, TwinDesired
+from wire.messages import Ack
 from wire.mqtt import Message
 from wire.roster import RuleTable
 from wire.topics import Leaf, parse_reader, parse_topic, topic
-
-log: Final = structlog.get_logger("fleet.ingest")
 
 
 class Letter(NamedTuple):
@@ -57,16 +46,15 @@ class Done(NamedTuple):
     """What came of a group, after its commit."""
 
     acks: list[Letter]
-    came_online: set[str]
     created: int
 
 
 class Sorted(NamedTuple):
-    """A group by what it carries."""
+    """A group by what it carries; refused messages are counted by reader, leaf and reason."""
 
     batches: list[Arrived]
     said: list[Said]
-    refused: list[tuple[str, str, str]]
+    refused: Counter[tuple[str, str, str]]
 
 
 def read_signing_key(path: str) -> ed25519.Ed25519PrivateKey:
@@ -80,6 +68,71 @@ def read_signing_key(path: str) -> ed25519.Ed25519PrivateKey:
     return key
 
 
+_LATEST: Final = (
+    sa.select(ledger_epoch.c.epoch).order_by(ledger_epoch.c.id.desc()).limit(1).subquery()
+)
+_STATE: Final = sa.union_all(
+    sa.select(revision.c.name, sa.cast(revision.c.revision, sa.Text).label("revision")),
+    sa.select(sa.literal_column("'epoch'"), _LATEST.c.epoch),
+)
+"""One statement for all that is asked at each group: it costs as much as a single row."""
+
+
+class Roll:
+    """Who is enrolled, which rules hold, which life the ledger is in; read again on a change."""
+
+    def __init__(self, store: Store, programmes: Collection[str] = ()) -> None:
+        """Raises StoreUnusable when the ledger has no epoch."""
+        self.readers: dict[str, Reader] = {}
+        self.rules: dict[str, Sequence[RuleTable]] = {}
+        self._store = store
+        self._programmes = programmes
+        self._state: dict[str, str] = {}
+        self.read_again()
+
+    @property
+    def epoch(self) -> str:
+        """The ledger's present life."""
+        return self._state["epoch"]
+
+    def is_current(self, connection: sa.Connection) -> bool:
+        """True when nothing of it has changed since it was read."""
+        return _state(connection) == self._state
+
+    def read_again(self) -> None:
+        """Read everything. Raises StoreUnusable when the ledger has no epoch."""
+        with self._store.read() as connection:
+            state = _state(connection)
+            if "epoch" not in state:
+                raise StoreUnusable("the ledger has no epoch: run `kazasu-fleet init` first")
+            self.readers = dict(registry.load_readers(connection))
+            self.rules = {name: rules.load(connection, name) for name in self._programmes}
+            self._state = state
+
+    def sort(self, messages: Iterable[Message], now_ms: int) -> Sorted:
+        """Sort messages by what they carry and who sent them."""
+        group = Sorted([], [], Counter())
+        for message in messages:
+            try:
+                name, leaf = parse_topic(message.topic)
+            except ValueError:
+                group.refused[intake.UNKNOWN_READER, "?", "topic"] += 1
+                continue
+            reader = self.readers.get(str(name))
+            if reader is None or reader.revoked:
+                known = str(name) if reader else intake.UNKNOWN_READER
+                group.refused[known, leaf, "revoked" if reader else "not-enrolled"] += 1
+            elif leaf is Leaf.ENTRIES:
+                group.batches.append(Arrived(reader, message.topic, message.payload, now_ms))
+            else:
+                group.said.append(Said(reader, leaf, message.payload, now_ms))
+        return group
+
+
+def _state(connection: sa.Connection) -> dict[str, str]:
+    return {row.name: row.revision for row in connection.execute(_STATE)}
+
+
 class Books:
     """The databases as ingest uses them."""
 
@@ -89,83 +142,63 @@ class Books:
         self._clock = clock
         self._signer = Signer(key)
         self._fleet = open_fleet(config.databases, Role.INGEST)
+        self._roll = Roll(self._fleet, RULEBOOKS)
         self._people = open_persons(config.databases, Role.INGEST)
-        self._archive = RosterArchive(config.state_folder, config.tenant, key.public_key())
         self._telemetry = telemetry.open_telemetry(config, self._fleet, clock)
+        self._archive = RosterArchive(
+            self._fleet, config.state_folder, config.tenant, key.public_key()
+        )
         self._ingest = Ingest(self._archive)
-        self._holes = gaps.HoleClock()
-        self._readers: dict[str, Reader] = {}
-        self._rules: dict[str, Sequence[RuleTable]] = {}
-        self._revisions: dict[str, int] | None = None
-        with self._fleet.read() as connection:
-            epoch = ledger.epoch(connection)
-        if epoch is None:
-            raise StoreUnusable("the ledger has no epoch: run `kazasu-fleet init` first")
-        self._epoch = epoch
+        self._months = Months(self._fleet)
 
     def close(self) -> None:
         """Close files and databases."""
+        self._telemetry.close()
         self._archive.close()
         self._fleet.close()
-        self._telemetry.close()
         self._people.close()
 
     def take(self, messages: Sequence[Message]) -> Done:
         """Take a group of messages in; when this returns, it is committed.
 
-        Raises sqlalchemy.exc.OperationalError when the database cannot (disk full): nothing of
-        the group is in then, and it may be tried again.
+        Raises sqlalchemy.exc.OperationalError when the database cannot (away, disk full): nothing
+        of the group is in then, and it may be tried again.
         """
         now_ms = self._clock.now_ms()
-        self._refresh()
-        group = self._sort(messages, now_ms)
+        self._months.ensure(now_ms)
+        while (done := self._take(messages, now_ms)) is None:
+            self._roll.read_again()
+        return done
+
+    def _take(self, messages: Sequence[Message], now_ms: int) -> Done | None:
+        """Take a group in; None when registry, rules or epoch have changed, and nothing is in.
+
+        That is looked at inside the transaction: so it costs no transaction of its own, and a
+        revocation that was committed before this group holds for it.
+        """
+        group = self._roll.sort(messages, now_ms)
         opened = [ingest.open_batch(one) for one in group.batches]
-        known = self._known(opened)
+        known = self._known(opened, now_ms)
         with self._fleet.write() as connection:
-            self._epoch = ledger.epoch(connection) or self._epoch
+            if not self._roll.is_current(connection):
+                return None
             tally = self._ingest.take(connection, opened, known)
             heard = intake.take(connection, group.said)
-            for reader, leaf, reason in group.refused:
-                intake.refuse(connection, reader, leaf, reason, now_ms)
-        self._tell_persons(tally.moves, heard.unknown_cards)
             self._telemetry.keep(connection, heard.minutes, now_ms)
+            intake.refuse(connection, group.refused, now_ms)
+        self._tell_persons(tally.moves, heard.unknown_cards)
         acks = [self._ack(one, now_ms) for one in _last_of_each(tally.taken)]
-        return Done(acks, heard.came_online, tally.created)
+        return Done(acks, tally.created)
 
-    def _refresh(self) -> None:
-        """Read the registry and the rules again when they have changed."""
-        with self._fleet.read() as connection:
-            revisions = registry.revisions(connection)
-            if revisions == self._revisions:
-                return
-            self._readers = dict(registry.load_readers(connection))
-            self._rules = {name: rules.load(connection, name) for name in RULEBOOKS}
-            self._revisions = revisions
-
-    def _sort(self, messages: Iterable[Message], now_ms: int) -> Sorted:
-        group = Sorted([], [], [])
-        for message in messages:
-            try:
-                name, leaf = parse_topic(message.topic)
-            except ValueError:
-                group.refused.append((intake.UNKNOWN_READER, "?", "topic"))
-                continue
-            reader = self._readers.get(str(name))
-            if reader is None or reader.revoked:
-                known = str(name) if reader else intake.UNKNOWN_READER
-                group.refused.append((known, leaf, "revoked" if reader else "not-enrolled"))
-            elif leaf is Leaf.ENTRIES:
-                group.batches.append(Arrived(reader, message.topic, message.payload, now_ms))
-            else:
-                group.said.append(Said(reader, leaf, message.payload, now_ms))
-        return group
-
-    def _known(self, opened: Sequence[ingest.Signed | ingest.Refused]) -> Known:
-        named = ingest.credentials(opened)
+    def _known(self, opened: Sequence[ingest.Opened | ingest.Refused], now_ms: int) -> Known:
+        named, rules = ingest.credentials(opened), self._roll.rules
         if not named:
-            return Known({}, self._rules)
+            return Known({}, rules)
         with self._people.read() as connection:
-            return Known(members.known_cards(connection, named), self._rules)
+            limited = usage.is_limited(rules, now_ms)
+            cards = usage.cards_of_members(connection, named) if limited else {}
+            known = members.known_cards(connection, named)
+        return Known(known, rules, usage.Running(rules, cards))
 
     def _tell_persons(self, moves: Sequence[ingest.Move], unknown: Sequence[Any]) -> None:
         if not moves and not unknown:
@@ -177,48 +210,18 @@ class Books:
             for reader, message, received_at_ms in unknown:
                 triage.take(connection, reader.name, reader.place.name, message, received_at_ms)
 
+    def note_lag(self, process: str, figures: Mapping[Figure, int]) -> None:
+        """Write down how this worker keeps up."""
+        with self._fleet.write() as connection:
+            lag.note(connection, process, figures, self._clock.now_ms())
+
     def _ack(self, taken: ingest.Taken, now_ms: int) -> Letter:
-        ack = Ack(
-            v=1, epoch=self._epoch, journal=taken.journal, through=taken.through, at_ms=now_ms
-        )
+        epoch = self._roll.epoch
+        ack = Ack(v=1, epoch=epoch, journal=taken.journal, through=taken.through, at_ms=now_ms)
         return Letter(
             topic(parse_reader(taken.reader), Leaf.ACK),
             self._signer.seal(Purpose.ACK, taken.reader, ack),
         )
-
-    def sweep(self) -> None:
-        """Turn old holes into gaps, and forget what is past its time."""
-        now_ms, now_ns = self._clock.now_ms(), self._clock.monotonic_ns()
-        with self._fleet.write() as connection:
-            found = ingest.sweep(connection, self._holes, now_ns, now_ms)
-            quarantine.forget_hours(connection, now_ms)
-            self._telemetry.tidy(connection, now_ms)
-        grain.judge(self._fleet, self._people, local_day(now_ms))
-        for journal_id, (first, last) in found:
-            log.warning("gap", journal=journal_id, first=first, last=last)
-        with self._people.write() as connection:
-            triage.erase_old(connection, now_ms)
-
-    def twins(self, only: Iterable[str] | None = None) -> list[Letter]:
-        """Return the desired state of these readers, or of all that are in service, signed now."""
-        self._refresh()
-        with self._fleet.read() as connection:
-            wanted = rosters.wanted(connection)
-        names = self._readers if only is None else [name for name in only if name in self._readers]
-        letters = []
-        for name in names:
-            reader = self._readers[name]
-            if reader.revoked:
-                continue
-            desired = TwinDesired(
-                v=1,
-                at_ms=self._clock.now_ms(),
-                rosters=wanted.get(reader.place.name, []),
-                keys=reader.keys_sha256,
-            )
-            payload = self._signer.seal(Purpose.TWIN_DESIRED, name, desired)
-            letters.append(Letter(topic(parse_reader(name), Leaf.TWIN_DESIRED), payload, True))
-        return letters
 
 
 def _last_of_each(taken: Iterable[ingest.Taken]) -> list[ingest.Taken]:

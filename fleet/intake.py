@@ -43,25 +43,35 @@ class Heard(NamedTuple):
 def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
     """Take a group in, inside the caller's transaction."""
     heard = Heard(set(), [], [])
+    claiming = {one.reader.name for one in said if one.leaf is Leaf.STATUS}
+    store.lock(connection, "reader", claiming)  # a status moves a journal's marks (journals.claim)
     for one in said:
         try:
             _TAKERS[one.leaf](connection, one, heard)
         except (MessageRefused, telemetry.TelemetryRefused) as error:
-            refuse(connection, one.reader.name, one.leaf, error.reason, one.received_at_ms)
+            _refuse(connection, one, error.reason)
     return heard
 
 
-def refuse(connection: sa.Connection, reader: str, leaf: str, reason: str, at_ms: int) -> None:
-    """Count one message that was not taken in."""
-    row = {"reader": reader, "leaf": leaf, "reason": reason, "count": 1, "last_at_ms": at_ms}
+def refuse(
+    connection: sa.Connection, refused: Mapping[tuple[str, str, str], int], at_ms: int
+) -> None:
+    """Count messages that were not taken in, by (reader, leaf, reason)."""
     store.upsert(
         connection,
         bad_message,
-        [row],
+        [
+            {"reader": reader, "leaf": leaf, "reason": why, "count": count, "last_at_ms": at_ms}
+            for (reader, leaf, why), count in sorted(refused.items())
+        ],
         key=["reader", "leaf", "reason"],
         add=["count"],
         replace=["last_at_ms"],
     )
+
+
+def _refuse(connection: sa.Connection, said: Said, reason: str) -> None:
+    refuse(connection, {(said.reader.name, said.leaf, reason): 1}, said.received_at_ms)
 
 
 def _status(connection: sa.Connection, said: Said, heard: Heard) -> None:
@@ -119,7 +129,7 @@ def _triage(connection: sa.Connection, said: Said, heard: Heard) -> None:
     reader = said.reader
     message = open_envelope(said.payload, Purpose.TRIAGE, reader.name, reader.key, Triage)
     if message.programme not in reader.place.triage_programmes:
-        refuse(connection, reader.name, said.leaf, "triage-off", said.received_at_ms)
+        _refuse(connection, said, "triage-off")
         return
     heard.unknown_cards.append((reader, message, said.received_at_ms))
 

@@ -5,53 +5,54 @@ tip. So a copied disk (two journals after the same one), an old image (the reade
 the ledger) and a tail that never came are all seen here, and none of them stops anything.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
-from fleet import gaps
-from fleet.alarms import AlarmKind, sound
+from fleet import bulk, gaps
+from fleet.alarms import AlarmKind
 from fleet.gaps import Span
-from fleet.schema import entry, journal, quarantine
-from fleet.store import AnyRow, new_id
+from fleet.schema import entry, joint, journal, quarantine, retired_journal
+from fleet.store import AnyRow
 from wire.entries import JournalId, Start, genesis
 
-_STATE: Final = (
-    journal.c.id,
-    journal.c.reader,
-    journal.c.journal,
-    journal.c.former_journal,
-    journal.c.former_n,
-    journal.c.spans,
-    journal.c.seen_hash,
-    journal.c.claimed,
-    journal.c.superseded,
-    journal.c.unreplayed,
-)
 
-# Made once: making a statement costs as much as running it.
-_LOAD: Final = sa.select(*_STATE).where(journal.c.journal.in_(sa.bindparam("ids", expanding=True)))
-_SAVE: Final = journal.update().where(journal.c.id == sa.bindparam("this"))
-_BEGIN: Final = journal.insert()
+class Signature(NamedTuple):
+    """What the reader signed last of a journal: its batch without the entries."""
+
+    first: int
+    lost: int
+    last: int
+    before: bytes
+    key: str
+    signature: bytes
 
 
 @dataclass(slots=True)
 class Journal:
     """One journal inside one transaction."""
 
-    id: int
     reader: str
     journal: str
-    former_journal: str | None
-    former_n: int | None
-    spans: list[Span]
-    seen_hash: bytes | None
+    id: int = 0
+    """0 until it has a row."""
+    former_journal: str | None = None
+    former_n: int | None = None
+    former_tip: bytes | None = None
+    started_at_ms: int | None = None
+    agent: str = ""
+    received_at_ms: int = 0
+    spans: Sequence[Span] = ()
+    seen_hash: bytes | None = None
     """The chain's hash at `seen`; None when it is not known (a loss at the end)."""
-    claimed: int
-    superseded: bool
-    unreplayed: int
+    claimed: int = 0
+    superseded: bool = False
+    unreplayed: int = 0
+    signed: Signature | None = None
+    """What was signed in this transaction; None leaves what stands."""
 
     @property
     def seen(self) -> int:
@@ -70,161 +71,242 @@ class Journal:
         return not gaps.missing(self.spans, 1, end)
 
 
+Family = dict[str, Journal]
+"""Journals of one reader by their ids: those that a batch of it may touch."""
+
+
+class Alarm(NamedTuple):
+    """What needs attention, found without asking a database."""
+
+    kind: AlarmKind
+    subject: str
+    detail: str
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+_LOADED: Final = (
+    "reader",
+    "journal",
+    "id",
+    "former_journal",
+    "former_n",
+    "former_tip",
+    "started_at_ms",
+    "agent",
+    "received_at_ms",
+    "spans",
+    "seen_hash",
+    "claimed",
+    "superseded",
+    "unreplayed",
+)
+_BEGUN: Final = ("reader", "journal", "received_at_ms", "spans")
+_SAVED: Final = (
+    "id",
+    *_LOADED[3:],
+    "through",
+    "seen",
+    "whole",
+    "signed_first",
+    "signed_lost",
+    "signed_last",
+    "signed_before",
+    "signed_key",
+    "signature",
+)
+_KEPT: Final = frozenset(_SAVED[-6:])
+_UNSIGNED: Final = (None,) * 6
+_SELECT: Final = f"SELECT {', '.join(_LOADED)} FROM journal WHERE "  # noqa: S608  our own names
+_ONE: Final = _SELECT + "journal IN ?"
+_FAMILY: Final = _SELECT + "reader IN ? AND superseded IS FALSE"
+_FOLLOWERS: Final = _SELECT + "former_journal IN ?"
+
+
 def _journal(row: AnyRow) -> Journal:
-    values = dict(row._mapping)
-    values["spans"] = [(first, last) for first, last in values["spans"]]
-    return Journal(**values)
+    found = Journal(*row)
+    plain: Any = found.spans
+    if isinstance(plain, str):
+        plain = msgspec.json.decode(plain)
+    found.spans = [(first, last) for first, last in plain]
+    found.superseded = bool(found.superseded)
+    return found
 
 
 def load(
-    connection: sa.Connection, wanted: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], Journal]:
-    """Return those of these (reader, journal) that the ledger knows."""
-    ids = sorted({one for _, one in wanted})
-    rows = connection.execute(_LOAD, {"ids": ids})
-    found = {(row.reader, row.journal): _journal(row) for row in rows}
-    return {key: state for key, state in found.items() if key in wanted}
+    connection: sa.Connection, wanted: Collection[tuple[str, str]], starts: Iterable[Start] = ()
+) -> dict[str, Family]:
+    """Return those of these (reader, journal) that the ledger knows, by reader.
+
+    With `starts`, also what the first entry of a journal must be compared with: the journal
+    before, those that follow it already, and those that have not been left behind.
+    """
+    starting = list(starts)
+    ids = {name for _, name in wanted}
+    former = {one.former.journal for one in starting if one.former}
+    found = [_journal(row) for row in bulk.select_in(connection, _ONE, sorted(ids | former))]
+    if starting:
+        readers = sorted({reader for reader, _ in wanted})
+        more = [
+            *bulk.select_in(connection, _FAMILY, readers),
+            *bulk.select_in(connection, _FOLLOWERS, sorted(ids | former)),
+        ]
+        found += [_journal(row) for row in more]
+    families: dict[str, Family] = {reader: {} for reader, _ in wanted}
+    for one in found:
+        if one.reader in families:
+            families[one.reader][one.journal] = one
+    return families
 
 
-def open_journal(connection: sa.Connection, reader: str, name: str, at_ms: int) -> Journal:
-    """Return what is known of one journal; a new one is begun."""
-    found = load(connection, {(reader, name)})
-    if found:
-        return found[reader, name]
-    added = connection.execute(
-        _BEGIN, {"reader": reader, "journal": name, "received_at_ms": at_ms, "spans": []}
-    )
-    return Journal(new_id(added), reader, name, None, None, [], None, 0, False, 0)
+def load_one(
+    connection: sa.Connection, reader: str, name: str, start: Start | None = None
+) -> Family:
+    """Return what is known of one journal and, with its first entry, of those around it."""
+    return load(connection, {(reader, name)}, [start] if start else [])[reader]
 
 
-def save(connection: sa.Connection, state: Journal, at_ms: int) -> None:
-    """Write one journal's marks."""
-    connection.execute(
-        _SAVE,
-        {
-            "this": state.id,
-            "spans": state.spans,
-            "through": state.through,
-            "seen": state.seen,
-            "seen_hash": state.seen_hash,
-            "claimed": state.claimed,
-            "superseded": state.superseded,
-            "whole": state.whole,
-            "unreplayed": state.unreplayed,
-            "received_at_ms": at_ms,
-        },
-    )
+def save(connection: sa.Connection, states: Iterable[Journal]) -> None:
+    """Write these journals' marks; those without a row get one, and their number."""
+    every = list(states)
+    _add(connection, [one for one in every if not one.id])
+    rows = [
+        (
+            one.id,
+            one.former_journal,
+            one.former_n,
+            one.former_tip,
+            one.started_at_ms,
+            one.agent,
+            one.received_at_ms,
+            msgspec.json.encode(one.spans).decode(),
+            one.seen_hash,
+            one.claimed,
+            one.superseded,
+            one.unreplayed,
+            one.through,
+            one.seen,
+            one.whole,
+            *(one.signed or _UNSIGNED),
+        )
+        for one in every
+    ]
+    bulk.update(connection, journal, _SAVED, rows, _KEPT)
+
+
+_INSERT: Final = journal.insert().returning(journal.c.id, journal.c.journal, journal.c.reader)
+
+
+def _add(connection: sa.Connection, new: Sequence[Journal]) -> None:
+    if not new:
+        return
+    rows = [
+        {"reader": one.reader, "journal": one.journal, "received_at_ms": 0, "spans": []}
+        for one in new
+    ]
+    ids = {(row.reader, row.journal): row.id for row in connection.execute(_INSERT, rows)}
+    for one in new:
+        one.id = ids[one.reader, one.journal]
+
+
+# --- the chain -----------------------------------------------------------------------------------
+
+
+class NotKnown(Exception):
+    """What is kept in memory of a journal does not say the hash: ask the database."""
+
+
+def known_hash(state: Journal, n: int) -> bytes | None:
+    """Return the chain's hash at number n, None when the ledger does not know it.
+
+    Raises NotKnown when only the database can say.
+    """
+    if n == 0:
+        return genesis(state.reader, JournalId(state.journal))
+    if n > state.seen:
+        return None
+    if n == state.seen and state.seen_hash is not None:
+        return state.seen_hash
+    raise NotKnown(f"{state.journal}/{n}")
 
 
 def hash_at(connection: sa.Connection, state: Journal, n: int) -> bytes | None:
     """Return the chain's hash at number n; None when the ledger does not know it."""
-    if n == 0:
-        return genesis(state.reader, JournalId(state.journal))
-    if n == state.seen and state.seen_hash is not None:
-        return state.seen_hash
-    if n > state.seen:
+    try:
+        return known_hash(state, n)
+    except NotKnown:
+        pass
+    if not state.id:
         return None
-    here = (entry.c.journal_id == state.id, entry.c.n == n)
-    found = connection.scalar(sa.select(entry.c.hash).where(*here))
-    if found is None:
-        after = (quarantine.c.journal_id == state.id, quarantine.c.last == n)
-        found = connection.scalar(sa.select(quarantine.c.hash).where(*after).limit(1))
-    return found
+    for table, number, digest in (
+        (entry, entry.c.n, entry.c.hash),
+        (quarantine, quarantine.c.last, quarantine.c.hash),
+        (retired_journal, retired_journal.c.last, retired_journal.c.after),
+        (joint, joint.c.n, joint.c.hash),
+    ):
+        here = (table.c.journal_id == state.id, number == n)
+        found: bytes | None = connection.scalar(sa.select(digest).where(*here).limit(1))
+        if found is not None:
+            return found
+    return None
 
 
-def claim(connection: sa.Connection, reader: str, name: str, n: int, at_ms: int) -> None:
-    """Note that the reader says it has written `n` entries of a journal."""
-    state = open_journal(connection, reader, name, at_ms)
-    if n > state.claimed:
-        connection.execute(
-            journal.update()
-            .where(journal.c.id == state.id)
-            .values(claimed=n, whole=_with_claim(state, n))
-        )
+# --- one journal after another -------------------------------------------------------------------
 
 
-def _with_claim(state: Journal, n: int) -> bool:
-    state.claimed = n
-    return state.whole
+def begin(
+    family: Family, state: Journal, start: Start, hash_of: Callable[[Journal, int], bytes | None]
+) -> tuple[list[Journal], list[Alarm]]:
+    """Take in the first entry of a journal: what came before it, and what that tells.
 
-
-def begin(connection: sa.Connection, state: Journal, start: Start, at_ms: int) -> None:
-    """Take in the first entry of a journal: what came before it, and what that tells."""
+    Changes `state`; returns the others as they are now (copies), and what is wrong.
+    """
     former = start.former
+    state.started_at_ms, state.agent = start.at_ms, start.agent
     state.former_journal = former.journal if former else None
     state.former_n = former.n if former else None
-    connection.execute(
-        journal.update().where(journal.c.id == state.id),
-        {
-            "former_journal": state.former_journal,
-            "former_n": state.former_n,
-            "former_tip": former.tip if former else None,
-            "started_at_ms": start.at_ms,
-            "agent": start.agent,
-        },
-    )
-    others = connection.execute(
-        sa.select(journal.c.id, journal.c.journal, journal.c.former_journal).where(
-            journal.c.reader == state.reader, journal.c.id != state.id
-        )
-    ).all()
+    state.former_tip = former.tip if former else None
+    others = [one for one in family.values() if one.journal != state.journal]
+    followed = any(one.former_journal == state.journal for one in others)
+    changed: Family = {}
+    alarms: list[Alarm] = []
     if former is None:
-        if others and not any(other.former_journal == state.journal for other in others):
-            _sound(connection, AlarmKind.HISTORY_LOST, state, state.journal, "", at_ms)
+        if others and not followed:
+            alarms.append(Alarm(AlarmKind.HISTORY_LOST, state.journal, ""))
     else:
-        if any(other.former_journal == former.journal for other in others):
-            _sound(connection, AlarmKind.FORK, state, former.journal, state.journal, at_ms)
-        _leave(connection, state, start, at_ms)
-    _supersede(connection, state, others, start.at_ms)
+        if any(one.former_journal == former.journal for one in others):
+            alarms.append(Alarm(AlarmKind.FORK, former.journal, state.journal))
+        known = family.get(former.journal) or Journal(
+            state.reader, former.journal, received_at_ms=state.received_at_ms
+        )
+        alarms += _compare(known, state, start, hash_of)
+        changed[former.journal] = replace(
+            known, claimed=max(known.claimed, former.n), superseded=True
+        )
+    if followed:
+        state.superseded = True
+        return list(changed.values()), alarms
+    for one in others:
+        if not one.superseded and (one.started_at_ms or 0) <= start.at_ms:
+            changed.setdefault(one.journal, replace(one, superseded=True))
+    return list(changed.values()), alarms
 
 
-def _leave(connection: sa.Connection, state: Journal, start: Start, at_ms: int) -> None:
+def _compare(
+    known: Journal, state: Journal, start: Start, hash_of: Callable[[Journal, int], bytes | None]
+) -> list[Alarm]:
     """Compare what the reader remembers of its former journal with what the ledger has."""
     former = start.former
     if former is None:
-        return
-    known = open_journal(connection, state.reader, former.journal, at_ms)
-    told = hash_at(connection, known, former.n)
+        return []
     if known.seen > former.n:
         detail = f"{former.journal}: reader {former.n}, ledger {known.seen}"
-        _sound(connection, AlarmKind.ROLLED_BACK, state, state.journal, detail, at_ms)
-    elif told is not None and told != former.tip:
+        return [Alarm(AlarmKind.ROLLED_BACK, state.journal, detail)]
+    told = hash_of(known, former.n)
+    if told is not None and told != former.tip:
         detail = f"{former.journal}: other tip at {former.n}"
-        _sound(connection, AlarmKind.ROLLED_BACK, state, state.journal, detail, at_ms)
-    known.claimed = max(known.claimed, former.n)
-    known.superseded = True
-    connection.execute(
-        journal.update()
-        .where(journal.c.id == known.id)
-        .values(claimed=known.claimed, superseded=True, whole=known.whole)
-    )
-
-
-def _supersede(
-    connection: sa.Connection, state: Journal, others: Sequence[AnyRow], started_at_ms: int
-) -> None:
-    """A reader writes one journal at a time: those begun before this one will not go on.
-
-    When another journal already follows this one, this is the old one that came late.
-    """
-    if any(other.former_journal == state.journal for other in others):
-        state.superseded = True
-        return
-    rows = connection.execute(
-        sa.select(*_STATE).where(
-            journal.c.id.in_([other.id for other in others]),
-            journal.c.superseded.is_(sa.false()),
-            sa.func.coalesce(journal.c.started_at_ms, 0) <= started_at_ms,
-        )
-    ).all()
-    for row in rows:
-        other = _journal(row)
-        other.superseded = True
-        connection.execute(
-            journal.update()
-            .where(journal.c.id == other.id)
-            .values(superseded=True, whole=other.whole)
-        )
+        return [Alarm(AlarmKind.ROLLED_BACK, state.journal, detail)]
+    return []
 
 
 def goes_on_too_long(connection: sa.Connection, state: Journal, last: int) -> bool:
@@ -239,30 +321,36 @@ def goes_on_too_long(connection: sa.Connection, state: Journal, last: int) -> bo
     return ended is not None and last > ended
 
 
-def history_is_whole(connection: sa.Connection, state: Journal) -> bool:
-    """True when the ledger has the journal before this one just as the reader remembers it."""
+def history_is_whole(connection: sa.Connection, state: Journal, former: Journal | None) -> bool:
+    """True when the ledger has the journal before this one just as the reader remembers it.
+
+    `former` is that journal where the caller knows it better than the database.
+    """
     if state.former_journal is None:
         return True
-    found = connection.execute(
-        sa.select(journal.c.through, journal.c.seen).where(
-            journal.c.reader == state.reader, journal.c.journal == state.former_journal
-        )
-    ).one_or_none()
+    found = former
+    if found is None:
+        found = load_one(connection, state.reader, state.former_journal).get(state.former_journal)
     return found is not None and found.through == found.seen == state.former_n
 
 
-def _sound(
-    connection: sa.Connection,
-    kind: AlarmKind,
-    state: Journal,
-    subject: str,
-    detail: str,
-    at_ms: int,
-) -> None:
-    sound(connection, kind, subject, state.reader, detail, at_ms)
+def claim(connection: sa.Connection, reader: str, name: str, n: int, at_ms: int) -> None:
+    """Note that the reader says it has written `n` entries of a journal.
+
+    The caller holds the reader's lock, as whoever changes a journal's marks does.
+    """
+    state = load_one(connection, reader, name).get(name)
+    if state is None:
+        row = {"reader": reader, "journal": name, "received_at_ms": at_ms}
+        connection.execute(journal.insert(), row | {"spans": [], "claimed": n})
+    elif n > state.claimed:
+        state.claimed = n
+        bulk.update(connection, journal, ("id", "claimed", "whole"), [(state.id, n, state.whole)])
 
 
-def reader_of(connection: sa.Connection, journal_id: int) -> str:
-    """Return the full name of the reader that wrote a journal."""
-    found = connection.scalar(sa.select(journal.c.reader).where(journal.c.id == journal_id))
-    return str(found)
+def readers_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Return the full name of the reader that wrote each of these journals."""
+    rows = connection.execute(
+        sa.select(journal.c.id, journal.c.reader).where(journal.c.id.in_(ids))
+    )
+    return dict(rows.all())

@@ -128,8 +128,10 @@ def rows(
 
 
 def count(counts: Counts, reader: Reader, received_at_ms: int, some: Sequence[Row]) -> None:
-    """Count new rows of one reader by the minute, or by the hour where few are members
-    (`fleet.grain`)."""
+    """Count new rows of one reader by the minute.
+
+    By the hour where few are members (`fleet.grain`).
+    """
     minute_ms = floor(received_at_ms, HOUR_MS if reader.place.by_hour else MINUTE_MS)
     for row in some:
         press = "press." if row[_KIND] == "press" else ""
@@ -157,18 +159,18 @@ def bodies(
         retired_journal.c.first <= last,
         retired_journal.c.last >= first,
     )
-    for low, high in connection.execute(gone).tuples():
+    for low, high in connection.execute(gone):
         found |= dict.fromkeys(range(max(low, first), min(high, last) + 1))
     unread = sa.select(quarantine.c.first, quarantine.c.payload).where(
         quarantine.c.journal_id == state.id,
         quarantine.c.first.between(first, last),
         quarantine.c.reason == ENTRY,
     )
-    found |= dict(connection.execute(unread.order_by(quarantine.c.id.desc())).tuples().all())
+    found |= dict(connection.execute(unread.order_by(quarantine.c.id.desc())).all())
     stands = sa.select(entry.c.n, entry.c.body).where(
         entry.c.journal_id == state.id, entry.c.n.between(first, last)
     )
-    found |= dict(connection.execute(stands).tuples().all())
+    found |= dict(connection.execute(stands).all())
     return found
 
 

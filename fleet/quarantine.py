@@ -16,6 +16,8 @@ from fleet.schema import quarantine, quarantine_hour
 
 UNVERIFIED_PER_HOUR: Final = 60
 """Unverifiable messages kept per reader and hour: 60 of at most 160 kB are 10 MB an hour."""
+ENTRY: Final = "entry"
+"""The reason under which a single entry is kept: its own bytes, not the message around it."""
 DETAIL_MAX: Final = 300
 HOUR_MS: Final = 3_600_000
 HOURS_KEPT: Final = 24 * 40
@@ -69,7 +71,7 @@ def keep(
             "reader": source.reader,
             "topic": source.topic,
             "reason": reason,
-            "detail": detail[:DETAIL_MAX],
+            "detail": detail[:DETAIL_MAX].replace("\0", "\N{REPLACEMENT CHARACTER}"),
             "payload": payload,
             "sha256": digest,
             **(numbers._asdict() if numbers else {}),

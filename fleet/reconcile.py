@@ -3,18 +3,18 @@
 Rules: the same function from `programmes` decides here and on the reader. From what the entry
 names (roster version, line, clock, declared direction) and the card's last booking at this reader
 the same decision must follow; another one is a fault (`replay`). With what the fleet knows about
-the instant a decision may be another (`roster-lag`): the reader's stands and the city bears it.
+the instant a decision may be another, because the reader's list was older (`roster-lag`) or
+because others spent the allowance (`allowance`): the reader's stands and the city bears it.
 Decisions that rest on no card, or on a roster that is no longer kept, are not judged.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, cast
 
 from fleet.registry import Place
-from fleet.rosters import roster_path
+from fleet.roster_files import RosterArchive
+from fleet.usage import Running
 from programmes.register import RULEBOOKS
 from programmes.rulebook import Booked, Decision, Facts, Rulebook, RuleTableRefused
 from programmes.rulebook import Place as RulePlace
@@ -22,11 +22,8 @@ from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Credential
 from wire.entries import Tap
-from wire.envelope import MessageRefused, PublicKey
-from wire.roster import Roster, RosterRow, RuleTable
+from wire.roster import RosterRow, RuleTable
 
-ROSTERS_OPEN_MAX: Final = 64
-"""Mapped at once; each is a file and a little memory."""
 NOT_DECIDED: Final = frozenset(
     {
         Code.HOLD_AGAIN,
@@ -38,6 +35,10 @@ NOT_DECIDED: Final = frozenset(
     }
 )
 """Refusals of the reader itself: no rulebook was asked, or the entry keeps no credential."""
+BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
+"""How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
+IsWhole = Callable[[], bool]
+Kind = Literal["replay", "roster-lag", "allowance"]
 PlaceKind = Literal["bus", "taxi", "school", "desk", "kiosk"]
 
 
@@ -45,14 +46,14 @@ class Finding(NamedTuple):
     """A decision that the ledger would have made differently, and what it would have been."""
 
     n: int
-    kind: Literal["replay", "roster-lag"]
+    kind: Kind
     decision: Decision
 
 
 class Last(NamedTuple):
     """A card's last booking at this reader before the batch."""
 
-    journal_id: int
+    journal: str
     booked: Booked
 
 
@@ -62,25 +63,29 @@ class Known:
 
     cards: Mapping[tuple[str, str], RosterRow]
     rules: Mapping[str, Sequence[RuleTable]]
+    usage: Running = field(default_factory=lambda: Running({}, {}))
+    """What members have used, at each tap's place in the order of commit."""
 
 
 @dataclass(slots=True)
 class History:
-    """The cards' last bookings, carried along the batch."""
+    """The cards' last bookings at one reader, carried along its batches."""
 
-    journal_id: int
+    journal: str
     last: dict[str, Last]
-    is_whole: Callable[[], bool]
+    is_whole: IsWhole
     """Whether the ledger has what came before this journal as the reader remembers it."""
 
     def of(self, tap: Tap) -> Last | None:
         """Return the card's last booking, under whichever key epoch it was made."""
-        found = [
-            self.last[credential]
-            for credential in (tap.credential, tap.older_credential)
-            if credential in self.last
-        ]
-        return max(found, key=lambda last: last.booked.at_ms, default=None)
+        found = self.last.get(tap.credential or "")
+        if tap.older_credential:
+            other = self.last.get(tap.older_credential)
+            if found is None or (other and other.booked.at_ms > found.booked.at_ms):
+                found = other
+        if found is None or found.booked.at_ms < tap.at_ms - BOOKED_KEPT_MS:
+            return None
+        return found
 
     def book(self, tap: Tap) -> None:
         """Remember what this tap booked; a clock that went back does not hide a later booking."""
@@ -89,38 +94,34 @@ class History:
         last = self.last.get(tap.credential)
         if last is None or last.booked.at_ms <= tap.at_ms:
             booked = Booked(tap.at_ms, tap.declared)
-            self.last[tap.credential] = Last(self.journal_id, booked)
+            self.last[tap.credential] = Last(self.journal, booked)
 
 
-class RosterArchive:
-    """The rosters that were built, opened when asked for."""
+class Judging(NamedTuple):
+    """What deciding again needs of the fleet."""
 
-    def __init__(self, state: Path, tenant: str, key: PublicKey) -> None:
-        self._state = state
-        self._tenant = tenant
-        self._key = key
-        self._open: OrderedDict[tuple[str, str, int], Roster] = OrderedDict()
+    archive: RosterArchive
+    known: Known
 
-    def get(self, programme: str, place: str, version: int) -> Roster | None:
-        """Return a roster; None when it is no longer kept, or is damaged."""
-        name = (programme, place, version)
-        if name in self._open:
-            self._open.move_to_end(name)
-            return self._open[name]
-        path = roster_path(self._state, programme, place, version)
-        try:
-            found = Roster.open(path, self._tenant, programme, place, self._key)
-        except (OSError, ValueError, MessageRefused):
-            return None
-        self._open[name] = found
-        if len(self._open) > ROSTERS_OPEN_MAX:
-            self._open.popitem(last=False)[1].close()
-        return found
 
-    def close(self) -> None:
-        """Unmap everything."""
-        while self._open:
-            self._open.popitem()[1].close()
+def judge_all(
+    taps: Sequence[Tap], place: Place, judging: Judging, history: History
+) -> tuple[list[Finding], int]:
+    """Decide the taps of one batch again, in order.
+
+    Return the findings, and how many of them could not be replayed.
+    """
+    found: list[Finding] = []
+    unreplayed = 0
+    for tap in taps:
+        judged = judge(tap, place, judging.archive, judging.known, history)
+        if judged is None:
+            unreplayed += 1
+        elif judged:
+            found += judged
+        history.book(tap)
+        judging.known.usage.book(tap)
+    return found, unreplayed
 
 
 def judge(
@@ -139,7 +140,7 @@ def judge(
     last = history.of(tap)
     facts = _facts(tap, place, row, held.header.rules, tap.roster_age_s, last)
     findings = _replay(tap, book, facts, last, history)
-    return findings + _lag(tap, book, facts, known)
+    return findings + _lag(tap, book, facts, known) + _allowance(tap, book, facts, known)
 
 
 def _facts(
@@ -159,6 +160,8 @@ def _facts(
         clock_known=tap.clock is not ClockState.UNKNOWN,
         declared=tap.declared,
         booked=(last.booked,) if last else (),
+        used=tap.used,
+        usage_age_s=tap.usage_age_s,
     )
 
 
@@ -179,7 +182,7 @@ def _also_possible(facts: Facts, last: Last | None, history: History) -> list[Fa
 
     The entry before a power cut was perhaps never shown; an exchanged disk remembers nothing.
     """
-    if last is None or last.journal_id == history.journal_id:
+    if last is None or last.journal == history.journal:
         return []
     shaken = Booked(last.booked.at_ms, last.booked.declared, perhaps_not_shown=True)
     others = [replace(facts, booked=(shaken,))]
@@ -197,13 +200,27 @@ def _lag(tap: Tap, book: Rulebook, facts: Facts, known: Known) -> list[Finding]:
     if row == facts.member and list(tables) == list(facts.rules) and tap.code is not Code.STALE:
         return []
     decision = _decide(book, replace(facts, member=row, rules=tables, roster_age_s=0))
+    return _finding(tap, "roster-lag", decision)
+
+
+def _allowance(tap: Tap, book: Rulebook, facts: Facts, known: Known) -> list[Finding]:
+    """Decide with what the ledger had counted before this tap, where that could matter."""
+    used = known.usage.of(tap)
+    if used is None or tap.outcome is Outcome.REPEAT:
+        return []
+    decision = _decide(book, replace(facts, used=used, usage_age_s=0))
+    return _finding(tap, "allowance", decision)
+
+
+def _finding(tap: Tap, kind: Kind, decision: Decision | None) -> list[Finding]:
+    """Say so when the fleet's own decision is another one; the table's version may differ."""
     if decision is None or (tap.outcome, tap.code, tap.rider_pays_yen) == (
         decision.outcome,
         decision.code,
         decision.rider_pays_yen,
     ):
         return []
-    return [Finding(tap.n, "roster-lag", decision)]
+    return [Finding(tap.n, kind, decision)]
 
 
 def _decide(book: Rulebook, facts: Facts) -> Decision | None:

@@ -1,0 +1,176 @@
+"""Many rows in one statement: what a group of batches costs must not grow with its batches.
+
+Rules: one call is one statement (SQLite: one prepared statement for all rows); an error of the
+database itself is an OperationalError of SQLAlchemy, as everywhere. Part of the store's layer:
+here too SQLite and PostgreSQL differ, and nothing above needs to know.
+"""
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+
+from fleet.store import IN_MAX, AnyRow
+
+_TYPES: Final[dict[type[Any], str]] = {
+    sa.BigInteger: "int8",
+    sa.Integer: "int4",
+    sa.Text: "text",
+    sa.LargeBinary: "bytea",
+    sa.Boolean: "bool",
+    sa.JSON: "json",
+}
+"""PostgreSQL's names of the types in `fleet.schema`."""
+
+
+def _type(column: sa.Column[Any]) -> str:
+    return _TYPES[type(column.type)]
+
+
+def _columns(table: sa.Table, names: Sequence[str]) -> list[sa.Column[Any]]:
+    return [table.c[name] for name in names]
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _turned(rows: Sequence[Sequence[Any]]) -> tuple[list[Any], ...]:
+    """Return the rows as one list a column, as `unnest` takes them."""
+    return tuple(list(values) for values in zip(*rows, strict=True))
+
+
+@functools.cache
+def _unnest(table: sa.Table, names: tuple[str, ...]) -> str:
+    casts = (f"%s::{_type(column)}[]" for column in _columns(table, names))
+    return f"unnest({', '.join(casts)})"
+
+
+# --- adding --------------------------------------------------------------------------------------
+
+
+def append(
+    connection: sa.Connection,
+    table: sa.Table,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Add rows that are known to be new; `names` are their columns, in order."""
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table, names, rows)
+    else:
+        marks = ", ".join("?" * len(names))
+        statement = f"INSERT INTO {table.name} ({_quoted(names)}) VALUES ({marks})"  # noqa: S608
+        connection.exec_driver_sql(statement, list(rows))
+
+
+def _copy(
+    connection: sa.Connection,
+    table: sa.Table,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Send rows as COPY does: the server's quickest way in."""
+    statement = f"COPY {table.name} ({_quoted(names)}) FROM STDIN (FORMAT BINARY)"
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types([_type(column) for column in _columns(table, names)])
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.OperationalError as error:
+        raise sa.exc.OperationalError(
+            statement, None, error, connection_invalidated=driver.closed
+        ) from error
+
+
+def count_up(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: tuple[str, ...],
+    added: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Add to `added` of the rows with these keys; each key stands once, missing ones begin."""
+    if not rows:
+        return
+    names = (*key, *added)
+    head = f"INSERT INTO {table.name} ({_quoted(names)})"
+    grow = ", ".join(f'"{name}" = {table.name}."{name}" + excluded."{name}"' for name in added)
+    tail = f"ON CONFLICT ({_quoted(key)}) DO UPDATE SET {grow}"
+    if connection.dialect.name == "postgresql":
+        statement = f"{head} SELECT * FROM {_unnest(table, names)} {tail}"  # noqa: S608
+        connection.exec_driver_sql(statement, _turned(rows))
+    else:
+        marks = ", ".join("?" * len(names))
+        connection.exec_driver_sql(f"{head} VALUES ({marks}) {tail}", list(rows))
+
+
+# --- changing ------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _update(dialect: str, table: sa.Table, names: tuple[str, ...], keep: frozenset[str]) -> str:
+    """Return the statement that sets `names` but the first, which says which row."""
+    postgresql = dialect == "postgresql"
+    sets = []
+    for name in names[1:]:
+        value = f'v."{name}"' if postgresql else "?"
+        old = f'{table.name}."{name}"'
+        sets.append(f'"{name}" = ' + (f"COALESCE({value}, {old})" if name in keep else value))
+    head = f"UPDATE {table.name} SET {', '.join(sets)}"  # noqa: S608  names of our own schema
+    if postgresql:
+        values = f"{_unnest(table, names)} AS v({_quoted(names)})"
+        return f'{head} FROM {values} WHERE {table.name}."{names[0]}" = v."{names[0]}"'
+    return f'{head} WHERE "{names[0]}" = ?'
+
+
+def update(
+    connection: sa.Connection,
+    table: sa.Table,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    keep: frozenset[str] = frozenset(),
+) -> None:
+    """Set the columns `names` of the rows that the first of them names.
+
+    A None in a column of `keep` leaves what stands there.
+    """
+    if not rows:
+        return
+    statement = _update(connection.dialect.name, table, names, keep)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(statement, _turned(rows))
+    else:
+        connection.exec_driver_sql(statement, [(*row[1:], row[0]) for row in rows])
+
+
+# --- asking --------------------------------------------------------------------------------------
+
+
+def select_in(
+    connection: sa.Connection, statement: str, values: Sequence[str], *others: Any
+) -> Iterable[AnyRow]:
+    """Run a SELECT whose first `IN ?` stands for these texts; its other `?` follow in order.
+
+    A list among the others is for an `IN ?` too. A list as one parameter: SQLAlchemy's own
+    expansion costs 5 us for each value.
+    """
+    if connection.dialect.name == "postgresql":
+        text = statement.replace("IN ?", "= ANY(%s::text[])").replace("?", "%s")
+        yield from connection.exec_driver_sql(text, (list(values), *others))
+        return
+    for start in range(0, len(values), IN_MAX):
+        asked: list[Any] = []
+        text = statement
+        for one in (list(values[start : start + IN_MAX]), *others):
+            if isinstance(one, list):
+                text = text.replace("IN ?", f"IN ({', '.join('?' * len(one))})", 1)
+                asked += one
+            else:
+                asked.append(one)
+        yield from connection.exec_driver_sql(text, tuple(asked))
