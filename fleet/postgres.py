@@ -13,6 +13,7 @@ import socket
 from typing import Any, Final
 
 import psycopg
+import psycopg.types.string
 import sqlalchemy as sa
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
@@ -94,6 +95,17 @@ def engine(url: str, database: Database, role: Role) -> sa.Engine:
 def _prepare(connection: psycopg.Connection, _record: object) -> None:
     connection.prepared_max = STATEMENTS_CACHED
     connection.adapters.register_loader("numeric", _WholeNumber)
+    connection.adapters.register_dumper(str, _Text)
+
+
+class _Text(psycopg.types.string.StrDumperUnknown):
+    """PostgreSQL keeps no U+0000: where someone typed or sent one, another character stands.
+
+    Entries never hold one (wire.entries.decode), so no reader's words are changed.
+    """
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 class _WholeNumber(Loader):

@@ -10,10 +10,12 @@ from msgspec import Meta
 
 from wire.codes import Code
 from wire.credential import Scheme
-from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short
+from wire.entries import AtMs, Hash, Hex128, Name, Sequence
 from wire.limits import BATCH_ENTRIES_MAX, LOST_MAX, PROGRAMMES_PER_PLACE_MAX, SEQUENCE_MAX
 
 Count = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
+Plain = Annotated[str, Meta(max_length=40, pattern="^[^\\x00]*$")]
+"""A short text without U+0000, which PostgreSQL does not keep."""
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,8 +73,8 @@ class Status(_Body, frozen=True):
 
     online: bool
     at_ms: AtMs
-    agent: Short
-    front_end: Short = ""
+    agent: Plain
+    front_end: Plain = ""
     ready: bool = False
     """Riders can tap: front end, journal and at least one roster are in order."""
     trouble: Code | None = None
@@ -106,8 +108,8 @@ class Telemetry(_Body, frozen=True):
 
     from_ms: AtMs
     to_ms: AtMs
-    stages: Annotated[dict[Short, Histogram], Meta(max_length=len(STAGES))]
-    counters: Annotated[dict[Short, Count], Meta(max_length=64)]
+    stages: Annotated[dict[Plain, Histogram], Meta(max_length=len(STAGES))]
+    counters: Annotated[dict[Plain, Count], Meta(max_length=64)]
     """`tap.<code>`, `front-end.reopened`, `uplink.resent`, … at most 64 of them."""
 
 
@@ -163,7 +165,7 @@ class TwinReported(_Body, frozen=True):
     """What of the desired state a reader has made true; retained."""
 
     at_ms: AtMs
-    agent: Short
+    agent: Plain
     rosters: Annotated[list[RosterHeld], Meta(max_length=PROGRAMMES_PER_PLACE_MAX)]
     keys: Hash | None = None
     trouble: Annotated[str, Meta(max_length=200)] = ""

@@ -52,7 +52,7 @@ def check_fields(language: Language, sent: Mapping[str, object], limits: Mapping
     """Return the named fields of what was sent, trimmed, each at most so many characters.
 
     A value in the form of an individual number is not kept: its field comes back empty, with the
-    sentence that says why. The same for a value that is too long, or no text (a file).
+    sentence that says why. The same for a value that is too long, or no text (a file, U+0000).
     """
     form = Form(language, {})
     for name, limit in limits.items():
@@ -60,7 +60,7 @@ def check_fields(language: Language, sent: Mapping[str, object], limits: Mapping
         text = value.strip() if isinstance(value, str) else ""
         form.values[name] = ""
         label = say(f"web.field.{name}", language)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "\0" in text:
             form.refuse(name, "web.form.text-only", field=label)
         elif looks_like_individual_number(text):
             form.refuse(name, "refused.individual-number")

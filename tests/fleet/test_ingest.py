@@ -6,10 +6,10 @@ from fleet.books import Books
 from fleet.grants import Role
 from fleet.overview import read_minutes
 from fleet.store import open_fleet
-from tests.fleet.virtual import NOON_MS, VirtualFleet
+from tests.fleet.virtual import NOON_MS, VirtualFleet, make_tap
 from wire.clock import ClockState
 from wire.codes import Code
-from wire.entries import Press
+from wire.entries import Press, encode
 from wire.envelope import Purpose, Signer
 
 
@@ -128,6 +128,19 @@ def test_an_oversized_entry_is_set_aside(fleet: VirtualFleet) -> None:
     journal.taps(1)
     assert fleet.through((bus, journal.all())) == [3]
     assert fleet.rows("select reason, length(payload) from quarantine") == [("entry", 2002)]
+
+
+def test_a_text_that_postgresql_cannot_keep_is_set_aside_on_both(fleet: VirtualFleet) -> None:
+    bus = fleet.reader("bus-1")
+    journal = bus.journal()
+    whole = encode(make_tap(2, category="teacher"))
+    journal.write_bytes(whole.replace(b"teacher", rb"\u0000"))
+    journal.write_bytes(whole.replace(b'"category"', rb'"\u0000"'))
+    journal.taps(1)
+    assert fleet.through((bus, journal.all())) == [4]
+    kept = fleet.rows("select first, reason, payload from quarantine order by first")
+    assert kept == [(n, "entry", journal.entries[n - 1].body) for n in (2, 3)]
+    assert fleet.rows("select n from entry order by n") == [(1,), (4,)]
 
 
 def test_a_signed_batch_whose_chain_does_not_hold_is_set_aside_whole(fleet: VirtualFleet) -> None:

@@ -84,6 +84,15 @@ def test_a_farewell_tells_of_entries_that_have_not_come(fleet: VirtualFleet) -> 
     assert fleet.rows("select claimed from journal") == [(9,)]
 
 
+def test_a_text_that_postgresql_cannot_keep_is_a_bad_message_on_both(fleet: VirtualFleet) -> None:
+    say(fleet, status(agent="a\0b"), Purpose.STATUS, Leaf.STATUS)
+    counted = msgspec.structs.replace(minute(), counters={"tap.\0": 5})
+    say(fleet, counted, Purpose.TELEMETRY, Leaf.TELEMETRY)
+    assert fleet.rows("select leaf from bad_message order by leaf") == [("status",), ("telemetry",)]
+    say(fleet, status(), Purpose.STATUS, Leaf.STATUS)
+    assert fleet.rows("select agent from reader_state") == [("agent-1",)]
+
+
 def test_what_the_twin_reports_is_kept_beside_the_status(fleet: VirtualFleet) -> None:
     reported = TwinReported(
         v=1,

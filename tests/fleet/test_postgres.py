@@ -170,6 +170,15 @@ def test_sums_are_whole_numbers(opened: Callable[[Role], Store]) -> None:
     assert type(total) is int
 
 
+def test_a_text_with_a_nul_stops_nothing(opened: Callable[[Role], Store]) -> None:
+    store = opened(Role.OWNER)
+    note(store, "a\0b")
+    assert "a\ufffdb" in noted(store)
+    with store.read() as connection:
+        typed = sa.select(audit.c.id).where(audit.c.what.in_(["x\0", "a\0b"]))
+        assert len(connection.scalars(typed).all()) == 1
+
+
 # --- locks by name -------------------------------------------------------------------------------
 
 

@@ -12,8 +12,8 @@ SEQUENCES = st.integers(1, SEQUENCE_MAX)
 INSTANTS = st.integers(0, AT_MS_MAX)
 HEX = st.binary(min_size=16, max_size=16).map(bytes.hex)
 HASHES = st.binary(min_size=32, max_size=32)
-SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-"""Any text that JSON can carry: a lone surrogate is none."""
+SHORT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+"""Any text that JSON can carry (a lone surrogate is none) but U+0000, which is refused."""
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
 USED = st.builds(
     Used, st.integers(0, 1_000_000), st.integers(0, 1_000_000_000), st.integers(0, 1_000_000)

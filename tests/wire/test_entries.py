@@ -52,6 +52,18 @@ def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:
     assert decode(encode(entry)) == entry
 
 
+@pytest.mark.parametrize("name", ["category", "rule", "duty", "line", "stop", "shown"])
+def test_an_entry_with_a_nul_in_a_text_is_refused(name: str) -> None:
+    body = encode(msgspec.structs.replace(TAP, **{name: "a\0b"}))
+    with pytest.raises(EntryRefused, match="U\\+0000"):
+        decode(body)
+
+
+def test_an_entry_that_only_writes_of_a_nul_is_read() -> None:
+    entry = msgspec.structs.replace(TAP, category="\\u0000")
+    assert decode(encode(entry)) == entry
+
+
 @given(ENTRIES)
 def test_an_entry_is_plain_json_that_names_its_kind_and_version(entry: Entry) -> None:
     plain = json.loads(encode(entry))
