@@ -17,7 +17,6 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +42,7 @@ from edge.web.app import serve
 from wire.clock import Clock, SystemClock
 from wire.messages import Triage
 from wire.mqtt import MqttError
+from wire.release import VERSION
 
 MARKS_FILE: Final = "uplink.json"
 MARKS_EVERY_S: Final = 10.0
@@ -74,7 +74,7 @@ class Link:
         self._desk = Desk(
             identity=identity,
             clock=self._time,
-            agent=version("kazasu"),
+            agent=VERSION,
             shelf=self._shelf,
             uplink=Uplink(),
             board=self._board,

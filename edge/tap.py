@@ -17,7 +17,6 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +60,7 @@ from wire.clock import Clock, SystemClock
 from wire.codes import Code, Outcome
 from wire.entries import JournalId, Press
 from wire.entries import Tap as TapEntry
+from wire.release import VERSION
 
 ROUND_MS_MIN: Final = 10
 """A round without a new card takes at least so long, lest a front end that answers at once keep
@@ -80,9 +80,7 @@ class Tap:
         self._time = ReaderClock(clock, found[1].entry.at_ms if found else 0)
         own = OwnEntries()
         history = rebuild(self._folder, config.reader, own)
-        journal = Journal(
-            self._folder, config.reader, _boot_id(), version("kazasu"), self._time.stamp
-        )
+        journal = Journal(self._folder, config.reader, _boot_id(), VERSION, self._time.stamp)
         self._rosters = Rosters(config)
         self._usage = Usage(config, self._rosters.fleet_key)
         self._panel = Panel(state)

@@ -8,6 +8,8 @@ the front end does wrong is `FrontEndFault`, and nothing else is raised.
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+import edge.frontends.lean  # noqa: F401  # before nfcpy, of which it leaves a part out
+
 Technology = Literal["106B", "212F", "106A"]
 """ISO/IEC 14443 Type B and Type A, and FeliCa, each at the speed at which cards are found."""
 

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import cards, disk, intake, pipeline, taps
+from tests.bench import cards, disk, intake, pipeline, startup, taps
 from tests.bench.figures import PAGE, Table, write_page
 
 PARTS: Final[dict[str, Callable[[], Table]]] = {
     "taps": taps.bench,
+    "startup": startup.bench,
     "cards": cards.bench,
     "disk": lambda: disk.bench(PAGE.parents[1]),
     "intake": lambda: intake.bench(PAGE.parents[1]),
