@@ -8,11 +8,12 @@ is never older than the one before; who holds several cards has the same sums un
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from fleet import registry, rules, store, usage
 from fleet.registry import Place
-from fleet.schema import card, journal, reader, usage_file
+from fleet.schema import card, journal, reader, reader_state, usage_file
 from fleet.schema import usage as counters
 from fleet.store import Store
 from programmes.register import RULEBOOKS
@@ -23,13 +24,16 @@ from wire.entries import Used
 from wire.envelope import Signer
 from wire.limits import USAGE_JOURNALS_MAX
 from wire.messages import UsageWanted
-from wire.usage import Span, UsageHeader, UsageRow, build_usage, pack_usage
+from wire.usage import Span, UsageHeader, UsageRow, build_usage, pack_usage, row_bytes
 
 MARKED_MS: Final = 40 * 24 * usage.HOUR_MS
 """Journals that were heard of within this are named: no reader keeps entries for longer that the
 ledger has (40 days by design, seven as built)."""
-AFRESH_S: Final = 60
-"""A place whose reader comes online gets a new file unless its own is younger than this."""
+AFRESH_MS: Final = 60_000
+"""A place whose reader comes online gets a new file, unless its own was younger than this then."""
+LOOK_EVERY_S: Final = 5
+"""How often is looked whether anything is due."""
+SECOND_NS: Final = 1_000_000_000
 
 Marks = dict[str, dict[str, list[Span]]]
 
@@ -52,76 +56,75 @@ class UsageBuilder:
         self._tenant = tenant
         self._by = by
         self._clock = clock
-        self._next_ns = 0
-        """Of the monotonic clock; the first call makes all files."""
+        self._all_ns = 0
+        """When all are due, by the monotonic clock; at the first call they are."""
+        self._look_ns = 0
+        self._revisions: Mapping[str, int] = {}
 
-    def build_due(self, came_online: Collection[str] = ()) -> list[Fed]:
-        """Make all files when it is time, else those of places whose readers came online."""
-        with self._fleet.read() as connection:
-            places = registry.load_places(connection)
-            at = self._places_of(connection, came_online)
+    def build_due(self) -> list[Fed]:
+        """Make all files when it is time, else those of places whose readers have come online.
+
+        It is time every USAGE_EVERY_S, and when rules or places have changed. Cheap when nothing
+        is due. Raises OperationalError.
+        """
         now_ns = self._clock.monotonic_ns()
-        if now_ns >= self._next_ns:
-            self._next_ns = now_ns + USAGE_EVERY_S * 1_000_000_000
-            return self._build(list(places.values()), older_than_s=0)
-        return self._build([places[name] for name in sorted(at)], AFRESH_S) if at else []
+        if now_ns < self._look_ns:
+            return []
+        self._look_ns = now_ns + LOOK_EVERY_S * SECOND_NS
+        with self._fleet.read() as connection:
+            places, revisions = registry.load_places(connection), registry.revisions(connection)
+            if now_ns < self._all_ns and revisions == self._revisions:
+                places = {name: places[name] for name in sorted(_come_online(connection))}
+            else:
+                self._all_ns, self._revisions = now_ns + USAGE_EVERY_S * SECOND_NS, revisions
+        return self._build(list(places.values()))
 
-    def _places_of(self, connection: sa.Connection, readers: Collection[str]) -> set[str]:
-        if not readers:
-            return set()
-        named = reader.c.name.in_(sorted(readers)[: store.IN_MAX])
-        return set(connection.scalars(sa.select(reader.c.place).where(named)))
-
-    def _build(self, places: Sequence[Place], older_than_s: int) -> list[Fed]:
+    def _build(self, places: Sequence[Place]) -> list[Fed]:
         made: list[Fed] = []
         for programme, book in RULEBOOKS.items():
-            served = [place for place in places if programme in place.programmes]
-            if book.near is not None and served:
-                made += self._programme(programme, served, older_than_s)
+            names = [place.name for place in places if programme in place.programmes]
+            if book.near is not None and names:
+                made += self._programme(programme, names)
         return made
 
-    def _programme(self, programme: str, places: list[Place], older_than_s: int) -> list[Fed]:
-        """Make the files of one programme, all from one snapshot."""
+    def _programme(self, programme: str, names: Sequence[str]) -> list[Fed]:
+        """Make the files of one programme for these places, all from one snapshot."""
         with self._fleet.read() as connection:
             now_ms = self._clock.now_ms()
-            tables = {programme: rules.load(connection, programme)}
-            limits = usage.near(programme, now_ms, tables)
-            made_ms = _made(connection, programme)
-            due = [
-                place for place in places
-                if made_ms.get(place.name, 0) <= now_ms - older_than_s * 1000 or not older_than_s
-            ]  # fmt: skip
-            if not due or not limits:
+            limits = usage.near(programme, now_ms, {programme: rules.load(connection, programme)})
+            if not limits:
                 return []
-            names = [place.name for place in due]
+            made_ms = _made(connection, programme)
             marks = marks_of(connection, names, now_ms)
             rows = self._rows(connection, programme, limits)
-        periods = sorted(limits)
-        packed = pack_usage(rows, periods)
+        header = UsageHeader(
+            v=1, programme=programme, place=names[0], at_ms=now_ms, periods=sorted(limits),
+            marks={}, rows=0, rows_sha256=bytes(32),
+        )  # fmt: skip
+        packed = pack_usage(rows, header.periods)
         files: list[dict[str, Any]] = []
         made: list[Fed] = []
         for name in names:
             at_ms = max(now_ms, made_ms.get(name, 0) + 1)
-            header = UsageHeader(
-                v=1, programme=programme, place=name, at_ms=at_ms, periods=periods,
-                marks=marks.get(name, {}), rows=0, rows_sha256=bytes(32),
-            )  # fmt: skip
-            try:
-                file = build_usage(header, packed, self._tenant, self._by)
-            except ValueError as error:
-                made.append(Fed(programme, name, len(rows), str(error)))
-                continue
-            files.append(
-                {"programme": programme, "place": name, "at_ms": at_ms, "rows": len(rows),
-                 "file": file}
-            )  # fmt: skip
-            made.append(Fed(programme, name, len(rows)))
+            here = msgspec.structs.replace(header, place=name, at_ms=at_ms, marks=marks[name])
+            made.append(self._file(here, packed, files))
         with self._fleet.write() as connection:
-            store.upsert(
-                connection, usage_file, files,
-                key=("programme", "place"), replace=("at_ms", "rows", "file"),
-            )  # fmt: skip
+            key, rest = ("programme", "place"), ("at_ms", "rows", "file")
+            store.upsert(connection, usage_file, files, key=key, replace=rest)
         return made
+
+    def _file(self, header: UsageHeader, packed: bytes, files: list[dict[str, Any]]) -> Fed:
+        """Add the row of one place's file; or say why there can be none, and the former stays."""
+        fed = Fed(header.programme, header.place, len(packed) // row_bytes(header.periods))
+        try:
+            file = build_usage(header, packed, self._tenant, self._by)
+        except ValueError as error:
+            return fed._replace(trouble=str(error))
+        files.append(
+            {"programme": header.programme, "place": header.place, "at_ms": header.at_ms,
+             "rows": fed.rows, "file": file}
+        )  # fmt: skip
+        return fed
 
     def _rows(
         self, connection: sa.Connection, programme: str, limits: Mapping[str, Used]
@@ -186,6 +189,20 @@ def _most_cards(people: sa.Connection, programme: str) -> int:
         .subquery()
     )
     return people.scalar(sa.select(sa.func.max(each.c.cards))) or 1
+
+
+def _come_online(connection: sa.Connection) -> set[str]:
+    """Return the places with a reader that came online after their usage file was made."""
+    later = (
+        sa.select(reader.c.place)
+        .join(reader_state, reader_state.c.reader == reader.c.name)
+        .join(usage_file, usage_file.c.place == reader.c.place)
+        .where(
+            reader_state.c.online.is_(sa.true()),
+            reader_state.c.online_since_ms >= usage_file.c.at_ms + AFRESH_MS,
+        )
+    )
+    return set(connection.scalars(later))
 
 
 def _made(connection: sa.Connection, programme: str) -> dict[str, int]:

@@ -78,6 +78,11 @@ def _row(periods: Sequence[str]) -> struct.Struct:
     return struct.Struct(f">{CREDENTIAL_BYTES}s{2 * len(periods)}I")
 
 
+def row_bytes(periods: Sequence[str]) -> int:
+    """Return how long one row is."""
+    return _row(periods).size
+
+
 def pack_usage(rows: Iterable[UsageRow], periods: Sequence[str]) -> bytes:
     """Return the rows' bytes, sorted; a sum that is too large stands as the largest there is."""
     row, nothing = _row(periods), Used()
@@ -102,7 +107,7 @@ def build_usage(header: UsageHeader, packed: bytes, tenant: str, by: Signer) -> 
 
     Raises ValueError when the marks of so many readers do not fit into a header.
     """
-    size = _row(header.periods).size
+    size = row_bytes(header.periods)
     header = msgspec.structs.replace(
         header, rows=len(packed) // size, rows_sha256=hashlib.sha256(packed).digest()
     )

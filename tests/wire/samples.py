@@ -15,6 +15,7 @@ HASHES = st.binary(min_size=32, max_size=32)
 SHORT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 """Any text that JSON can carry (a lone surrogate is none) but U+0000, which is refused."""
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
+PERIODS = st.from_regex("[0-9][0-9-]{0,9}", fullmatch=True)
 USED = st.builds(
     Used, st.integers(0, 1_000_000), st.integers(0, 1_000_000_000), st.integers(0, 1_000_000)
 )
@@ -65,9 +66,7 @@ _TAPS = st.fixed_dictionaries(
         "duty": st.text("あa1", max_size=40),
         "line": st.text("系a1", max_size=40),
         "stop": st.text("停a1", max_size=40),
-        "used": st.dictionaries(
-            st.from_regex("[0-9][0-9-]{0,9}", fullmatch=True), USED, max_size=4
-        ),
+        "used": st.dictionaries(PERIODS, USED, max_size=4),
         "usage_age_s": st.none() | st.integers(0, SEQUENCE_MAX),
     }
 )
