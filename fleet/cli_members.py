@@ -1,16 +1,35 @@
 """`kazasu-fleet members`: enrolment from a file, looking up, stopping."""
 
+import csv
+import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.progress import Progress
 
-from fleet import members, members_csv, members_import
+from fleet import members, members_csv, members_import, registry
 from fleet.members_csv import FileRefused
-from fleet.terminal import Programme, Text, Why, err, fail, guard, out, show, site_of, who
+from fleet.terminal import (
+    Programme,
+    Text,
+    Why,
+    err,
+    fail,
+    guard,
+    guard_programme,
+    out,
+    show,
+    site_of,
+    who,
+)
 
 members_app = typer.Typer(no_args_is_help=True, help="Who is enrolled.")
+
+
+UNMOVED: Final = ("registration_number", "name", "kana", "key_epoch", "state")
+SHOWN_MAX: Final = 100
+"""Lines of a list on the terminal."""
 
 
 class _DryRun(Exception):
@@ -109,3 +128,36 @@ def unstop(context: typer.Context, registration_number: Text, programme: Program
     with site.people() as store, store.write() as connection:
         members.unstop(connection, programme, registration_number, who(), site.now_ms())
     out.print(f"{registration_number} is no longer stopped in {programme}")
+
+
+@members_app.command()
+def unmoved(
+    context: typer.Context,
+    programme: Annotated[str, typer.Argument(callback=guard_programme)],
+    file: Annotated[Path | None, typer.Option("--csv", help="Write all to a new file.")] = None,
+) -> None:
+    """List members whose card was not seen since the programme's present key epoch began.
+
+    At most 100 are shown; with --csv all are written, in UTF-8. "lost" says that no reader finds
+    the card any more: its holder is to come to a desk, where the card is assigned anew.
+    """
+    site = site_of(context)
+    if file and file.exists():
+        raise fail(f"{file} is there already: name another file")
+    with site.fleet() as store, store.read() as connection:
+        present = registry.key_epochs(connection).get(programme, 1)
+    with site.people() as store, store.read() as connection:
+        total = members.count_unmoved(connection, programme, present)
+        listed = members.unmoved(connection, programme, present)
+        if file:
+            with file.open("x", encoding="utf-8-sig", newline="") as opened:
+                csv.writer(opened).writerows(itertools.chain([UNMOVED], map(_line, listed)))
+        else:
+            show(UNMOVED, [_line(one) for one in itertools.islice(listed, SHOWN_MAX)])
+    where = f", written to {file}" if file else ""
+    out.print(f"{programme}: {total} members are not under key epoch {present} yet{where}")
+
+
+def _line(one: members.Unmoved) -> tuple[object, ...]:
+    state = "lost" if one.lost else "waiting"
+    return one.registration_number, one.name, one.kana, one.key_epoch, state

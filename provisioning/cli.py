@@ -74,12 +74,24 @@ def broker(folder: Folder, town: TownFile) -> None:
 
 
 @app.command()
-def epoch(folder: Folder, programme: Programme) -> None:
-    """Begin a new key epoch of a programme, after a theft; then run `local` and import again."""
+def epoch(
+    folder: Folder,
+    programme: Programme,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Leave members behind who were not seen since the last.")
+    ] = False,
+) -> None:
+    """Begin a new key epoch of a programme, after a theft; then run `local` and import again.
+
+    Members move to it at their next tap. Readers hold two epochs: whoever was not seen since the
+    one before began is no longer found, so from the third epoch on this asks for --yes.
+    """
     from provisioning.keys import KeyRing
+    from wire.clock import SystemClock
 
     try:
-        number = KeyRing.read(folder / "keys" / "programme-keys.json").begin_epoch(programme)
+        ring = KeyRing.read(folder / "keys" / "programme-keys.json")
+        number = ring.begin_epoch(programme, SystemClock().now_ms(), leave_behind=yes)
     except (ProvisioningRefused, OSError) as error:
         _refused(error)
     _out.print(f"{programme}: epoch {number}", markup=False)

@@ -103,6 +103,7 @@ def _day(number: int) -> datetime.date:
     return EPOCH_DAY + datetime.timedelta(days=number)
 
 
+@functools.lru_cache(4_096)
 def _days(day: datetime.date | None, absent: int) -> int:
     if day is None:
         return absent

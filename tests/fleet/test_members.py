@@ -1,4 +1,5 @@
 import csv
+import json
 import secrets
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from fleet.members import MemberRefused, NewMember
 from fleet.members_csv import FileRefused, LineError
 from fleet.schema import triage
 from fleet.triage import assign, waiting
-from tests.fleet.virtual import NOON_MS, VirtualFleet, desk, make_fleet
+from tests.fleet.virtual import NOON_MS, VirtualFleet, add_member, desk, make_fleet
 from wire.credential import Scheme
 from wire.envelope import Purpose
 from wire.messages import Triage
@@ -198,6 +199,96 @@ def test_a_member_is_stopped_and_let_on_again(fleet: VirtualFleet, tmp_path: Pat
     assert fleet.command("members", "unstop", "A-2", *by) == 1
 
 
+# --- key epochs ----------------------------------------------------------------------------------
+
+
+def epoch_begins(fleet: VirtualFleet, tmp_path: Path, epoch: int) -> None:
+    """Take in a registry that says so, as provisioning writes it."""
+    path = tmp_path / "registry.json"
+    registry = json.loads((fleet.town.folder / "fleet" / "registry.json").read_bytes())
+    path.write_text(json.dumps(registry | {"key_epochs": {"senior-pass": epoch}}))
+    assert fleet.command("readers", "import", str(path)) == 0
+
+
+def move(fleet: VirtualFleet, older: str, newer: str, epoch: int = 2) -> bool:
+    with fleet.people.write() as connection:
+        return members.move_card(connection, "senior-pass", older, newer, epoch, NOON_MS)
+
+
+def unmoved(fleet: VirtualFleet, present: int) -> list[tuple[str, bool]]:
+    with fleet.people.read() as connection:
+        found = list(members.unmoved(connection, "senior-pass", present))
+        assert members.count_unmoved(connection, "senior-pass", present) == len(found)
+    return [(one.registration_number, one.lost) for one in found]
+
+
+def test_a_moved_cards_former_credential_stays_the_members(
+    fleet: VirtualFleet, tmp_path: Path
+) -> None:
+    older, newer = add_member(fleet, "1"), "ab" * 16
+    assert [move(fleet, older, newer) for _ in range(2)] == [True, False]
+    assert not move(fleet, older, "cd" * 16)  # what was superseded moves nowhere
+    with fleet.people.write() as connection:
+        assert [row.credential for row in members.roster_rows(connection, "senior-pass")] == [newer]
+        assert members.roster_facts(connection, "senior-pass").key_epoch == 2
+        members.stop(connection, "senior-pass", "1", "lost", "clerk", NOON_MS)
+        known = members.known_cards(connection, [older, newer])
+    assert {row.stopped_from_s for row in known.values()} == {NOON_MS // 1000}
+    assert len(known) == 2
+    (row,) = listed(fleet)
+    assert row.cards == 1
+    sql = "select credential, key_epoch, superseded_at_ms, successor from card order by id"
+    with fleet.people.read() as connection:
+        present, former = connection.exec_driver_sql(sql).all()
+        (card_id,) = connection.exec_driver_sql("select min(id) from card").one()
+    assert (tuple(present), tuple(former)) == (
+        (newer, 2, None, None),
+        (older, 1, NOON_MS, card_id),
+    )
+    write_again = change(registration_number="1", name="山田1", credential=older, key_epoch="1")
+    assert imported(fleet, write(tmp_path / "old.csv", write_again)) == 0
+    (row,) = listed(fleet)
+    assert row.cards == 1  # an old file brings no former credential back
+
+
+def test_a_stop_of_the_card_itself_is_known_of_its_former_credential(fleet: VirtualFleet) -> None:
+    older, newer = add_member(fleet, "1"), "ab" * 16
+    move(fleet, older, newer)
+    with fleet.people.write() as connection:
+        connection.exec_driver_sql(
+            f"update card set stopped_from_ms = {NOON_MS} where credential = '{newer}'"
+        )
+        known = members.known_cards(connection, [older])
+    assert known["senior-pass", older].stopped_from_s == NOON_MS // 1000
+
+
+def test_the_rest_are_listed_and_those_whom_no_reader_finds_any_more(
+    fleet: VirtualFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cards = {number: add_member(fleet, number) for number in ("1", "2", "3")}
+    assert unmoved(fleet, 1) == []
+    epoch_begins(fleet, tmp_path, 2)
+    assert unmoved(fleet, 2) == [("1", False), ("2", False), ("3", False)]
+    move(fleet, cards["1"], "ab" * 16)
+    assert unmoved(fleet, 2) == [("2", False), ("3", False)]
+    epoch_begins(fleet, tmp_path, 3)
+    epoch_begins(fleet, tmp_path, 2)  # an old file takes nothing back
+    move(fleet, cards["2"], "cd" * 16, epoch=3)
+    assert unmoved(fleet, 3) == [("1", False), ("3", True)]
+    path = tmp_path / "rest.csv"
+    capsys.readouterr()
+    assert fleet.command("members", "unmoved", "senior-pass") == 0
+    assert "2 members are not under key epoch 3 yet" in capsys.readouterr().out
+    assert fleet.command("members", "unmoved", "senior-pass", "--csv", str(path)) == 0
+    assert list(csv.reader(path.read_text("utf-8-sig").splitlines())) == [
+        ["registration_number", "name", "kana", "key_epoch", "state"],
+        ["1", "山田1", "", "2", "waiting"],
+        ["3", "山田3", "", "1", "lost"],
+    ]
+    assert fleet.command("members", "unmoved", "senior-pass", "--csv", str(path)) == 1
+    assert "is there already: name another file" in capsys.readouterr().err
+
+
 # --- unknown cards -------------------------------------------------------------------------------
 
 
@@ -244,11 +335,11 @@ def test_the_card_just_held_is_assigned_and_then_known(office: VirtualFleet) -> 
 def test_after_seven_days_nothing_is_left_of_a_stranger(office: VirtualFleet) -> None:
     hold(office)
     office.clock.at_ms += members.TRIAGE_KEPT_MS - 1
-    office.books.sweep()
+    office.dispatch.tidy()
     with office.people.read() as connection:
         assert len(waiting(connection, office.clock.now_ms())) == 1
     office.clock.at_ms += 1
-    office.books.sweep()
+    office.dispatch.tidy()
     with office.people.read() as connection:
         assert connection.exec_driver_sql("select count(*) from triage").one() == (0,)
 

@@ -63,11 +63,16 @@ def test_a_new_epoch_is_begun_and_used(tmp_path: Path) -> None:
     town.write_text(TOWN, "utf-8")
     run("local", folder, "--town", town)
     assert run("epoch", folder, "--programme", "senior-pass").stdout == "senior-pass: epoch 2\n"
+    refused = run("epoch", folder, "--programme", "senior-pass")
+    assert refused.returncode == 1
+    assert "members unmoved senior-pass" in refused.stderr
+    again = run("epoch", folder, "--programme", "senior-pass", "--yes")
+    assert again.stdout == "senior-pass: epoch 3\n"
     source = tmp_path / "in.csv"
     source.write_text("scheme,identifier\ncommon-ap,123456789012345\n")
     keys, target = folder / "keys" / "programme-keys.json", tmp_path / "out.csv"
     run("credentials", source, target, "--keys", keys, "--programme", "senior-pass")
-    assert target.read_text().splitlines()[1].endswith(",common-ap,2")
+    assert target.read_text().splitlines()[1].endswith(",common-ap,3")
 
 
 def test_the_broker_alone_is_written_for_other_ports(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from edge.config import read_config
 from provisioning.authority import CLIENT_DAYS, Authority, read_certificate
-from provisioning.keys import KeyRing
+from provisioning.keys import EpochTooSoon, KeyRing
 from provisioning.local import make_local
 from provisioning.town import Place, Ports, Town
 from provisioning.vault import ProvisioningRefused
@@ -294,7 +294,8 @@ def test_after_a_new_epoch_readers_get_it_with_the_one_before_and_never_an_older
 ) -> None:
     path = folder / "keys" / "programme-keys.json"
     first = KeyRing.read(path).present("senior-pass")
-    assert [KeyRing.read(path).begin_epoch("senior-pass") for _ in range(2)] == [2, 3]
+    begun = [KeyRing.read(path).begin_epoch("senior-pass", n, n > 0) for n in range(2)]
+    assert begun == [2, 3]
     make_local(folder, TOWN, SetClock())
     bus = registry(folder).readers[0]
     keys = open_keys(bus.keys_sealed, bus.reader, sealing_key(folder, "bus-1")).keys
@@ -303,6 +304,21 @@ def test_after_a_new_epoch_readers_get_it_with_the_one_before_and_never_an_older
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     kept = json.loads(path.read_text())["keys"]
     assert [key["epoch"] for key in kept if key["programme"] == "senior-pass"] == [1, 2, 3]
+
+
+def test_an_epoch_that_leaves_members_behind_is_begun_only_by_one_who_says_so(
+    folder: Path,
+) -> None:
+    path = folder / "keys" / "programme-keys.json"
+    day_ms = 86_400_000
+    assert KeyRing.read(path).begin_epoch("senior-pass", 5 * day_ms) == 2  # leaves nobody behind
+    with pytest.raises(EpochTooSoon, match=r"epoch 2 .* 30 days ago.*members unmoved senior-pass"):
+        KeyRing.read(path).begin_epoch("senior-pass", 35 * day_ms)
+    assert KeyRing.read(path).present("senior-pass").epoch == 2
+    assert KeyRing.read(path).begin_epoch("senior-pass", 35 * day_ms, leave_behind=True) == 3
+    assert KeyRing.read(path).begin_epoch("attendance", 35 * day_ms) == 2
+    make_local(folder, TOWN, SetClock())
+    assert registry(folder).key_epochs == {"senior-pass": 3, "attendance": 2}
 
 
 def test_a_programme_without_a_key_is_named_in_the_refusal(folder: Path) -> None:
