@@ -18,6 +18,7 @@ from fleet.config import Config, ConfigRefused
 from fleet.grants import Role
 from fleet.ingest import Arrived, Ingest
 from fleet.intake import Said
+from fleet.known import Cards
 from fleet.lag import Figure
 from fleet.months import Months
 from fleet.reconcile import Known
@@ -149,6 +150,7 @@ class Books:
             self._fleet, config.state_folder, config.tenant, key.public_key()
         )
         self._ingest = Ingest(self._archive)
+        self._cards = Cards()
         self._months = Months(self._fleet)
 
     def close(self) -> None:
@@ -196,8 +198,8 @@ class Books:
             return Known({}, rules)
         with self._people.read() as connection:
             limited = usage.is_limited(rules, now_ms)
-            cards = usage.cards_of_members(connection, named) if limited else {}
-            known = members.known_cards(connection, named)
+            known = self._cards.rows(connection, named)
+            cards = self._cards.of_same_member(connection, named) if limited else {}
         return Known(known, rules, usage.Running(rules, cards))
 
     def _tell_persons(self, moves: Sequence[ingest.Move], unknown: Sequence[Any]) -> None:

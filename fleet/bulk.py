@@ -154,7 +154,7 @@ def update(
 
 def select_in(
     connection: sa.Connection, statement: str, values: Sequence[str], *others: Any
-) -> Iterable[AnyRow]:
+) -> Sequence[AnyRow]:
     """Run a SELECT whose first `IN ?` stands for these texts; its other `?` follow in order.
 
     A list among the others is for an `IN ?` too. A list as one parameter: SQLAlchemy's own
@@ -162,8 +162,8 @@ def select_in(
     """
     if connection.dialect.name == "postgresql":
         text = statement.replace("IN ?", "= ANY(%s::text[])").replace("?", "%s")
-        yield from connection.exec_driver_sql(text, (list(values), *others))
-        return
+        return connection.exec_driver_sql(text, (list(values), *others)).all()
+    found: list[AnyRow] = []
     for start in range(0, len(values), IN_MAX):
         asked: list[Any] = []
         text = statement
@@ -173,4 +173,5 @@ def select_in(
                 asked += one
             else:
                 asked.append(one)
-        yield from connection.exec_driver_sql(text, tuple(asked))
+        found += connection.exec_driver_sql(text, tuple(asked)).all()
+    return found

@@ -16,9 +16,6 @@ from wire.entries import Entry, EntryRefused, Start, Tap, chain, decode
 from wire.envelope import MessageRefused, Proof, Purpose, open_proven
 from wire.messages import Batch
 
-NUL: Final = b"\\u0000"
-"""A NUL character as JSON writes it: PostgreSQL keeps none in a text, so no ledger takes one."""
-
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -130,8 +127,6 @@ def read_entry(n: int, body: bytes) -> Entry | EntryRefused:
         return error
     if found.n != n:
         return EntryRefused(f"it says that its number is {found.n}")
-    if NUL in body:
-        return EntryRefused("it holds a NUL character")
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import store
+from fleet import bulk, store
 from fleet.schema import card, entry, usage
 from programmes.register import RULEBOOKS
 from programmes.rulebook import Rulebook, RuleTableRefused, counted
@@ -59,13 +59,8 @@ def count(connection: sa.Connection, taps: Iterable[Tap]) -> None:
 
     What is no accepted tap of a counted programme adds nothing and may be among them.
     """
-    rows = [
-        {"programme": programme, "period": period, "credential": credential,
-         "times": used.times, "yen": used.yen}
-        for (programme, period, credential), used in sorted(sums(taps).items())
-    ]  # fmt: skip
-    key = ("programme", "period", "credential")
-    store.upsert(connection, usage, rows, key=key, add=("times", "yen"))
+    rows = [(*key, used.times, used.yen) for key, used in sorted(sums(taps).items())]
+    bulk.count_up(connection, usage, ("programme", "period", "credential"), ("times", "yen"), rows)
 
 
 # --- deciding with it ----------------------------------------------------------------------------

@@ -150,10 +150,17 @@ PERHAPS_NOT_SHOWN_WINDOW_S: Final = 600
 
 def rule_in_force(rules: Sequence[RuleTable], day: datetime.date) -> RuleTable:
     """Return the table with the latest start that is not after `day`. Raises NoRuleInForce."""
-    begun = [table for table in rules if table.valid_from <= day]
-    if not begun:
+    latest: RuleTable | None = None
+    for table in rules:
+        if table.valid_from <= day and (latest is None or _begins(table) > _begins(latest)):
+            latest = table
+    if latest is None:
         raise NoRuleInForce(f"no rule table is in force on {day}: add one that begins earlier")
-    return max(begun, key=lambda table: (table.valid_from, table.version))
+    return latest
+
+
+def _begins(table: RuleTable) -> tuple[datetime.date, str]:
+    return table.valid_from, table.version
 
 
 def rule_for(facts: Facts, day: datetime.date) -> RuleTable:
