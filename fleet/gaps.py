@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit
+from fleet import audit, store
 from fleet.schema import alarm, entry, gap, journal
 from fleet.store import AnyRow
 from wire.individual_number import refuse_individual_number
@@ -202,9 +202,12 @@ def write_off(connection: sa.Connection, gap_id: int, who: str, why: str, at_ms:
     if not why.strip() or not who.strip():
         raise GapRefused("a gap is written off by a person and with a reason")
     refuse_individual_number("why", why)
-    row = connection.execute(sa.select(gap).where(gap.c.id == gap_id)).one_or_none()
-    if row is None:
+    of_gap = sa.select(journal.c.reader).join(gap, gap.c.journal_id == journal.c.id)
+    reader = connection.scalar(of_gap.where(gap.c.id == gap_id))
+    if reader is None:
         raise GapRefused(f"there is no gap {gap_id}")
+    store.lock(connection, "reader", [reader])  # ingest moves the same marks
+    row = connection.execute(sa.select(gap).where(gap.c.id == gap_id)).one()
     if row.closed_at_ms is not None:
         raise GapRefused(f"gap {gap_id} is closed already: {row.how}")
     connection.execute(

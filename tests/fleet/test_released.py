@@ -1,0 +1,100 @@
+"""Databases of every version that was released come forward to this one, with all that is in them.
+
+`released/fleet-1.sql` is the dump of a small fleet at version 1: two journals of a bus, with a
+batch of eleven entries, one of which could not be read, a conflict, a hole that became a gap, a
+finding, a member with a card, a stranger's card, accounts, rosters, telemetry of nobody.
+"""
+
+import contextlib
+import sqlite3
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from fleet import schema
+from fleet.config import Databases
+from fleet.grants import Database, Role
+from fleet.store import migrate, open_fleet, open_persons
+from wire.entries import chain
+
+RELEASED = Path(__file__).with_name("released")
+FROM_VERSION = sorted(int(path.stem.partition("-")[2]) for path in RELEASED.glob("fleet-*.sql"))
+STAYS: dict[Database, str] = {
+    "fleet": "entry conflict journal quarantine gap finding alarm audit account reader place rule "
+    "ledger_epoch reader_state entry_minute",
+    "persons": "person member card triage",
+}
+"""Tables of which a migration takes nothing away."""
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(params=FROM_VERSION)
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    for name in ("fleet", "persons"):
+        script = (RELEASED / f"{name}-{request.param}.sql").read_text("utf-8")
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db")) as made:
+            made.executescript(script)
+    return tmp_path
+
+
+def rows(state: Path, database: Database) -> Rows:
+    with contextlib.closing(sqlite3.connect(state / f"{database}.db")) as opened:
+        opened.row_factory = sqlite3.Row
+        return {
+            table: [dict(row) for row in opened.execute(f"select * from {table} order by 1, 2")]
+            for table in STAYS[database].split()
+        }
+
+
+@pytest.mark.parametrize("database", ["fleet", "persons"])
+def test_nothing_is_lost_on_the_way_to_this_version(state: Path, database: Database) -> None:
+    before = rows(state, database)
+    assert all(before.values())
+    migrate(Databases(state))
+    after = rows(state, database)
+    for table, held in before.items():
+        kept = [
+            {name: value for name, value in now.items() if name in was}
+            for now, was in zip(after[table], held, strict=True)
+        ]
+        assert kept == held, table
+
+
+def test_it_arrives_at_the_very_schema_that_a_new_one_has(state: Path) -> None:
+    migrate(Databases(state))
+    for open_one, metadata in ((open_fleet, schema.fleet), (open_persons, schema.persons)):
+        store = open_one(Databases(state), Role.OWNER)
+        with store.read() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        store.close()
+
+
+def test_the_second_time_changes_nothing(state: Path) -> None:
+    migrate(Databases(state))
+    before = [(state / f"{name}.db").read_bytes() for name in ("fleet", "persons")]
+    migrate(Databases(state))
+    assert [(state / f"{name}.db").read_bytes() for name in ("fleet", "persons")] == before
+
+
+def test_its_chains_still_hold_and_it_is_still_append_only(state: Path) -> None:
+    migrate(Databases(state))
+    store = open_fleet(Databases(state), Role.OWNER)
+    with store.read() as connection:
+        wanted = sa.select(schema.entry.c["n", "hash", "body"]).where(schema.entry.c.n <= 5)
+        first = connection.execute(wanted.where(schema.entry.c.journal_id == 1)).all()
+    for former, (_, digest, body) in pairwise(first):
+        assert chain(former.hash, body) == digest
+    assert len(first) == 5
+    for table in schema.APPEND_ONLY["fleet"]:
+        for statement in (f"delete from {table}", f"update {table} set rowid = rowid"):
+            with (
+                pytest.raises(sa.exc.IntegrityError, match="append-only"),
+                store.write() as connection,
+            ):
+                connection.exec_driver_sql(statement)
+    store.close()
