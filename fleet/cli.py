@@ -16,9 +16,10 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from fleet import cli_audit, cli_enrolment, cli_ledger, cli_members
+from fleet import cli_audit, cli_backup, cli_enrolment, cli_ledger, cli_members
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
+from fleet.backup import BackupRefused
 from fleet.config import ConfigRefused
 from fleet.evidence import EvidenceRefused
 from fleet.gaps import GapRefused
@@ -37,6 +38,7 @@ from wire.individual_number import IndividualNumberRefused
 REFUSALS = (
     AccountRefused,
     AlarmRefused,
+    BackupRefused,
     ConfigRefused,
     EvidenceRefused,
     GapRefused,
@@ -66,6 +68,8 @@ app.add_typer(cli_ledger.quarantine_app, name="quarantine")
 app.add_typer(cli_ledger.ledger_app, name="ledger")
 app.add_typer(cli_audit.audit_app, name="audit")
 app.add_typer(cli_audit.retention_app, name="retention")
+app.command("backup")(cli_backup.back_up)
+app.command()(cli_backup.restore)
 
 
 @app.callback()

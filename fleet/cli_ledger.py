@@ -8,6 +8,7 @@ import typer
 
 from fleet import gaps, ledger, registry
 from fleet.grants import Role
+from fleet.restore import begin_again
 from fleet.schema import quarantine
 from fleet.store import StoreUnusable
 from fleet.terminal import Why, fail, guard, out, show, site_of, who
@@ -99,18 +100,22 @@ def export(context: typer.Context, reader: _Reader = None) -> None:
 
 @ledger_app.command("restored")
 def restored(context: typer.Context, why: Why) -> None:
-    """Say that the database was restored from a backup: readers send again what it lacks.
+    """Say that the database was restored by other means than `kazasu-fleet restore`.
 
-    Stop ingest before the restore, and run this before it is started again.
+    Stop ingest and dispatch before the restore, and run this before they are started again:
+    readers send again what the ledger lacks.
     """
     site = site_of(context)
     with site.fleet() as store:
         try:
             with (
                 sole_worker(site.config.databases, Role.OWNER, "ingest"),
+                sole_worker(site.config.databases, Role.OWNER, "dispatch"),
                 store.write() as connection,
             ):
-                epoch = ledger.begin_epoch(connection, who(), why, site.now_ms())
+                epoch = begin_again(connection, who(), why, site.now_ms(), {})
         except StoreUnusable as error:
-            raise fail(f"nothing was changed, since ingest is running: {error}") from error
+            raise fail(
+                f"nothing was changed, since ingest is running, or dispatch: {error}"
+            ) from error
     out.print(f"the ledger is in a new epoch: {epoch}")

@@ -11,7 +11,7 @@ time to others, however many members there are and however often they change.
 import hashlib
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -234,15 +234,14 @@ def _forget_old(connection: sa.Connection, programme: str) -> set[bytes]:
         .where(roster.c.programme == programme)
         .order_by(roster.c.built_at_ms.desc(), roster.c.version.desc())
     ).all()
-    newest: dict[str, int] = {}
+    seen: dict[str, int] = {}
     kept: set[bytes] = set()
     size = 0
     for row in rows:
-        first = newest.setdefault(row.place, row.version)
+        number = seen[row.place] = seen.get(row.place, 0) + 1
         known = row.rows_sha256 in kept
         size += 0 if known else row.rows * ROW.size
-        fits = size <= ROWS_BYTES_MAX and row.version > first - VERSIONS_KEPT
-        if row.version == first or fits:
+        if number == 1 or (size <= ROWS_BYTES_MAX and number <= VERSIONS_KEPT):
             kept |= {row.rows_sha256} if row.rows_sha256 else set()
         else:
             connection.execute(
@@ -253,6 +252,37 @@ def _forget_old(connection: sa.Connection, programme: str) -> set[bytes]:
                 )
             )
     return kept
+
+
+def jump(
+    connection: sa.Connection, used: Mapping[tuple[str, str], int], by: int, at_ms: int
+) -> None:
+    """Let each roster's next version lie beyond all that were ever used, after a restore.
+
+    `used`: versions of (programme, place) that this database may not know of. What stands for the
+    jump has no rows: it is never wanted, and the next build makes the version after it.
+    """
+    newest = sa.select(roster.c.programme, roster.c.place, sa.func.max(roster.c.version).label("v"))
+    here = connection.execute(newest.group_by(roster.c.programme, roster.c.place))
+    versions = {(row.programme, row.place): row.v for row in here}
+    places = load_places(connection)
+    for key in used.keys() | versions.keys():
+        programme, place = key
+        if place not in places:
+            continue
+        connection.execute(
+            roster.insert(),
+            {
+                "programme": programme,
+                "place": place,
+                "version": max(used.get(key, 0), versions.get(key, 0)) + by,
+                "sha256": b"",
+                "content_sha256": b"",
+                "rows": 0,
+                "bytes": 0,
+                "built_at_ms": at_ms,
+            },
+        )
 
 
 def latest(connection: sa.Connection, programme: str) -> dict[str, Latest]:
@@ -276,7 +306,8 @@ def wanted(connection: sa.Connection) -> dict[str, list[RosterWanted]]:
         .subquery()
     )
     rows = connection.execute(
-        sa.select(roster.c.programme, roster.c.place, roster.c.version, roster.c.sha256).join(
+        sa.select(roster.c.programme, roster.c.place, roster.c.version, roster.c.sha256)
+        .join(
             newest,
             sa.and_(
                 roster.c.programme == newest.c.programme,
@@ -284,6 +315,7 @@ def wanted(connection: sa.Connection) -> dict[str, list[RosterWanted]]:
                 roster.c.version == newest.c.v,
             ),
         )
+        .where(roster.c.rows_sha256.is_not(None))
     )
     found = {
         (row.place, row.programme): RosterWanted(row.programme, row.version, row.sha256)

@@ -18,6 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fleet import grants, postgres
@@ -32,6 +33,8 @@ IN_MAX: Final = 5_000
 """Values in one IN list; SQLite takes 32,766 parameters (SQLITE_MAX_VARIABLE_NUMBER)."""
 AnyRow = sa.Row[*tuple[Any, ...]]
 """A row of whatever columns were asked for."""
+RESTORING: Final = "restoring"
+"""In the state folder while a restore counts already and is not finished: nothing may be opened."""
 _WRITE: Final = {"kazasu_write": True}
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -106,6 +109,7 @@ def _engine(databases: Databases, database: Database, role: Role) -> sa.Engine:
     if databases.url:
         return postgres.engine(databases.url, database, role)
     path = databases.state / f"{database}.db"
+    _require_settled(databases.state)
     if not path.exists():
         raise StoreUnusable(f"{path} does not exist: run `kazasu-fleet init` first")
     mode = "rw" if grants.may_write(role, database) else "ro"
@@ -137,8 +141,16 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _require_settled(state: Path) -> None:
+    if (state / RESTORING).exists():
+        raise StoreUnusable(
+            f"a restore into {state} was cut short: run the same `kazasu-fleet restore` again"
+        )
+
+
 def migrate(databases: Databases) -> None:
     """Create both databases, or bring them to this version. Idempotent."""
+    _require_settled(databases.state)
     databases.state.mkdir(parents=True, exist_ok=True)
     for database in ("fleet", "persons"):
         if not databases.url:
@@ -146,12 +158,23 @@ def migrate(databases: Databases) -> None:
         store = Store(databases, database, Role.OWNER)
         try:
             with store.write() as connection:
-                _require_users(connection)
-                grants.make_schema(connection, database)
-                command.upgrade(_alembic(database, connection), "head")
-                grants.grant(connection, database)
+                bring_up(connection, database)
         finally:
             store.close()
+
+
+def bring_up(connection: sa.Connection, database: Database) -> None:
+    """Create one database's tables, or bring them to this version, in the caller's transaction."""
+    _require_users(connection)
+    grants.make_schema(connection, database)
+    command.upgrade(_alembic(database, connection), "head")
+    grants.grant(connection, database)
+
+
+def revisions(database: Database) -> frozenset[str]:
+    """Return the names of all versions of a database that this program can bring up."""
+    script = ScriptDirectory.from_config(_alembic(database, None))
+    return frozenset(one.revision for one in script.walk_revisions())
 
 
 def _require_users(connection: sa.Connection) -> None:
@@ -167,7 +190,7 @@ def _make_file(path: Path) -> None:
         plain.execute("PRAGMA journal_mode = WAL")
 
 
-def _alembic(database: Database, connection: sa.Connection) -> AlembicConfig:
+def _alembic(database: Database, connection: sa.Connection | None) -> AlembicConfig:
     config = AlembicConfig()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("version_locations", str(_MIGRATIONS / database).replace("%", "%%"))
