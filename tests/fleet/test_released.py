@@ -85,12 +85,12 @@ def test_its_chains_still_hold_and_it_is_still_append_only(state: Path) -> None:
     migrate(Databases(state))
     store = open_fleet(Databases(state), Role.OWNER)
     with store.read() as connection:
-        wanted = sa.select(schema.entry.c["n", "hash", "body"]).where(schema.entry.c.n <= 5)
-        first = connection.execute(wanted.where(schema.entry.c.journal_id == 1)).all()
-    for former, (_, digest, body) in pairwise(first):
+        wanted = sa.text("select hash, body from entry where journal_id = 1 and n <= 5 order by n")
+        first = connection.execute(wanted).all()
+    for former, (digest, body) in pairwise(first):
         assert chain(former.hash, body) == digest
     assert len(first) == 5
-    for table in schema.APPEND_ONLY["fleet"]:
+    for table in ("entry", "conflict", "audit"):
         for statement in (f"delete from {table}", f"update {table} set rowid = rowid"):
             with (
                 pytest.raises(sa.exc.IntegrityError, match="append-only"),
