@@ -21,7 +21,7 @@ from fleet.quarantine import Numbers, Source
 from fleet.reconcile import Finding, History, Judging
 from fleet.schema import finding, gap, joint
 from fleet.tally import Taken, Tally
-from wire.entries import EntryRefused, Tap
+from wire.entries import EntryRefused, Start, Tap
 
 log: Final = structlog.get_logger("fleet.ingest")
 
@@ -64,7 +64,7 @@ def take_or_refuse(
         state.signed = signature(opened)
     touched = [state]
     if opened.start and any(one.n == 1 for one in new):
-        touched += _begin(connection, family, state, opened)
+        touched += begin(connection, family, state, opened.start)
     if journals.goes_on_too_long(connection, state, batch.last) and batch.last > was_seen:
         sound(connection, AlarmKind.OLD_JOURNAL, state.journal, state.reader, "", at_ms)
     behind = not new or new[0].n <= was_seen  # a resend may hold both known and new entries
@@ -92,13 +92,12 @@ def _open(connection: sa.Connection, opened: Opened) -> tuple[Family, Journal]:
     return family, state
 
 
-def _begin(
-    connection: sa.Connection, family: Family, state: Journal, opened: Opened
+def begin(
+    connection: sa.Connection, family: Family, state: Journal, start: Start
 ) -> Sequence[Journal]:
-    if opened.start is None:
-        return []
+    """Take in the first entry of a journal, sound what it tells; return the others it changes."""
     others, alarms = journals.begin(
-        family, state, opened.start, lambda one, n: journals.hash_at(connection, one, n)
+        family, state, start, lambda one, n: journals.hash_at(connection, one, n)
     )
     for kind, subject, detail in alarms:
         sound(connection, kind, subject, state.reader, detail, state.received_at_ms)
@@ -194,11 +193,13 @@ def _judge(
                 judging.known.usage.book(tap)
         return []
     reader = opened.arrived.reader
-    asked = ledger.Asked.of([(reader.name, taps)], opened.arrived.received_at_ms)
+    former = dict(judging.known.former)
+    asked = ledger.Asked.of([(reader.name, taps)], opened.arrived.received_at_ms, former)
     history = History(
         state.journal,
         ledger.last_bookings(connection, asked).get(reader.name, {}),
         lambda: journals.history_is_whole(connection, state, None),
+        former,
     )
     findings, unreplayed = reconcile.judge_all(taps, reader.place, judging, history)
     state.unreplayed += unreplayed

@@ -26,6 +26,7 @@ from fleet.gaps import GapRefused
 from fleet.ledger import LedgerRefused
 from fleet.members import MemberRefused
 from fleet.registry import RegistryRefused
+from fleet.requeue import RequeueRefused
 from fleet.retention import RetentionRefused
 from fleet.rosters import RosterUnbuildable
 from fleet.rules import RulesRefused
@@ -46,6 +47,7 @@ REFUSALS = (
     LedgerRefused,
     MemberRefused,
     RegistryRefused,
+    RequeueRefused,
     RetentionRefused,
     RosterUnbuildable,
     RulesRefused,

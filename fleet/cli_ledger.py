@@ -6,7 +6,7 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from fleet import gaps, ledger, registry
+from fleet import gaps, ledger, registry, requeue
 from fleet.grants import Role
 from fleet.restore import begin_again
 from fleet.schema import quarantine
@@ -66,9 +66,17 @@ def list_quarantine(context: typer.Context) -> None:
         ).all()
     numbers = [f"{row.first}-{row.last}" if row.first is not None else "" for row in rows]
     show(
-        ("id", "reader", "reason", "detail", "numbers", "times"),
+        ("id", "reader", "reason", "detail", "numbers", "times", "state"),
         [
-            (row.id, row.reader, row.reason, row.detail, span, row.times)
+            (
+                row.id,
+                row.reader,
+                row.reason,
+                row.detail,
+                span,
+                row.times,
+                f"{row.resolved_how} {row.resolved_by}" if row.resolved_how else "kept",
+            )
             for row, span in zip(rows, numbers, strict=True)
         ],
     )
@@ -85,6 +93,21 @@ def show_bytes(context: typer.Context, number: int) -> None:
         raise fail(f"nothing in quarantine has the number {number}")
     sys.stdout.buffer.write(payload)
     sys.stdout.buffer.flush()
+
+
+@quarantine_app.command("retry")
+def retry(context: typer.Context, numbers: list[int]) -> None:
+    """Take what was set aside in again: when an upgrade, or a key since imported, understands it.
+
+    Each by itself; the first that still cannot be taken in ends the command.
+    """
+    site = site_of(context)
+    with site.fleet() as store:
+        for number in numbers:
+            with store.write() as connection:
+                readers = registry.load_readers(connection)
+                how = requeue.retry(connection, readers, number, who(), site.now_ms())
+            out.print(f"{number}: {how}")
 
 
 @ledger_app.command()
