@@ -200,7 +200,8 @@ class Books:
             limited = usage.is_limited(rules, now_ms)
             known = self._cards.rows(connection, named)
             cards = self._cards.of_same_member(connection, named) if limited else {}
-        return Known(known, rules, usage.Running(rules, cards))
+            former = self._cards.former(connection, named)
+        return Known(known, rules, former, usage.Running(rules, cards))
 
     def _tell_persons(self, moves: Sequence[ingest.Move], unknown: Sequence[Any]) -> None:
         if not moves and not unknown:

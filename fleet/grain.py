@@ -45,10 +45,14 @@ def has_few(people: sa.Connection, programme: str, today: datetime.date) -> bool
     Stops counting at FEW, so that a million members take no longer than a hundred.
     """
     columns, cards = member.c, card.c
-    usable = sa.exists().where(
-        cards.member_id == columns.id,
-        cards.stopped_from_ms.is_(None),
-        cards.superseded_at_ms.is_(None),
+    usable = (
+        sa.select(cards.id)
+        .where(
+            cards.member_id == columns.id,
+            cards.stopped_from_ms.is_(None),
+            cards.superseded_at_ms.is_(None),
+        )
+        .exists()
     )
     found = people.execute(
         sa.select(columns.id)

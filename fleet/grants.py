@@ -68,8 +68,8 @@ def _forget(table: sa.Table) -> tuple[str, Grant]:
 
 
 _S: Final = schema
-_PERSONAL_ENTRY: Final = ("body", "credential", "category")
-"""Columns of an entry by which a member's movements could be followed."""
+_SHOWN_OF_ENTRIES: Final = ("position", "journal_id", "n", "hash", "kind", "programme")
+"""Columns of an entry by which nobody's movements can be followed: neither who nor when."""
 _LOG_IN: Final = (
     _only(
         _S.account,
@@ -100,6 +100,11 @@ _TIDYING_TELEMETRY: Final = (
     _change(_S.revision, "revision"),
 )
 """Adding up and forgetting, and judging by which grain a place may be counted (fleet.grain)."""
+_REFERRING_TO_A_JOURNAL: Final = tuple(
+    _only(table, ["journal_id"])
+    for table in (_S.entry, _S.conflict, _S.quarantine, _S.joint, _S.retired_journal)
+)
+"""SQLite looks for rows that refer to a journal when one is begun."""
 _MOVING_CARDS: Final = (
     _S.card.name,
     Grant(
@@ -160,7 +165,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.rule),
                 _read(_S.key_epoch),
                 _read(_S.ledger_epoch),
-                _change(_S.journal, "claimed", "whole"),
+                _change(_S.journal),
+                *_REFERRING_TO_A_JOURNAL,
                 _forget(_S.quarantine_hour),
                 _append(_S.gap),
                 _change(_S.alarm),
@@ -170,6 +176,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.online_change, delete=True),
                 _change(_S.bad_message, "count", "last_at_ms"),
                 *_TIDYING_TELEMETRY,
+                _only(_S.entry, ("journal_id", "position", "received_at_ms")),
+                _change(_S.ledger_month, delete=True),
                 _change(_S.roster, delete=True),
                 _change(_S.lag, delete=True),
             )
@@ -204,7 +212,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.online_change),
                 _read(_S.bad_message),
                 _read(_S.ledger_epoch),
-                _read(_S.entry, _PERSONAL_ENTRY),
+                _only(_S.entry, _SHOWN_OF_ENTRIES),
                 _read(_S.conflict, ["body"]),
                 _read(_S.quarantine, ["payload"]),
                 _read(_S.quarantine_hour),
@@ -218,6 +226,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.telemetry_hour),
                 _read(_S.telemetry_loss),
                 _read(_S.online_hour),
+                _read(_S.ledger_month),
                 _read(_S.lag),
                 _read(_S.audit_run),
                 _read(_S.retention),

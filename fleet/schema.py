@@ -508,6 +508,15 @@ online_hour: Final = sa.Table(
     comment="How many readers were online within an hour: the fewest and the most at once.",
 )
 
+ledger_month: Final = sa.Table(
+    "ledger_month",
+    fleet,
+    sa.Column("month", sa.Text, primary_key=True),
+    _number("entries"),
+    comment="Entries received in a month (2026-06, Japan) that the ledger still has; counted by "
+    "dispatch, for those who may not see when an entry came.",
+)
+
 # --- what was audited, and what is past its time -------------------------------------------------
 
 joint: Final = sa.Table(

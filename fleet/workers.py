@@ -23,12 +23,25 @@ ASK_TIMEOUT_S: Final = 5
 """How long the server may take to say that a holder still holds."""
 
 
+class Held(StoreUnusable):
+    """Another process is the only one, or means to be; who stands by tries again."""
+
+
+class Lost(RuntimeError):
+    """The lock is no longer ours: another process may be the only one by now."""
+
+
 class Holding:
     """A lock that is held; on SQLite until the process ends."""
 
     def lost(self) -> bool:
         """True once another process may hold it: stop. Asks the server: not for the event loop."""
         return False
+
+    def require(self) -> None:
+        """Raise Lost once another process may hold it. Asks the server: not for the event loop."""
+        if self.lost():
+            raise Lost("the lock that only one process may hold was lost")
 
 
 class _Session(Holding):
@@ -47,7 +60,7 @@ class _Session(Holding):
 def sole_worker(databases: Databases, role: Role, what: str) -> Iterator[Holding]:
     """Be the only worker of this kind, until left or the process ends.
 
-    Raises StoreUnusable, naming the process that is one already.
+    Raises Held, naming the process that is one already; StoreUnusable without a server.
     """
     with _held(databases, role, what, alone=True) as holding:
         yield holding
@@ -57,7 +70,8 @@ def sole_worker(databases: Databases, role: Role, what: str) -> Iterator[Holding
 def one_worker(databases: Databases, role: Role, what: str) -> Iterator[Holding]:
     """Be one of the workers of this kind: of several on PostgreSQL, the only one on SQLite.
 
-    Raises StoreUnusable, naming the process that is the only one, or means to be.
+    Raises Held, naming the process that is the only one, or means to be; StoreUnusable without a
+    server.
     """
     with _held(databases, role, what, alone=False) as holding:
         yield holding
@@ -82,7 +96,7 @@ def _file(state: Path, what: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
-            raise StoreUnusable(
+            raise Held(
                 f"another {what} (process {holder}) already works on {state}: "
                 f"stop it first, or use another state folder"
             ) from None
@@ -133,7 +147,7 @@ def _session(
         if held != (True,):
             rows = connection.execute(_HOLDER, (key,)).fetchall()
             holders = ", ".join(name for (name,) in rows) or "unknown"
-            raise StoreUnusable(
+            raise Held(
                 f"another {what} ({holders}) already works on {databases.name}: stop it first"
             )
         yield connection

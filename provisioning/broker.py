@@ -25,8 +25,11 @@ QUEUED_MESSAGES_MAX: Final = 10_000
 QUEUED_BYTES_MAX: Final = 256 * 1024 * 1024
 """Per client: 10,000 batches of usual size (25 kB). Both limits stand, since the message limit
 alone breaks QoS 0 in mosquitto 2.0.2 to 2.0.16. What is dropped is sent again: nothing is lost."""
-INFLIGHT_MAX: Final = 100
-"""Unacknowledged messages a client may send or get; a reader has one batch and some statuses."""
+INFLIGHT_MAX: Final = 300
+"""Unacknowledged messages a client may send or get: two groups of an ingest worker, and room; a
+reader has one batch and some statuses."""
+BROKER_DROPPED: Final = "$SYS/broker/publish/messages/dropped"
+"""mosquitto's count of messages that did not fit its limits: the fleet sounds an alarm."""
 CONNECTIONS_MAX: Final = 12_000
 """Per listener: the most places of one tenant and a fifth more that are just reconnecting."""
 
@@ -54,10 +57,14 @@ def readers_acl() -> str:
 
 
 def fleet_acl() -> str:
-    """Return what the fleet may do: read every reader's UP leaves, write its DOWN leaves."""
+    """Return what the fleet may do: read every reader's UP leaves, write its DOWN leaves.
+
+    Of the broker's own figures it may read one.
+    """
     lines = [f"user {FLEET_CLIENT}"]
     lines += [f"topic read {every_reader(leaf)}" for leaf in UP]
     lines += [f"topic write {every_reader(leaf)}" for leaf in DOWN]
+    lines += [f"topic read {BROKER_DROPPED}"]
     return "\n".join(lines) + "\n"
 
 

@@ -187,7 +187,9 @@ class Connection:
     async def subscribe(self, *topics: str) -> None:
         """Subscribe with QoS 1. Raises MqttRefused when one of the topics is denied."""
         result, mid = self._client.subscribe([(topic, 1) for topic in topics])
-        codes = await self._in_time(self._expect(result, mid, self._loop.create_future()))
+        answer: Answer = self._loop.create_future()
+        self._expect(result, mid, answer)
+        (codes,) = await self._in_time(answer)
         for topic, code in zip(topics, codes, strict=True):
             if code.is_failure:
                 raise MqttRefused(f"subscribe {topic}", code)
@@ -197,10 +199,12 @@ class Connection:
 
         Raises MqttRefused when the broker's rules deny it, MqttError when the connection breaks.
         """
-        await self.published(topic, self.send(topic, payload, retain=retain))
+        (code,) = await self.answers(self.send(topic, payload, retain=retain))
+        if code.is_failure:
+            raise MqttRefused(f"publish {topic}", code)
 
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> Answer:
-        """Publish with QoS 1, in the order of the calls, without waiting: see `published`."""
+        """Publish with QoS 1, in the order of the calls, without waiting: see `answers`."""
         answer: Answer = self._loop.create_future()
         if self._later or len(self._answers) >= self._in_flight_max:
             self._later.append((topic, payload, retain, answer))
@@ -212,11 +216,14 @@ class Connection:
         info = self._client.publish(topic, payload, qos=1, retain=retain)
         self._expect(info.rc, info.mid, answer)
 
-    async def published(self, topic: str, answer: Answer) -> None:
-        """Wait for the broker's answer to a `send`. Raises like `publish`."""
-        (code,) = await self._in_time(answer)
-        if code.is_failure:
-            raise MqttRefused(f"publish {topic}", code)
+    async def answers(self, *sent: Answer) -> list[ReasonCode]:
+        """Wait for what the broker says to each `send`. Raises MqttError when it cannot."""
+        return [code for codes in await self._in_time(*sent) for code in codes]
+
+    def flush(self) -> None:
+        """Write what was sent and acknowledged now, not when the event loop comes round to it."""
+        if not self.closed.is_set():
+            self._client.loop_write()
 
     def acknowledge(self, message: Message) -> None:
         """Tell the broker that this message is safe here."""
@@ -237,17 +244,16 @@ class Connection:
             self._forget(sock)
             sock.close()
 
-    def _expect(self, result: MQTTErrorCode, mid: int | None, answer: Answer) -> Answer:
+    def _expect(self, result: MQTTErrorCode, mid: int | None, answer: Answer) -> None:
         if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None or self.closed.is_set():
             answer.set_exception(MqttError(self.why_closed or paho.error_string(result)))
         else:
             self._answers[mid] = answer
-        return answer
 
-    async def _in_time(self, answer: Answer) -> Sequence[ReasonCode]:
+    async def _in_time(self, *sent: Answer) -> list[Sequence[ReasonCode]]:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                return await answer
+                return await asyncio.gather(*sent)
         except TimeoutError as error:
             self._end(f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
             raise MqttError(self.why_closed) from error

@@ -159,6 +159,11 @@ async def listens(port: int) -> bool:
     return True
 
 
+async def says(log: Path, what: str) -> bool:
+    """Tell whether a process has written in its log that it is ready, as the fleet's do."""
+    return log.exists() and f"{what} ready" in log.read_text("utf-8", errors="replace")
+
+
 class Services:
     """All of them by name, in groups that can be killed together."""
 

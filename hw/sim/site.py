@@ -33,6 +33,7 @@ from hw.sim.services import (
     Services,
     listens,
     run_command,
+    says,
     script,
     system_program,
 )
@@ -172,6 +173,7 @@ class Site:
         await broker.until(lambda: listens(self.ports.readers))
         ports = {
             "ingest": None,
+            "dispatch": None,
             "devices": self.ports.devices,
             "console": self.ports.console,
             "office": self.ports.office,
@@ -181,8 +183,11 @@ class Site:
             service = Service(name, command, self._logs / f"{name}.log")
             await self.services.add(service, "fleet").start()
         for name, port in ports.items():
+            service = self.services.groups[name][0]
             if port is not None:
-                await self.services.groups[name][0].until(lambda port=port: listens(port))  # type: ignore[misc]
+                await service.until(lambda port=port: listens(port))  # type: ignore[misc]
+            else:
+                await service.until(lambda name=name, service=service: says(service.log, name))  # type: ignore[misc]
 
     async def _start_readers(self) -> None:
         for place, page in self.pages.items():

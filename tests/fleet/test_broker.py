@@ -1,4 +1,4 @@
-"""The ingest process against a real mosquitto, with real certificates."""
+"""The processes `ingest` and `dispatch` against a real mosquitto, with real certificates."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,24 +49,24 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(town, config, broker)
 
 
-def start_ingest(site: Site, log: Path) -> subprocess.Popen[bytes]:
+def start_process(site: Site, what: str, log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-c", START, "--config", str(site.config), "ingest"],
+            [sys.executable, "-c", START, "--config", str(site.config), what],
             stderr=file,
             cwd=Path(__file__).parents[2],
         )
 
 
 @contextmanager
-def ingesting(site: Site) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ingest until left; return when it listens."""
-    log = site.config.parent / "ingest.log"
-    before = log.read_text().count("ingest ready") if log.exists() else 0
-    process = start_ingest(site, log)
+def running(site: Site, what: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ingest or dispatch until left; return when it listens."""
+    log = site.config.parent / f"{what}.log"
+    before = log.read_text().count(f"{what} ready") if log.exists() else 0
+    process = start_process(site, what, log)
     try:
         deadline = time.monotonic() + DEADLINE_S
-        while log.read_text().count("ingest ready") == before:
+        while log.read_text().count(f"{what} ready") == before:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
@@ -74,6 +74,10 @@ def ingesting(site: Site) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def ingesting(site: Site) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return running(site, "ingest")
 
 
 @dataclass
@@ -183,7 +187,7 @@ async def test_killed_at_any_moment_nothing_answered_is_lost(site: Site) -> None
 async def test_a_second_ingest_says_that_there_is_one_already(site: Site) -> None:
     with ingesting(site) as first:
         log = site.config.parent / "second.log"
-        second = start_ingest(site, log)
+        second = start_process(site, "ingest", log)
         assert second.wait(DEADLINE_S) == 1
         assert f"another ingest (process {first.pid})" in log.read_text()
         async with linked(site, "bus-1") as link:
@@ -191,7 +195,7 @@ async def test_a_second_ingest_says_that_there_is_one_already(site: Site) -> Non
 
 
 async def test_readers_hear_what_they_are_to_hold_and_the_time(site: Site) -> None:
-    with ingesting(site):
+    with running(site, "dispatch"):
         async with linked(site, "bus-1") as link:
             wish = await link.wish()
             while not wish.rosters:

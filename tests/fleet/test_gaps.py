@@ -37,9 +37,9 @@ def found(fleet: VirtualFleet) -> list[tuple[object, ...]]:
 
 
 def wait_a_minute(fleet: VirtualFleet) -> None:
-    fleet.books.sweep()
+    fleet.dispatch.sweep()
     fleet.clock.pass_s(gaps.GAP_AFTER_S + 1)
-    fleet.books.sweep()
+    fleet.dispatch.sweep()
 
 
 def with_a_hole(fleet: VirtualFleet) -> tuple[VirtualReader, Journal]:
@@ -53,13 +53,13 @@ def with_a_hole(fleet: VirtualFleet) -> tuple[VirtualReader, Journal]:
 
 def test_a_hole_is_a_gap_after_a_minute_and_a_late_arrival_fills_it(fleet: VirtualFleet) -> None:
     bus, journal = with_a_hole(fleet)
-    fleet.books.sweep()
+    fleet.dispatch.sweep()
     fleet.clock.pass_s(gaps.GAP_AFTER_S - 1)
-    fleet.books.sweep()
+    fleet.dispatch.sweep()
     assert found(fleet) == []
     fleet.clock.pass_s(2)
-    fleet.books.sweep()
-    fleet.books.sweep()
+    fleet.dispatch.sweep()
+    fleet.dispatch.sweep()
     assert found(fleet) == [(3, 5, 3, "not-arrived", None)]
     assert fleet.alarms() == {"gap"}
     assert fleet.through((bus, journal.batch(4, 4))) == [2]
@@ -72,7 +72,7 @@ def test_a_hole_is_a_gap_after_a_minute_and_a_late_arrival_fills_it(fleet: Virtu
 
 def test_a_hole_that_closes_in_time_is_no_gap(fleet: VirtualFleet) -> None:
     bus, journal = with_a_hole(fleet)
-    fleet.books.sweep()
+    fleet.dispatch.sweep()
     fleet.clock.pass_s(gaps.GAP_AFTER_S - 1)
     assert fleet.through((bus, journal.batch(3, 5))) == [8]
     wait_a_minute(fleet)
@@ -174,7 +174,7 @@ def test_an_old_image_is_seen_and_what_it_never_sent_is_missing(fleet: VirtualFl
     gone = bus.journal(first.former).taps(4)
     fleet.through((bus, gone.batch(1, 2)))
     status = Status(v=1, online=True, at_ms=NOON_MS, agent="a", journal=gone.id, n=5)
-    fleet.take(bus.say(Purpose.STATUS, status, Leaf.STATUS))
+    fleet.hear(bus.say(Purpose.STATUS, status, Leaf.STATUS))
     reborn = bus.journal(remembered, NOON_MS + 5_000).taps(2)
     assert fleet.through((bus, reborn.all())) == [3]
     assert {"fork", "rolled-back"} == fleet.alarms()

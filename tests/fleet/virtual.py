@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from fleet import cli, members
 from fleet.books import Books, Done
 from fleet.config import Config, read_config
+from fleet.dispatch_books import DispatchBooks
 from fleet.grants import Role
 from fleet.schema import card, member
 from fleet.store import Store, open_fleet, open_persons
+from fleet.workers import Holding
 from provisioning.town import Place
 from tests.real import RealTown, make_town
 from wire.clock import ClockState
@@ -206,6 +208,7 @@ class VirtualFleet:
     clock: HandClock
     config: Config
     books: Books
+    dispatch: DispatchBooks
     store: Store
     people: Store
 
@@ -221,6 +224,10 @@ class VirtualFleet:
 
     def take(self, *messages: Message) -> Done:
         return self.books.take(messages)
+
+    def hear(self, *messages: Message) -> set[str]:
+        """Take statuses and twins in; return the readers that are online."""
+        return self.dispatch.take(messages)
 
     def acks(self, done: Done) -> list[Ack]:
         """Return the acknowledgements, each verified with the key that readers have pinned."""
@@ -253,6 +260,7 @@ class VirtualFleet:
 
     def close(self) -> None:
         self.books.close()
+        self.dispatch.close()
         self.store.close()
         self.people.close()
 
@@ -289,6 +297,7 @@ def make_fleet(
         clock,
         config,
         Books(config, clock),
+        DispatchBooks(config, clock, Holding()),
         open_fleet(config.databases, Role.OWNER),
         open_persons(config.databases, Role.OWNER),
     )

@@ -211,13 +211,19 @@ class WholeTown:
 
     @contextmanager
     def fleet(self) -> Iterator[None]:
-        """Run `kazasu-fleet ingest` until left; it listens when the block begins."""
-        log = self.fleet_toml.with_name("ingest.log")
-        ready = log.read_text().count("ingest ready") if log.exists() else 0
-        process = start(log, "-c", FLEET, "--config", str(self.fleet_toml), "ingest")
-        try:
-            until(lambda: log.read_text().count("ingest ready") > ready, "ingest listens")
+        """Run `ingest` and `dispatch` until left; both listen when the block begins."""
+        with self.process("ingest"), self.process("dispatch"):
             yield
+
+    @contextmanager
+    def process(self, name: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run one of the two until left; it listens when the block begins."""
+        log = self.fleet_toml.with_name(f"{name}.log")
+        ready = log.read_text().count(f"{name} ready") if log.exists() else 0
+        process = start(log, "-c", FLEET, "--config", str(self.fleet_toml), name)
+        try:
+            until(lambda: log.read_text().count(f"{name} ready") > ready, f"{name} listens")
+            yield process
         finally:
             end(process)
 

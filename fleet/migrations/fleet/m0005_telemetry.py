@@ -37,6 +37,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hour_ms", "reason", name=op.f("pk_telemetry_loss")),
     )
     op.create_table(
+        "ledger_month",
+        sa.Column("month", sa.Text(), nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("month", name=op.f("pk_ledger_month")),
+    )
+    op.create_table(
         "online_hour",
         sa.Column("hour_ms", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("fewest", sa.BigInteger(), nullable=False),
