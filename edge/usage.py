@@ -25,7 +25,7 @@ from wire.credential import Credential
 from wire.entries import Entry, JournalId, Tap, Used
 from wire.envelope import PublicKey
 from wire.roster import RuleTable
-from wire.usage import Span, UsageFile
+from wire.usage import Marks, UsageFile
 
 SUFFIX: Final = "usage"
 OWN_MAX: Final = 100_000
@@ -116,17 +116,18 @@ class Held:
     def __init__(self, file: UsageFile, reader: str) -> None:
         self.file: Final = file
         self.at_ms: Final = file.header.at_ms
-        self._marks: Final[Mapping[str, Sequence[Span]]] = file.header.marks.get(reader, {})
+        self._marks: Final = file.header.marks.get(reader, Marks({}))
 
     def includes(self, one: Own, own: OwnEntries) -> bool:
         """True when the file's sums contain this entry.
 
-        Journals that the ledger last heard of long ago are not named any more: those before the
-        oldest that is. One behind it that is not named has never arrived.
+        A journal that is not named has never arrived, or was left out for its age: then it stands
+        before the oldest that is named.
         """
-        spans = self._marks.get(one.journal)
+        named = self._marks.journals
+        spans = named.get(one.journal)
         if spans is None:
-            return own.is_before(one.journal, self._marks)
+            return self._marks.left_out and own.is_before(one.journal, named)
         return any(first <= one.n <= last for first, last in spans)
 
     def find(self, credentials: Iterable[str]) -> Mapping[str, Used]:

@@ -24,9 +24,9 @@ from wire.entries import Used
 from wire.envelope import Signer
 from wire.limits import USAGE_JOURNALS_MAX
 from wire.messages import UsageWanted
-from wire.usage import Span, UsageHeader, UsageRow, build_usage, pack_usage, row_bytes
+from wire.usage import Marks, Span, UsageHeader, UsageRow, build_usage, pack_usage, row_bytes
 
-MARKED_MS: Final = 40 * 24 * usage.HOUR_MS
+NAMED_MS: Final = 40 * 24 * usage.HOUR_MS
 """Journals that were heard of within this are named: no reader keeps entries for longer that the
 ledger has (40 days by design, seven as built)."""
 AFRESH_MS: Final = 60_000
@@ -34,8 +34,6 @@ AFRESH_MS: Final = 60_000
 LOOK_EVERY_S: Final = 5
 """How often is looked whether anything is due."""
 SECOND_NS: Final = 1_000_000_000
-
-Marks = dict[str, dict[str, list[Span]]]
 
 
 class Fed(NamedTuple):
@@ -212,26 +210,41 @@ def _made(connection: sa.Connection, programme: str) -> dict[str, int]:
     return {row.place: row.at_ms for row in rows}
 
 
-def marks_of(connection: sa.Connection, places: Collection[str], now_ms: int) -> dict[str, Marks]:
-    """Return by place what the ledger has accounted for of each journal of its readers.
+def marks_of(
+    connection: sa.Connection, places: Collection[str], now_ms: int
+) -> dict[str, dict[str, Marks]]:
+    """Return by place and reader what the ledger has accounted for of each journal.
 
-    The journals heard of within MARKED_MS, and the latest of each reader however old; at most
-    USAGE_JOURNALS_MAX of a reader, the latest of them.
+    Named are the journals heard of within NAMED_MS and the latest of each reader however old; at
+    most USAGE_JOURNALS_MAX of a reader, the latest of them.
     """
-    latest = sa.select(sa.func.max(journal.c.id)).group_by(journal.c.reader)
+    of_reader = sa.select(
+        journal.c.reader, sa.func.count().label("all"), sa.func.max(journal.c.id).label("latest")
+    ).group_by(journal.c.reader)
+    every = of_reader.subquery()
     wanted = (
-        sa.select(reader.c.place, journal.c.reader, journal.c.journal, journal.c.spans)
+        sa.select(
+            reader.c.place, journal.c.reader, journal.c.journal, journal.c.spans, every.c["all"]
+        )
         .join(reader, journal.c.reader == reader.c.name)
-        .where(sa.or_(journal.c.received_at_ms >= now_ms - MARKED_MS, journal.c.id.in_(latest)))
+        .join(every, journal.c.reader == every.c.reader)
+        .where(
+            sa.or_(journal.c.received_at_ms >= now_ms - NAMED_MS, journal.c.id == every.c.latest)
+        )
         .order_by(journal.c.id.desc())
     )
-    found: dict[str, Marks] = {name: {} for name in places}
+    named: dict[tuple[str, str], dict[str, list[Span]]] = {}
+    there: dict[tuple[str, str], int] = {}
     for row in connection.execute(wanted):
-        if row.place not in found:
-            continue
-        journals = found[row.place].setdefault(row.reader, {})
-        if len(journals) < USAGE_JOURNALS_MAX:
-            journals[row.journal] = [(first, last) for first, last in row.spans]
+        key = (row.place, row.reader)
+        there[key] = row.all
+        spans = named.setdefault(key, {})
+        if len(spans) < USAGE_JOURNALS_MAX:
+            spans[row.journal] = [(first, last) for first, last in row.spans]
+    found: dict[str, dict[str, Marks]] = {name: {} for name in places}
+    for (at, name), spans in named.items():
+        if at in found:
+            found[at][name] = Marks(spans, left_out=len(spans) < there[at, name])
     return found
 
 

@@ -9,7 +9,8 @@ limit. Nothing says where or when anyone rode.
 The header's marks say exactly what the sums contain: of each reader of the place, each journal's
 numbers that the ledger had accounted for in the same snapshot. A reader adds its own accepted
 taps that are not among them: never twice, never not at all. Journals that the ledger last heard
-of long ago are not named; they stand in a reader's own order before the oldest that is.
+of long ago may be left out, which is then said: they stand in a reader's own order before the
+oldest that is named.
 """
 
 import bisect
@@ -52,6 +53,14 @@ class UsageRefused(MessageRefused):
     reason = "usage"
 
 
+class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What of one reader the sums contain: by journal, its numbers as sorted, disjoint spans."""
+
+    journals: Annotated[dict[Hex128, list[Span]], Meta(max_length=USAGE_JOURNALS_MAX)]
+    left_out: bool = False
+    """The ledger has older journals, whole and contained, that are not named."""
+
+
 class UsageHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is signed: the rows by their hash, and what they contain."""
 
@@ -61,8 +70,8 @@ class UsageHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_ms: AtMs
     """The fleet's time of the snapshot: a reader takes no file older than the one it holds."""
     periods: Annotated[list[Period], Meta(max_length=PERIODS_MAX)]
-    marks: dict[str, Annotated[dict[Hex128, list[Span]], Meta(max_length=USAGE_JOURNALS_MAX)]]
-    """By reader (`tenant/reader`) and journal, the numbers that the sums contain, sorted."""
+    marks: dict[str, Marks]
+    """By reader (`tenant/reader`), of all readers of the place that the ledger has heard of."""
     rows: Annotated[int, Meta(ge=0, le=ROSTER_ROWS_MAX)]
     rows_sha256: Hash
 

@@ -17,6 +17,7 @@ from wire.limits import USAGE_HEADER_BYTES_MAX, USAGE_JOURNALS_MAX
 from wire.usage import (
     CELL_MAX,
     MAGIC,
+    Marks,
     UsageFile,
     UsageHeader,
     UsageRefused,
@@ -39,7 +40,7 @@ A_ROW = UsageRow(Credential("ab" * 16), {"2026": Used(729, 36_450)})
 def header(**changes: object) -> UsageHeader:
     plain = UsageHeader(
         v=1, programme=PROGRAMME, place=PLACE, at_ms=1_780_000_000_000, periods=["2026"],
-        marks={READER: {"cd" * 16: [(1, 7)]}}, rows=0, rows_sha256=bytes(32),
+        marks={READER: Marks({"cd" * 16: [(1, 7)]})}, rows=0, rows_sha256=bytes(32),
     )  # fmt: skip
     return msgspec.structs.replace(plain, **changes)
 
@@ -80,7 +81,7 @@ def test_what_was_counted_is_found_and_nothing_else(
 def test_the_order_of_rows_does_not_matter_and_marks_come_as_they_were_said(tmp_path: Path) -> None:
     other = UsageRow(Credential("01" * 16), {"2026": Used(1)})
     assert build(A_ROW, other) == build(other, A_ROW)
-    marks = {READER: {"cd" * 16: [(1, 7), (9, 9)], "ef" * 16: [(1, 2)]}}
+    marks = {READER: Marks({"cd" * 16: [(1, 7), (9, 9)], "ef" * 16: [(1, 2)]}, True)}
     file = opened(tmp_path, build(A_ROW, marks=marks))
     assert file.header.marks == marks
     file.close()
@@ -139,9 +140,9 @@ SHA256_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 
 
 def test_the_marks_of_fifty_readers_fit_into_a_header_and_of_a_thousand_do_not() -> None:
-    def marks(readers: int) -> dict[str, dict[str, list[tuple[int, int]]]]:
+    def marks(readers: int) -> dict[str, Marks]:
         journals = {f"{number:032x}": [(1, 10_000)] for number in range(USAGE_JOURNALS_MAX)}
-        return {f"kazasu-shi/reader-{number:04d}": journals for number in range(readers)}
+        return {f"kazasu-shi/reader-{number:04d}": Marks(journals) for number in range(readers)}
 
     assert len(build(marks=marks(50))) < USAGE_HEADER_BYTES_MAX
     with pytest.raises(ValueError, match="readers"):
