@@ -141,7 +141,7 @@ class Tap:
         now, match = self._circumstances(), identified.match
         holding = match.holding if match else next(iter(self._rosters.holdings), None)
         programme = holding.rulebook.name if holding else self._config.programmes[0]
-        credentials = (match.credential, match.older_credential) if match else ()
+        credentials = match.under if match else ()
         booked = self._keeper.history.of(programme, credentials, now.stamp.at_ms)
         counted = self._usage.of(match, self._keeper.own, now.stamp.at_ms)
         decision = decide(identified, holding, booked, counted, now)

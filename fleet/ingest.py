@@ -57,16 +57,13 @@ class Ingest:
         tally, left = self._plain(connection, batches, known)
         if len(left) == len(batches):  # whatever the plain batches had counted is gone with them
             known = replace(known, usage=Running(known.usage.rules, known.usage.cards))
+        judging, waiting = Judging(self._archive, known), {id(one) for one in left}
         for one in opened:
             if isinstance(one, Refused):
-                source = Source(
-                    one.arrived.reader.name, one.arrived.topic, one.arrived.received_at_ms
-                )
-                quarantine.keep(connection, source, one.reason, one.detail, one.arrived.payload)
+                _keep(connection, one)
                 tally.quarantined += 1
-        judging = Judging(self._archive, known)
-        for one in left:
-            tally.taken.append(careful.take(connection, one, judging, tally))
+            elif id(one) in waiting:
+                tally.taken.append(careful.take(connection, one, judging, tally))
         usage.count(connection, tally.taps)
         return tally
 
@@ -97,18 +94,25 @@ class Ingest:
         if not plans:
             return []
         taps = [(one.state.reader, one.opened.taps) for one in plans]
-        asked = ledger.Asked.of(taps, max(one.state.received_at_ms for one in plans))
+        former = dict(known.former)
+        asked = ledger.Asked.of(taps, max(one.state.received_at_ms for one in plans), former)
         last = ledger.last_bookings(connection, asked)
         known.usage.expect(connection, [tap for _, some in taps for tap in some])
         judging = Judging(self._archive, known)
         found: list[tuple[Sequence[Finding], int]] = []
         for one, (reader, some) in zip(plans, taps, strict=True):
             history = History(
-                one.state.journal, last.setdefault(reader, {}), _is_whole(connection, one)
+                one.state.journal, last.setdefault(reader, {}), _is_whole(connection, one), former
             )
             place = one.opened.arrived.reader.place
             found.append(reconcile.judge_all(some, place, judging, history))
         return found
+
+
+def _keep(connection: sa.Connection, refused: Refused) -> None:
+    arrived = refused.arrived
+    source = Source(arrived.reader.name, arrived.topic, arrived.received_at_ms)
+    quarantine.keep(connection, source, refused.reason, refused.detail, arrived.payload)
 
 
 def _lock(

@@ -26,6 +26,8 @@ class Cards:
         self._rows: dict[tuple[str, str], RosterRow] = {}
         self._others_asked: set[str] = set()
         self._others: dict[tuple[str, str], list[str]] = {}
+        self._former_asked: set[str] = set()
+        self._former: dict[str, str] = {}
 
     def rows(
         self, people: sa.Connection, named: Collection[str]
@@ -50,7 +52,16 @@ class Cards:
             self._others_asked |= new
         return self._others
 
+    def former(self, people: sa.Connection, named: Collection[str]) -> Mapping[str, str]:
+        """Return what re-keyed cards were: `members.former_credentials`. Call `rows` first."""
+        if new := set(named) - self._former_asked:
+            self._former.update(members.former_credentials(people, new))
+            self._former_asked |= new
+        return self._former
+
     def _forget(self, revisions: Mapping[str, int]) -> None:
         self._revisions = revisions
         for kept in (self._asked, self._rows, self._others_asked, self._others):
             kept.clear()
+        self._former_asked.clear()
+        self._former.clear()

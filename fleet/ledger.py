@@ -201,8 +201,16 @@ class Asked(NamedTuple):
     """By the fleet's: see RECEIVED_BEFORE_MS."""
 
     @classmethod
-    def of(cls, taps: Iterable[tuple[str, Iterable[Tap]]], received_at_ms: int) -> Self:
-        """Ask for the cards of these taps, given by reader, that arrived at this time."""
+    def of(
+        cls,
+        taps: Iterable[tuple[str, Iterable[Tap]]],
+        received_at_ms: int,
+        former: Mapping[str, str],
+    ) -> Self:
+        """Ask for the cards of these taps, given by reader, that arrived at this time.
+
+        `former`: what re-keyed cards were known as; they are asked for under that name too.
+        """
         cards: dict[str, set[str]] = {}
         first = last = received_at_ms
         for reader, some in taps:
@@ -211,8 +219,8 @@ class Asked(NamedTuple):
                 first, last = min(first, tap.at_ms), max(last, tap.at_ms)
                 if tap.credential:
                     named.add(tap.credential)
-                if tap.older_credential:
-                    named.add(tap.older_credential)
+                if older := tap.older_credential or former.get(tap.credential or ""):
+                    named.add(older)
         since_ms = first - BOOKED_KEPT_MS
         ahead_ms = last - received_at_ms
         from_ms = max(since_ms - ahead_ms - RECEIVED_BEFORE_MS, received_at_ms - LOOKED_BACK_MAX_MS)

@@ -166,6 +166,25 @@ def known_cards(
     return found
 
 
+_FORMER: Final = (
+    sa.select(_now.c.credential, card.c.credential.label("former"))
+    .select_from(card.join(_now, card.c.successor == _now.c.id))
+    .where(_now.c.credential.in_(sa.bindparam("some", expanding=True)))
+    .order_by(card.c.key_epoch)
+)
+
+
+def former_credentials(connection: sa.Connection, credentials: Collection[str]) -> dict[str, str]:
+    """Return what re-keyed cards were known as under the key epoch before, by credential."""
+    found: dict[str, str] = {}
+    every = sorted(credentials)
+    for start in range(0, len(every), store.IN_MAX):
+        some = every[start : start + store.IN_MAX]
+        for row in connection.execute(_FORMER, {"some": some}):
+            found[row.credential] = row.former
+    return found
+
+
 def revisions(connection: sa.Connection) -> dict[str, int]:
     """Return how often each programme's members or cards have changed."""
     rows = connection.execute(sa.select(programme_revision))

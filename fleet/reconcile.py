@@ -63,6 +63,8 @@ class Known:
 
     cards: Mapping[tuple[str, str], RosterRow]
     rules: Mapping[str, Sequence[RuleTable]]
+    former: Mapping[str, str] = field(default_factory=dict)
+    """What cards that were re-keyed were known as under the key epoch before."""
     usage: Running = field(default_factory=lambda: Running({}, {}))
     """What members have used, at each tap's place in the order of commit."""
 
@@ -75,12 +77,14 @@ class History:
     last: dict[str, Last]
     is_whole: IsWhole
     """Whether the ledger has what came before this journal as the reader remembers it."""
+    former: dict[str, str] = field(default_factory=dict)
+    """As `Known.former`; grows with the cards that move in these batches."""
 
     def of(self, tap: Tap) -> Last | None:
         """Return the card's last booking, under whichever key epoch it was made."""
         found = self.last.get(tap.credential or "")
-        if tap.older_credential:
-            other = self.last.get(tap.older_credential)
+        if former := tap.older_credential or self.former.get(tap.credential or ""):
+            other = self.last.get(former)
             if found is None or (other and other.booked.at_ms > found.booked.at_ms):
                 found = other
         if found is None or found.booked.at_ms < tap.at_ms - BOOKED_KEPT_MS:
@@ -89,6 +93,8 @@ class History:
 
     def book(self, tap: Tap) -> None:
         """Remember what this tap booked; a clock that went back does not hide a later booking."""
+        if tap.credential and tap.older_credential:
+            self.former[tap.credential] = tap.older_credential
         if tap.credential is None or tap.outcome is not Outcome.ACCEPTED:
             return
         last = self.last.get(tap.credential)

@@ -700,6 +700,13 @@ card: Final = sa.Table(
     "this credential is no longer on rosters, because the card has another one (successor: id of "
     "that row); its history stays the member's.",
 )
+sa.Index("ix_card_credential", card.c.credential)
+sa.Index(
+    "ix_card_successor",
+    card.c.successor,
+    sqlite_where=card.c.successor.is_not(None),
+    postgresql_where=card.c.successor.is_not(None),
+)
 
 triage: Final = sa.Table(
     "triage",

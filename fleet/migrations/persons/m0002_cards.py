@@ -16,3 +16,13 @@ def upgrade() -> None:
         "card",
         sa.Column("successor", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
     )
+    op.create_index("ix_card_credential", "card", ["credential"], unique=False)
+    there = sa.text("successor IS NOT NULL")
+    op.create_index(
+        "ix_card_successor",
+        "card",
+        ["successor"],
+        unique=False,
+        sqlite_where=there,
+        postgresql_where=there,
+    )
