@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet import gaps
 from fleet.config import Databases, check_database
 from fleet.grants import Role, user_of
 from fleet.months import Months, bounds_ms, ensure, month_of, next_month, partition
-from fleet.schema import audit, entry
+from fleet.schema import audit, entry, gap, journal, place, reader
 from fleet.store import Store, StoreUnusable, lock, migrate, open_fleet, open_persons
 from fleet.workers import one_worker, sole_worker
 from tests.conftest import Eventually
@@ -225,6 +226,38 @@ def test_ingest_waits_for_no_clerk_but_for_whoever_holds_the_reader(
             lock(connection, "reader", ["b"])
             with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
                 lock(connection, "reader", ["a"])
+
+
+def test_a_gap_is_not_written_off_while_its_reader_is_taken_in(
+    opened: Callable[[Role], Store],
+) -> None:
+    owner, ingest = opened(Role.OWNER), opened(Role.INGEST)
+    with owner.write() as connection:
+        _gap(connection)
+
+    def write_off(timeout: str) -> None:
+        with owner.write() as connection:
+            connection.execute(sa.text(f"set local lock_timeout = '{timeout}'"))
+            gaps.write_off(connection, 1, "umi", "scrapped", NOON_MS)
+
+    with ingest.write() as taking:
+        lock(taking, "reader", ["t/r"])
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+            write_off("50ms")
+    write_off("5s")
+
+
+def _gap(connection: sa.Connection) -> None:
+    connection.execute(
+        place.insert(),
+        {"name": "p", "kind": "bus", "programmes": [], "triage_programmes": []},
+    )
+    keys = {"fingerprint": "f", "public_key": "", "sealing_public_key": "", "enrolled_at_ms": 1}
+    connection.execute(reader.insert(), {"name": "t/r", "place": "p", **keys})
+    marks = {"journal": "j", "received_at_ms": 1, "spans": [[2, 2]], "seen": 2}
+    connection.execute(journal.insert(), {"reader": "t/r", **marks})
+    hole = {"journal_id": 1, "first": 1, "last": 1, "missing": 1, "cause": "not-arrived"}
+    connection.execute(gap.insert(), {**hole, "opened_at_ms": 1})
 
 
 # --- the ledger's months -------------------------------------------------------------------------

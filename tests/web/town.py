@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from fleet import accounts, members, schema, store, triage
+from fleet import accounts, members, months, schema, store, triage
 from fleet.accounts import AccountRole
 from fleet.alarms import AlarmKind, sound
 from fleet.config import Config, Databases
@@ -30,6 +30,7 @@ DAY: Final = datetime.date(2026, 6, 3)
 NOW_MS: Final = start_of_day_ms(DAY, 9) + 12 * 60_000 + 34_000
 """2026-06-03 09:12:34 in Japan, a Wednesday."""
 MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
 PASSWORD: Final = "correct horse battery"
 JOURNAL: Final = "ab" * 16
 PEOPLE: Final = (
@@ -111,8 +112,9 @@ class Town:
         opened.close()
 
 
-def config_in(folder: Path) -> Config:
+def config_in(folder: Path, database: str = "") -> Config:
     return Config(
+        database=database,
         tenant=TENANT,
         state=str(folder),
         broker_host="127.0.0.1",
@@ -129,10 +131,10 @@ def config_in(folder: Path) -> Config:
     )
 
 
-def empty_town(folder: Path) -> Town:
+def empty_town(folder: Path, database: str = "") -> Town:
     """Accounts and nothing else."""
-    store.migrate(Databases(folder))
-    town = Town(config_in(folder), StoppedClock())
+    store.migrate(Databases(folder, database))
+    town = Town(config_in(folder, database), StoppedClock())
     opened = town.fleet()
     with opened.write() as connection:
         for name, role in (("umi", AccountRole.OPERATOR), ("hana", AccountRole.CLERK)):
@@ -141,17 +143,21 @@ def empty_town(folder: Path) -> Town:
     return town
 
 
-def build_town(folder: Path) -> Town:
-    """The whole town."""
-    town = empty_town(folder)
+def build_town(folder: Path, database: str = "") -> Town:
+    """The whole town, in files or in an empty PostgreSQL."""
+    town = empty_town(folder, database)
     opened = town.fleet()
     with opened.write() as connection:
+        for at_ms in (NOW_MS, start_of_day_ms(DAY) - 1):
+            months.ensure(connection, at_ms)
         _places(connection)
         _states(connection)
         _minutes(connection)
         _journals(connection)
         _trouble(connection)
         _timings(connection)
+        _hours(connection)
+        _ledger(connection)
     opened.close()
     people = town.persons()
     with people.write() as connection:
@@ -180,6 +186,7 @@ def _places(connection: sa.Connection) -> None:
                 triage_programmes=["attendance"] if kind == "desk" else [],
                 label_ja=ja,
                 label_en=en,
+                by_hour=kind == "school",
             )
         )
         connection.execute(
@@ -399,6 +406,66 @@ def _timings(connection: sa.Connection) -> None:
             for name, value in (("tap.ok", 212), ("tap.unknown", 7), ("uplink.resent", 1))
         ],
     )
+
+
+def _hours(connection: sa.Connection) -> None:
+    """A day of reports by the hour, of one bus, of one school and of all together."""
+    now_hour = NOW_MS // HOUR_MS * HOUR_MS
+    for back in range(1, 30):
+        taps = 40 + (back * 17) % 60
+        at_ms = now_hour - back * HOUR_MS
+        for name, share in ((f"{TENANT}/bus-1", 1), (f"{TENANT}/school-1", 3), ("", 1)):
+            buckets = {"18": taps // share, "20": back % 5, "22": back % 3}
+            connection.execute(
+                schema.telemetry_hour.insert().values(
+                    reader=name,
+                    hour_ms=at_ms,
+                    counters={"tap.ok": taps // share, "tap.expired": back % 4, "tap.repeat": 2},
+                    stages={"total": [taps * 58_000, buckets]},
+                )
+            )
+        online = {"hour_ms": at_ms, "fewest": 2 - back % 2, "most": 3}
+        connection.execute(schema.online_hour.insert().values(online))
+    lost = {"hour_ms": now_hour - 5 * HOUR_MS, "reason": "late", "count": 3}
+    connection.execute(schema.telemetry_loss.insert().values(lost))
+
+
+def _ledger(connection: sa.Connection) -> None:
+    """What the ledger's page shows: an epoch, a closed gap, findings, lag, months, an audit."""
+    day_ms = 24 * HOUR_MS
+    first = {"epoch": "ee" * 16, "began_at_ms": NOW_MS - 90 * day_ms, "reason": "first"}
+    connection.execute(schema.ledger_epoch.insert().values(first))
+    restored = {"epoch": "ef" * 16, "began_at_ms": NOW_MS - 3 * day_ms, "reason": "ディスク交換"}
+    connection.execute(schema.ledger_epoch.insert().values(restored))
+    school = sa.select(schema.journal.c.id).where(schema.journal.c.reader.endswith("school-1"))
+    journal_id = connection.execute(school).scalar_one()
+    closed = {
+        "journal_id": journal_id,
+        "first": 90,
+        "last": 90,
+        "missing": 1,
+        "cause": "declared-lost",
+        "opened_at_ms": NOW_MS - 2 * day_ms,
+        "closed_at_ms": NOW_MS - day_ms,
+        "how": "written-off",
+        "closed_by": "umi",
+        "why": "SDカード交換",
+    }
+    connection.execute(schema.gap.insert().values(closed))
+    for n, kind in ((2, "roster-lag"), (3, "roster-lag"), (4, "replay")):
+        found = {"outcome": "refused", "code": "expired", "rule": "r", "found_at_ms": NOW_MS}
+        row = {"journal_id": journal_id, "n": n, "kind": kind, **found}
+        connection.execute(schema.finding.insert().values(row))
+    for month, entries in (("2026-05", 81_234), ("2026-06", 4_321)):
+        row = {"month": month, "entries": entries}
+        connection.execute(schema.ledger_month.insert().values(row))
+    for name, process, value, ago_ms in (
+        ("broker.round_trip_us", "dispatch", 850, 4_000),
+        ("database.commit_us", "dispatch", 1_900_000, 4_000),
+        ("ingest.oldest_ms", "ingest 77", 12, 4 * MINUTE_MS),
+    ):
+        row = {"name": name, "process": process, "value": value, "at_ms": NOW_MS - ago_ms}
+        connection.execute(schema.lag.insert().values(row))
 
 
 def _people(connection: sa.Connection) -> None:
