@@ -15,7 +15,8 @@ class SmallDisk:
         """Raises CalledProcessError where this is not allowed."""
         self.root: Final = root
         root.mkdir(parents=True, exist_ok=True)
-        command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k,mode=700", "kazasu-test", root]
+        options = f"size={size_kb}k,mode=700"
+        command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", options, "kazasu-test", root]
         subprocess.run(command, capture_output=True, check=True, text=True)
 
     def fill(self) -> None:
