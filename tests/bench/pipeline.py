@@ -14,6 +14,7 @@ import pickle
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from fleet.store import open_fleet, open_persons
 from tests.bench import obvious
 from tests.bench.figures import Table, quantile
 from tests.fleet.virtual import Journal, begin, bus, reader_of
-from tests.real import free_ports
+from tests.real import HOST, free_ports
 from tests.real_postgres import Postgres, start_postgres
 from wire.codes import Code
 from wire.credential import Scheme
@@ -114,15 +115,27 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def broker(folder: Path, configuration: str) -> contextlib.AbstractContextManager[int]:
-    """Start a mosquitto of this configuration."""
+@contextlib.contextmanager
+def broker(folder: Path, configuration: str, port: int) -> Iterator[None]:
+    """Run a mosquitto of this configuration, ready when it listens at a plain `port` too."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "bench.conf"
-    path.write_text(configuration, "utf-8")
+    path.write_text(configuration + BROKER_PLAIN.format(port=port), "utf-8")
     program = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if program is None:
         raise NotReady("mosquitto is not installed: run scripts/setup")
-    return running([program, "-v", "-c", str(path)], folder / "bench-broker.log", " running")
+    with running([program, "-c", str(path)], folder / "bench-broker.log", ""):
+        deadline = time.monotonic() + READY_S_MAX
+        while not _listens(port):
+            if time.monotonic() > deadline:
+                raise NotReady("mosquitto does not listen")
+            time.sleep(0.02)
+        yield
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def play(port: int, messages: Mapping[str, list[bytes]], folder: Path, rate: float = 0.0) -> Any:
@@ -241,8 +254,7 @@ class Ours:
         command = [str(Path(sys.executable).with_name("kazasu-fleet"))]
         command += ["--config", str(self.config_path)]
         with contextlib.ExitStack() as stack:
-            conf = (home / "mosquitto.conf").read_text("utf-8") + BROKER_PLAIN.format(port=port)
-            stack.enter_context(broker(home, conf))
+            stack.enter_context(broker(home, (home / "mosquitto.conf").read_text("utf-8"), port))
             log = self.folder / "dispatch.log"
             stack.enter_context(running([*command, "dispatch"], log, "dispatch ready"))
             self._until_rosters()
@@ -311,9 +323,8 @@ def peer(server: Postgres, folder: Path, command: Sequence[str], word: str, **mo
             "PGUSER": "postgres",
             "PGDATABASE": name,
         }
-        conf = BROKER_PEERS + BROKER_PLAIN.format(port=port)
         with (
-            broker(folder, conf),
+            broker(folder, BROKER_PEERS, port),
             running(filled, folder / "peer.log", word, env=environment, **more) as pid,
         ):
             before, began = cpu_s(pid), time.perf_counter()
