@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import evidence, ledger, usage
+from fleet.quarantine import ENTRY
 from fleet.schema import (
     conflict,
     entry,
@@ -157,7 +158,7 @@ def _around(connection: sa.Connection, journal_id: int, chosen: bool) -> Iterato
     if not chosen:
         return
     for row in _rows(connection, _ASIDES, journal_id):
-        single = row.first == row.last and row.reason == "entry"
+        single = row.first == row.last and row.reason == ENTRY
         yield evidence.Aside(
             row.first,
             row.last,
@@ -225,8 +226,8 @@ _ENTRIES: Final = (
 
 
 def _entries(connection: sa.Connection, journal_id: int) -> Iterator[evidence.Fact]:
-    streamed = connection.execution_options(yield_per=ROWS_AT_ONCE)
-    for row in streamed.execute(_ENTRIES, {"here": journal_id}):
+    streamed = {"yield_per": ROWS_AT_ONCE}
+    for row in connection.execute(_ENTRIES, {"here": journal_id}, execution_options=streamed):
         n, digest, body, received_at_ms, *told = row
         yield evidence.Entry(
             n, digest, body.decode("utf-8", "replace"), received_at_ms, _unlike(body, told)

@@ -196,7 +196,7 @@ def _entry_runs(connection: sa.Connection, row: AnyRow, found: Survey) -> Iterat
     wanted = sa.select(entry.c.n, entry.c.hash, entry.c.body).where(*here).order_by(entry.c.n)
     first, last, before, digest = 0, -1, None, b""
     name = f"{found.month:%Y-%m}"
-    streamed = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
+    streamed = connection.execute(wanted, execution_options={"yield_per": ROWS_AT_ONCE})
     for n, told, body in streamed:
         if n != last + 1 or not first:
             if first:
