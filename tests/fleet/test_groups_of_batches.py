@@ -160,7 +160,7 @@ def sendings(draw: st.DrawFn, readers: list[VirtualReader]) -> list[Message]:
                     some.append(reader.message(batch))
                 first = last + 1
             former = journal
-        if some and draw(st.booleans()):
+        if draw(st.booleans()) and some:
             some += draw(st.lists(st.sampled_from(some), max_size=3))
         found += some
     in_order = draw(st.booleans())
