@@ -22,7 +22,7 @@ from fleet.config import Config
 from fleet.dispatch_books import DispatchBooks
 from fleet.grants import Role
 from fleet.groups import next_group
-from fleet.lag import Figure
+from fleet.lag import Figure, Growth
 from fleet.postgres import program
 from fleet.store import open_fleet, open_persons
 from fleet.workers import Holding, sole_worker
@@ -46,6 +46,8 @@ BUILD_EVERY_S: Final = 0.5
 """How soon a clerk's change is noticed: the next tap at the desk is a few seconds away."""
 MEASURE_EVERY_S: Final = 10.0
 """mosquitto renews its own counters as often (sys_interval)."""
+COUNTER_S: Final = 1.0
+"""How long the broker's counter is waited for: it follows the broker's answer at once, or never."""
 RETRY_S: Final = 1.0
 MESSAGES_MAX: Final = 24_000
 """Status and twin of the most readers of one tenant, which all come at the start (a few MB)."""
@@ -85,7 +87,7 @@ class Dispatcher:
         )
         self._online: asyncio.Queue[set[str]] = asyncio.Queue()
         self._changed = asyncio.Event()
-        self._dropped: int | None = None
+        self._dropped = Growth()
 
     async def run(self) -> None:
         """Serve until cancelled. Raises OperationalError or Lost when all is to begin again."""
@@ -161,7 +163,7 @@ class Dispatcher:
             if said:
                 self._online.put_nowait(await self._in_thread(self._books.take, said))
             for message in group:
-                if message.topic == BROKER_DROPPED:
+                if message.topic == BROKER_DROPPED and message.retained:
                     counted.put_nowait(int(message.payload))
                 connection.acknowledge(message)
 
@@ -199,10 +201,10 @@ class Dispatcher:
                 return
             figures = {Figure.BROKER_ROUND_TRIP_US: (time.monotonic_ns() - began_ns) // 1000}
             newly = 0
-            while not counted.empty():
-                figures[Figure.BROKER_DROPPED] = now = counted.get_nowait()
-                newly += max(0, now - self._dropped) if self._dropped is not None else 0
-                self._dropped = now
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COUNTER_S):
+                    figures[Figure.BROKER_DROPPED] = now = await counted.get()
+                newly = self._dropped.to(now)
             await self._in_thread(self._books.measure, f"dispatch {program()}", figures, newly)
             await asyncio.sleep(MEASURE_EVERY_S)
 

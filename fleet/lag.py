@@ -81,6 +81,20 @@ class Minute:
         return found
 
 
+class Growth:
+    """By how much a counter of another program grew, which begins at 0 with each start of it."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def to(self, now: int) -> int:
+        """Return the growth since the last call; of the first one nothing is known."""
+        last, self._last = self._last, now
+        if last is None:
+            return 0
+        return now - last if now >= last else now
+
+
 def quantile(ordered: list[int], share: float) -> int:
     """Return the value below which this share of sorted values lies; of one, that one."""
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]

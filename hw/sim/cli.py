@@ -56,7 +56,9 @@ def demo(
 
 @app.command()
 def kill(
-    name: Annotated[str, typer.Argument(help="A reader, such as bus-2; fleet; broker.")],
+    name: Annotated[
+        str, typer.Argument(help="A reader, such as bus-2; broker; fleet, or one of its processes.")
+    ],
     pid: Pid = None,
 ) -> None:
     """Kill processes of the demo that runs, as kill -9 does; they are started again after 2 s."""

@@ -161,7 +161,7 @@ async def listens(port: int) -> bool:
 
 async def says(log: Path, what: str) -> bool:
     """Tell whether a process has written in its log that it is ready, as the fleet's do."""
-    return log.exists() and f"{what} ready" in log.read_text("utf-8", errors="replace")
+    return f"{what} ready" in await asyncio.to_thread(log.read_text, "utf-8", "replace")
 
 
 class Services:

@@ -214,6 +214,18 @@ async def test_readers_hear_what_they_are_to_hold_and_the_time(site: Site) -> No
                 await asyncio.sleep(0.02)
 
 
+async def test_how_broker_and_database_keep_up_is_written_down(site: Site) -> None:
+    with running(site, "dispatch"), closing(sqlite3.connect(site.database)) as connection:
+        deadline = time.monotonic() + DEADLINE_S
+        known: dict[str, int] = {}
+        while len(known) < 2:
+            assert time.monotonic() < deadline, known
+            known = dict(connection.execute("select name, value from lag"))
+            await asyncio.sleep(0.02)
+    assert known["broker.dropped"] == 0
+    assert 0 < known["broker.round_trip_us"] < DEADLINE_S * 1e6
+
+
 async def test_garbage_from_one_reader_holds_up_no_other(site: Site) -> None:
     with ingesting(site):
         async with linked(site, "bus-1") as bad, linked(site, "bus-2") as good:
