@@ -17,6 +17,7 @@ from fleet.schema import (
     entry_minute,
     gap,
     journal,
+    place,
     quarantine,
     reader,
     reader_state,
@@ -24,6 +25,7 @@ from fleet.schema import (
 from wire.codes import Code
 
 MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 60 * MINUTE_MS
 MINUTES_SHOWN: Final = 60
 """The chart of entries: the last hour."""
 TROUBLED_MAX: Final = 50
@@ -90,7 +92,7 @@ class Overview:
     conflicts: int
     quarantined: int
     entries: int
-    """Taken in within the chart's hour."""
+    """Taken in within the chart's hour; of places counted by the hour, in the last whole one."""
     troubled: tuple[ReaderRow, ...]
     gaps: tuple[Gap, ...]
     alarms: tuple[Alarm, ...]
@@ -130,12 +132,23 @@ def read_overview(connection: sa.Connection, now_ms: int) -> Overview:
         missing=missing,
         conflicts=_count(connection, conflict),
         quarantined=_count(connection, quarantine),
-        entries=sum(minute.total for minute in minutes),
+        entries=sum(minute.total for minute in minutes) + _last_hour(connection, now_ms),
         troubled=_troubled(connection, now_ms),
         gaps=read_gaps(connection, limit=TROUBLED_MAX),
         alarms=read_alarms(connection),
         minutes=minutes,
     )
+
+
+def _last_hour(connection: sa.Connection, now_ms: int) -> int:
+    """Return how much came in the last hour that is over where only hours are counted."""
+    hour_ms = now_ms // HOUR_MS * HOUR_MS - HOUR_MS
+    return connection.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(entry_minute.c.count), 0))
+        .join(reader, reader.c.name == entry_minute.c.reader)
+        .join(place, place.c.name == reader.c.place)
+        .where(entry_minute.c.minute_ms == hour_ms, entry_minute.c.code != "", place.c.by_hour)
+    ).scalar_one()
 
 
 def _count(connection: sa.Connection, table: sa.Table) -> int:
@@ -169,7 +182,10 @@ def _sum(*where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 def read_minutes(
     connection: sa.Connection, now_ms: int, reader_name: str | None = None
 ) -> tuple[Minute, ...]:
-    """Return the last MINUTES_SHOWN minutes, oldest first, those without entries included."""
+    """Return the last MINUTES_SHOWN minutes, oldest first, those without entries included.
+
+    Places that are counted by the hour are left out.
+    """
     last = now_ms // MINUTE_MS * MINUTE_MS
     first = last - (MINUTES_SHOWN - 1) * MINUTE_MS
     query = (
@@ -179,7 +195,13 @@ def read_minutes(
             _sum(sa.not_(_ACCEPTED), sa.not_(_REPEAT)),
             _sum(_REPEAT),
         )
-        .where(entry_minute.c.minute_ms.between(first, last), entry_minute.c.code != "")
+        .join(reader, reader.c.name == entry_minute.c.reader)
+        .join(place, place.c.name == reader.c.place)
+        .where(
+            entry_minute.c.minute_ms.between(first, last),
+            entry_minute.c.code != "",
+            sa.not_(place.c.by_hour),
+        )
         .group_by(entry_minute.c.minute_ms)
     )
     if reader_name is not None:

@@ -86,6 +86,8 @@ class ReaderRow:
     enrolled_ms: int
     revoked_ms: int | None
     revoked_why: str
+    by_hour: bool
+    """Too few members for its taps to be counted finer than by the hour (fleet.grain)."""
 
     @property
     def trouble_kind(self) -> str:
@@ -152,6 +154,7 @@ ROWS: Final = (
         place.c.label_ja,
         place.c.label_en,
         place.c.programmes,
+        place.c.by_hour,
         STATE.label("state"),
         reader_state.c.trouble,
         reader_state.c.ready,
@@ -238,6 +241,7 @@ def reader_row(
         enrolled_ms=row.enrolled_at_ms,
         revoked_ms=row.revoked_at_ms,
         revoked_why=row.revoked_why,
+        by_hour=bool(row.by_hour),
     )
 
 

@@ -46,6 +46,7 @@ class Buffer:
         self._lines: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._dropped = 0
+        self._ended = False
 
     def put(self, lines: Sequence[bytes]) -> None:
         """Add lines; never waits for more than a moment."""
@@ -57,15 +58,16 @@ class Buffer:
             self._changed.notify()
 
     def take(self, most: int, wait_s: float) -> list[bytes]:
-        """Remove and return up to `most` of the oldest lines; wait for one, none after `wait_s`."""
+        """Remove and return up to `most` of the oldest lines; none after `wait_s` without any."""
         with self._changed:
-            if not self._lines:
+            if not self._lines and not self._ended:
                 self._changed.wait(wait_s)
             return [self._lines.popleft() for _ in range(min(most, len(self._lines)))]
 
-    def wake(self) -> None:
-        """Let who waits in `take` go on."""
+    def end(self) -> None:
+        """Let nobody wait in `take` any more."""
         with self._changed:
+            self._ended = True
             self._changed.notify()
 
     def dropped(self) -> int:

@@ -67,6 +67,8 @@ def plain(error: BaseException) -> str:
     status, reason = getattr(error, "status", None), getattr(error, "reason", None)
     if status:
         return f"the telemetry server answered {status} {reason or ''}".strip()
+    if isinstance(error, urllib3.exceptions.HTTPError):
+        return f"no answer of the telemetry server ({type(error).__name__})"
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
@@ -106,7 +108,7 @@ class Writer:
     def close(self) -> None:
         """Write what can be written within CLOSE_S; count the rest as dropped."""
         self._ending.set()
-        self._buffer.wake()
+        self._buffer.end()
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():  # in the middle of a request that nobody answers
             self._losses[Loss.FULL] += self._in_flight + len(self._buffer)
@@ -118,6 +120,7 @@ class Writer:
             self._in_flight = len(batch)
             if batch:
                 self._write(batch)
+                self._in_flight = 0
             elif self._ending.is_set():
                 break
             self._note(NOTE_EVERY_S)

@@ -1,61 +1,48 @@
 """One reader's own record: timings, journals, connections, counters, what was not taken in.
 
 Read under the console's grant, like `fleet.readers`. A quantile is read from a histogram whose
-buckets grow by √2, so it is at most 41 % too high; it is the upper edge of its bucket.
+buckets grow by √2, so it is at most 41 % too high; it is the upper edge of its bucket. Timings and
+counters come from the telemetry store, whichever it is; the rest from the fleet's database.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from fleet.schema import (
     bad_message,
-    counter_minute,
     journal,
     online_change,
     quarantine,
     quarantine_hour,
-    stage_minute,
 )
-from wire.messages import HISTOGRAM_EDGES_US, STAGES
+from fleet.telemetry import Recent, Tally
+from wire.messages import STAGES
 
-REPORTS_SHOWN: Final = 60
-"""Timings and counters are those of the reader's last reports: an hour of it being connected."""
 ROWS_MAX: Final = 50
 """Journals, connections and reasons of quarantine shown of one reader; the latest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """How long one stage took, over the last reports: counts per bucket of HISTOGRAM_EDGES_US."""
+class Timings:
+    """A reader's last reports added up."""
 
-    name: str
-    counts: tuple[int, ...]
-    sum_us: int
+    stages: tuple[tuple[str, Tally], ...]
+    """By name, in the order of wire.messages.STAGES; only those that were timed."""
+    counters: tuple[tuple[str, int], ...]
+    reports: int
+    """How many reports: minutes, or hours where few are members."""
 
-    @property
-    def count(self) -> int:
-        """How many were timed."""
-        return sum(self.counts)
 
-    @property
-    def mean_us(self) -> float:
-        """The mean; 0 when nothing was timed."""
-        return self.sum_us / self.count if self.count else 0.0
-
-    def quantile_us(self, share: float) -> float | None:
-        """Return the time within which this share (0 to 1) was done.
-
-        None when it is slower than the last edge, 0 when nothing was timed.
-        """
-        wanted, seen = share * self.count, 0
-        for count, edge in zip(self.counts, HISTOGRAM_EDGES_US, strict=False):
-            seen += count
-            if seen >= wanted:
-                return float(edge) if self.count else 0.0
-        return None
+def timings(recent: Recent) -> Timings:
+    """Return a reader's last reports as they are shown."""
+    stages = recent.sums.stages
+    return Timings(
+        tuple((stage, stages[stage]) for stage in STAGES if stage in stages),
+        tuple(sorted(recent.sums.counters.items())),
+        recent.reports,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +98,8 @@ class OnlineChange:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All of it for one reader."""
+    """All of it for one reader that the fleet's own database has."""
 
-    stages: tuple[Stage, ...]
-    counters: tuple[tuple[str, int], ...]
-    reported_minutes: tuple[int, ...]
-    """Starts of its last reports, oldest first."""
     journals: tuple[Journal, ...]
     quarantined: tuple[Quarantined, ...]
     """By reason, the latest first."""
@@ -129,54 +112,13 @@ class Record:
 
 def read_record(connection: sa.Connection, name: str) -> Record:
     """Return one reader's record as of now; `name` is `tenant/reader`."""
-    reported = _reported(connection, name)
-    since = reported[0] if reported else 0
     return Record(
-        stages=_stages(connection, name, since),
-        counters=_counters(connection, name, since),
-        reported_minutes=reported,
         journals=_journals(connection, name),
         quarantined=_quarantined(connection, name),
         dropped=_dropped(connection, name),
         refused=_refused(connection, name),
         online_changes=_online_changes(connection, name),
     )
-
-
-def _stages(connection: sa.Connection, name: str, since: int) -> tuple[Stage, ...]:
-    columns = stage_minute.c
-    rows = connection.execute(
-        sa.select(columns.stage, columns.counts, columns.sum_us).where(
-            columns.reader == name, columns.from_ms >= since
-        )
-    )
-    added: dict[str, tuple[list[int], int]] = {}
-    for stage, counts, sum_us in rows:
-        sums, total = added.get(stage, ([0] * (len(HISTOGRAM_EDGES_US) + 1), 0))
-        added[stage] = [a + b for a, b in zip(sums, counts, strict=True)], total + sum_us
-    return tuple(
-        Stage(stage, tuple(added[stage][0]), added[stage][1]) for stage in STAGES if stage in added
-    )
-
-
-def _counters(connection: sa.Connection, name: str, since: int) -> tuple[tuple[str, int], ...]:
-    columns = counter_minute.c
-    rows: Sequence[Any] = connection.execute(
-        sa.select(columns.name, sa.func.sum(columns.value))
-        .where(columns.reader == name, columns.from_ms >= since)
-        .group_by(columns.name)
-        .order_by(columns.name)
-    ).all()
-    return tuple((counter, value) for counter, value in rows)
-
-
-def _reported(connection: sa.Connection, name: str) -> tuple[int, ...]:
-    minutes: set[int] = set()
-    for table in (stage_minute, counter_minute):
-        starts = sa.select(table.c.from_ms).where(table.c.reader == name).distinct()
-        last = starts.order_by(table.c.from_ms.desc()).limit(REPORTS_SHOWN)
-        minutes.update(connection.execute(last).scalars())
-    return tuple(sorted(minutes)[-REPORTS_SHOWN:])
 
 
 def _journals(connection: sa.Connection, name: str) -> tuple[Journal, ...]:

@@ -8,6 +8,7 @@ from aiohttp import web
 from fleet.attention import Answer, can_tap, entries_safe, tasks
 from fleet.overview import Overview, read_overview
 from fleet.readers import ReaderState
+from fleet.web.charts import charts
 from fleet.web.data import FLEET, reading
 from fleet.web.live import stream
 from fleet.web.pages import CLOCK, render
@@ -47,7 +48,15 @@ async def _state(request: web.Request) -> dict[str, Any]:
 @routes.get("/")
 async def show(request: web.Request) -> web.Response:
     """The whole page."""
-    return await render(request, "first_screen.html", section="/", **await _state(request))
+    state = await _state(request)
+    drawn = await charts(request)
+    return await render(request, "first_screen.html", section="/", page="/", **state, **drawn)
+
+
+@routes.get("/charts")
+async def show_charts(request: web.Request) -> web.Response:
+    """What all readers reported, drawn."""
+    return await render(request, "_charts.html", page="/", **await charts(request))
 
 
 @routes.get("/now")

@@ -29,7 +29,9 @@ def set_up(app: web.Application) -> None:
         lstrip_blocks=True,
         default_helpers=False,
     )
-    environment.globals.update(ms=words.milliseconds, hour_minute=words.hour_minute)
+    environment.globals.update(
+        ms=words.milliseconds, hour_minute=words.hour_minute, step_label=words.step_label
+    )
 
 
 async def render(
@@ -51,6 +53,7 @@ async def render(
         "t": functools.partial(_text, language),
         "moment": functools.partial(words.moment, language=language, now_ms=now_ms),
         "day": functools.partial(words.day, language=language),
+        "moment_of_step": functools.partial(words.step, language=language),
         "span": functools.partial(words.span, language=language),
         "number": functools.partial(words.number, language=language),
         "counter": functools.partial(words.counter, language=language),

@@ -11,7 +11,9 @@ from fleet.attention import tasks_of_reader
 from fleet.overview import Alarm, Gap, Minute, read_alarms, read_gaps, read_minutes
 from fleet.readers import ReaderRow, find_reader
 from fleet.schema import journal
-from fleet.timings import Record, Stage, read_record
+from fleet.telemetry import BUCKETS, Tally
+from fleet.timings import Record, Timings, read_record, timings
+from fleet.web.charts import charts, recent
 from fleet.web.data import FLEET, reading
 from fleet.web.first_screen import KIND_OF_STATE
 from fleet.web.live import stream
@@ -62,26 +64,38 @@ async def _state(request: web.Request) -> dict[str, Any]:
         "sounding": {alarm.kind for alarm in alarms},
         "tip_n": max([row.n, *(one.claimed for one in present)]),
         "mark_n": max((one.through for one in present), default=0),
-        "timings": [_timing(stage) for stage in record.stages],
-        "buckets": _buckets(record),
         "tasks": tasks_of_reader(row, gaps, alarms, request.app[CLOCK].now_ms()),
         "kind_of_state": KIND_OF_STATE,
     }
 
 
-def _timing(stage: Stage) -> tuple[str, int, float, list[float | None]]:
+async def _measured(request: web.Request, row: ReaderRow) -> dict[str, Any]:
+    """Return what the reader reported, beside the live part; all empty when nothing can be read."""
+    found = await recent(request, row)
+    measured = timings(found) if found else None
+    return {
+        "row": row,
+        "measured": measured,
+        "timings": [_timing(*stage) for stage in measured.stages] if measured else [],
+        "buckets": _buckets(measured) if measured else [],
+        "page": f"/readers/{row.short}",
+        **await charts(request, row.name),
+    }
+
+
+def _timing(name: str, tally: Tally) -> tuple[str, int, float, list[float | None]]:
     """Return a stage's name, count, mean and p50, p95, p99 in µs."""
-    quantiles = [stage.quantile_us(share) for share in QUANTILES]
-    return stage.name, stage.count, stage.mean_us, quantiles
+    mean_us = tally.sum_us / tally.count if tally.count else 0.0
+    return name, tally.count, mean_us, [tally.quantile_us(share) for share in QUANTILES]
 
 
-def _buckets(record: Record) -> list[tuple[str, list[int]]]:
+def _buckets(measured: Timings) -> list[tuple[str, list[int]]]:
     """Return the histograms as one table: a row a bucket, a column a stage; empty ends cut off."""
     labels = [f"{milliseconds(edge)} ms" for edge in HISTOGRAM_EDGES_US]
     labels.append(f"> {labels[-1]}")
     rows = [
-        (label, [stage.counts[index] for stage in record.stages])
-        for index, label in enumerate(labels)
+        (labels[index], [tally.counts[index] for _, tally in measured.stages])
+        for index in range(BUCKETS)
     ]
     used = [index for index, (_, counts) in enumerate(rows) if any(counts)]
     return rows[used[0] : used[-1] + 1] if used else []
@@ -90,13 +104,22 @@ def _buckets(record: Record) -> list[tuple[str, list[int]]]:
 @routes.get("/readers/{name}")
 async def show(request: web.Request) -> web.Response:
     """The whole page."""
-    return await render(request, "reader.html", section="/readers", **await _state(request))
+    state = await _state(request)
+    measured = await _measured(request, state["row"])
+    return await render(request, "reader.html", section="/readers", **state | measured)
 
 
 @routes.get("/readers/{name}/now")
 async def now(request: web.Request) -> web.Response:
     """Its live part."""
     return await render(request, "_reader.html", **await _state(request))
+
+
+@routes.get("/readers/{name}/charts")
+async def show_charts(request: web.Request) -> web.Response:
+    """What it reported, drawn."""
+    row = (await _state(request))["row"]
+    return await render(request, "_measured.html", **await _measured(request, row))
 
 
 @routes.get("/readers/{name}/live")

@@ -68,6 +68,17 @@ def hour_minute(at_ms: int) -> Markup:
     )
 
 
+def step(at_ms: int, by_day: bool, language: Language) -> Markup:
+    """Return the hour or the day that begins at an instant, as a `<time>` element."""
+    return day(local_day(at_ms), language) if by_day else hour_minute(at_ms)
+
+
+def step_label(at_ms: int, by_day: bool) -> str:
+    """Return the same as short as the axis of a chart needs it: 6/3 or 09:00."""
+    when = local(at_ms)
+    return f"{when.month}/{when.day}" if by_day else f"{when:%H:%M}"
+
+
 def day(date: datetime.date, language: Language) -> Markup:
     """Return a day as a `<time>` element."""
     shown = format_date(date, _DAY_PATTERNS[language], locale=language)

@@ -103,12 +103,12 @@ def test_the_same_minute_again_changes_nothing_in_its_hour(
         kept.tidy(connection, later_ms)
     hours = last_hours(24, later_ms)
     for reader, taps in ((BUS, 6), (OTHER, 6), (None, 12)):
-        eventually(
-            lambda reader=reader, taps=taps: (
-                totals(asked(fleet, kept.read, hours, reader)) == {NOON_MS: {"tap.ok": taps}}
-            ),
-            that=f"{taps} taps of {reader or 'all'} in one hour",
-        )
+        expected = {NOON_MS: {"tap.ok": taps}}
+
+        def is_there(reader: str | None = reader, expected: object = expected) -> bool:
+            return totals(asked(fleet, kept.read, hours, reader)) == expected
+
+        eventually(is_there, that=f"{taps} taps of {reader or 'all'} in one hour")
     found = asked(fleet, kept.read, hours, BUS)[NOON_MS].stages["total"]
     assert (found.count, found.sum_us) == (6, 6 * 240)
     assert found.quantile_us(0.95) == HISTOGRAM_EDGES_US[3]

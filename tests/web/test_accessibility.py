@@ -14,7 +14,10 @@ CONSOLE = (
     "/readers?search=nothing-like-it",
     "/readers/bus-1",
     "/readers/bus-2",
+    "/readers/school-1",
     "/readers/school-2",
+    "/?span=month",
+    "/ledger",
     "/gaps/1",
     "/alarms/2",
     "/nothing",
@@ -135,7 +138,7 @@ def test_what_was_opened_stays_open_when_the_live_part_is_swapped(sites: Sites, 
     page.wait_for_function("document.getElementById('hour').scrollTop === 300")
 
 
-@pytest.mark.parametrize("path", ["/", "/readers", "/readers/bus-1"])
+@pytest.mark.parametrize("path", ["/", "/readers", "/readers/bus-1", "/ledger"])
 def test_the_pages_work_without_a_script(sites: Sites, browser: Browser, path: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

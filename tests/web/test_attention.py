@@ -57,6 +57,7 @@ def reader(state: ReaderState, **changes: object) -> ReaderRow:
         enrolled_ms=NOW_MS,
         revoked_ms=None,
         revoked_why="",
+        by_hour=False,
     )
     return replace(row, **changes)  # type: ignore[arg-type]
 

@@ -50,7 +50,7 @@ def test_the_table_beside_the_chart_holds_the_hour(console: Page) -> None:
     rows = console.locator("#minutes tbody tr")
     assert rows.count() == 60
     expect(rows.first).to_contain_text("09:12")
-    expect(console.locator(".chart canvas")).to_have_count(1)
+    expect(console.locator("#now .chart canvas")).to_have_count(1)
 
 
 def test_no_page_of_the_console_shows_a_person_or_a_credential(sites: Sites, console: Page) -> None:
@@ -178,7 +178,7 @@ def test_a_changed_row_reaches_an_open_page(sites: Sites, console: Page) -> None
     sites.town.change(reader_state.update().values(ready=True, online=True, trouble=None))
     expect(console.locator(".answer").first).to_contain_text("おそらく はい", timeout=8_000)
     expect(console.locator("#said")).to_contain_text("おそらく はい")
-    expect(console.locator(".chart canvas")).to_have_count(1)
+    expect(console.locator("#now .chart canvas")).to_have_count(1)
 
 
 def test_a_readers_page_tells_when_it_was_connected_and_when_not(

@@ -17,7 +17,9 @@
     return Array.from({ length: width }, (_, column) =>
       rows.map((row) => {
         const cell = row.cells[column];
-        return column ? Number(cell.dataset.value ?? cell.textContent) : cell.dataset.label ?? cell.textContent.trim();
+        if (!column) return cell.dataset.label ?? cell.textContent.trim();
+        const value = cell.dataset.value ?? cell.textContent;
+        return value === "" ? null : Number(value); // nothing was measured: a hole in the line
       }),
     );
   }
@@ -50,13 +52,16 @@
     };
   }
 
-  /* data-chart="lines": every column a line; "bars": the one column named by data-column. */
+  /* data-chart="lines": every column, or those in data-columns, a line; "bars": the one column
+     named by data-column. */
   function draw(place) {
     const table = document.getElementById(place.dataset.table);
     if (!table || !table.tBodies.length) return;
     const [labels = [], ...values] = columns(table);
     const bars = place.dataset.chart === "bars";
-    const chosen = bars ? [values[Number(place.dataset.column)]] : values;
+    const wanted = place.dataset.columns?.split(" ").map(Number);
+    const lines = wanted ? wanted.map((index) => values[index] ?? []) : values;
+    const chosen = bars ? [values[Number(place.dataset.column)]] : lines;
     const print = JSON.stringify([labels, chosen, place.clientWidth]);
     const known = plots.get(place);
     if (known && known.print === print) return;
