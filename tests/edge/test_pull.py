@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from edge import pull, session
 from edge import roster as tap_roster
 from edge.durable import PARTIAL, replacing
-from edge.panel import FleetTime, KeysReady, RosterCurrent, RosterReady
+from edge.panel import FleetTime, KeysReady, RosterCurrent, RosterReady, UsageReady
 from edge.pull import FOLDER, KEYS, TWIN_FILE, Twin
 from tests.edge.link_kit import (
     PASS,
+    READER,
     READY,
     CardHalf,
     Devices,
@@ -32,7 +33,8 @@ from tests.edge.link_kit import (
 from tests.edge.rig import running_broker, until
 from wire.envelope import Purpose, Signer
 from wire.limits import KEYS_BYTES_MAX
-from wire.messages import RosterWanted, TwinDesired
+from wire.messages import RosterWanted, TwinDesired, UsageWanted
+from wire.usage import UsageHeader, build_usage
 
 ADDRESS = f"/v1/rosters/{PASS}/3"
 
@@ -338,3 +340,34 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         file.write(b"after")
     assert path.read_bytes() == b"after"
     assert [one.name for one in tmp_path.iterdir()] == ["x"]
+
+
+async def test_wanted_usage_is_fetched_a_newer_one_is_welcome_and_an_older_one_is_not(
+    reader: Reader, fleet: Fleet, devices: Devices, tap: CardHalf
+) -> None:
+    def usage(at_ms: int) -> bytes:
+        header = UsageHeader(
+            v=1, programme=PASS, place=READER.reader, at_ms=at_ms, periods=["2026"],
+            marks={}, rows=0, rows_sha256=bytes(32),
+        )  # fmt: skip
+        return build_usage(header, b"", READER.tenant, reader.fleet)
+
+    def desire(at_ms: int, made_ms: int) -> bytes:
+        fed = [UsageWanted(PASS, made_ms)]
+        desired = TwinDesired(v=1, at_ms=at_ms, rosters=[], usage=fed)
+        return reader.fleet.seal(Purpose.TWIN_DESIRED, str(READER), desired)
+
+    address = f"/v1/usage/{PASS}"
+    path = reader.state / FOLDER / f"{PASS}.usage"
+    newer = devices.files[address] = usage(5000)
+    async with running_link(reader):
+        await tap.connected()
+        await fleet.desire(desire(1000, 4000))
+        await until(lambda: UsageReady(PASS) in tap.heard, "tap is told")
+        assert path.read_bytes() == newer
+        await fleet.desire(desire(2000, 5000))
+        await until(lambda: FleetTime(2000) in tap.heard, "the wish is there")
+        await fleet.desire(desire(3000, 6000))
+        await trouble(fleet, "usage of 5000 came where 6000 was wanted")
+        assert path.read_bytes() == newer
+    assert devices.asked[:2] == [address, address]

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,11 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge.history import rebuild
 from edge.journal import journals
-from edge.usage import OWN_MAX, Held, OwnEntries, count
+from edge.roster import FOLDER, HoldingRefused, Match, Rosters
+from edge.usage import OWN_MAX, Counted, Held, OwnEntries, Usage, count
 from tests.edge.journal_kit import READER, begin
+from tests.edge.reader_kit import ReaderKit, identifier, make_reader, my_number_card
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
-from wire.credential import Credential
+from wire.credential import Credential, Scheme
 from wire.entries import JournalId, Tap, Used
 from wire.envelope import Signer
 from wire.usage import Marks, UsageFile, UsageHeader, UsageRow, build_usage, pack_usage
@@ -332,3 +335,95 @@ def test_memory_is_bounded_and_the_oldest_is_forgotten_first() -> None:
         own.take(journal, n + 1, tap(1 if n < 2 else 2))
     assert len(own) == OWN_MAX
     assert counted(None, own, 1) == Used()
+
+
+# --- the files in the state folder ----------------------------------------------------------------
+
+CARD = my_number_card(1)
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> ReaderKit:
+    made = make_reader(tmp_path, "udp", programmes=(PASS,))
+    made.enrol(CARD, rides_per_year=3)
+    return made
+
+
+def give(kit: ReaderKit, at_ms: int, times: int, by: Signer | None = None) -> None:
+    """Put a usage file where `link` puts it."""
+    header = UsageHeader(
+        v=1, programme=PASS, place=kit.config.place, at_ms=at_ms, periods=[YEAR],
+        marks={}, rows=0, rows_sha256=bytes(32),
+    )  # fmt: skip
+    row = UsageRow(kit.credential(PASS, Scheme.COMMON_AP, CARD), {YEAR: Used(times)})
+    packed = pack_usage([row], [YEAR])
+    path = kit.state / FOLDER / "senior-pass.usage"
+    new = path.with_suffix(".new")
+    new.write_bytes(build_usage(header, packed, kit.config.name.tenant, by or kit.fleet))
+    new.replace(path)
+
+
+def held(kit: ReaderKit) -> tuple[Usage, Match]:
+    rosters = Rosters(kit.config)
+    assert rosters.load() == []
+    match = rosters.look_up(Scheme.COMMON_AP, bytearray(identifier(CARD, Scheme.COMMON_AP)))
+    return Usage(kit.config, rosters.fleet_key), match
+
+
+def adopted(usage: Usage) -> list[HoldingRefused]:
+    """Wait for what is verified beside, as a card half that looks between two cards."""
+    deadline, before = time.monotonic() + 10, usage.held_ms()
+    while True:
+        if (refused := usage.adopt()) or usage.held_ms() != before:
+            return refused
+        assert time.monotonic() < deadline, "nothing was verified"
+        time.sleep(0.001)
+
+
+def test_a_reader_without_a_file_counts_its_own_and_says_so(kit: ReaderKit) -> None:
+    usage, match = held(kit)
+    assert usage.load() == []
+    own = OwnEntries()
+    assert usage.of(match, own, NOON_MS) == Counted({YEAR: Used()}, None)
+    own.take(JournalId("ab" * 16), 2, tap(1, credential=match.credential))
+    assert usage.of(match, own, NOON_MS) == Counted({YEAR: Used(1, 50, 1)}, None)
+
+
+def test_a_file_is_verified_beside_and_its_age_is_known(kit: ReaderKit) -> None:
+    usage, match = held(kit)
+    give(kit, NOON_MS - 90_000, 2)
+    usage.open_beside(PASS)
+    assert adopted(usage) == []
+    assert usage.held_ms() == {PASS: NOON_MS - 90_000}
+    assert usage.of(match, OwnEntries(), NOON_MS) == Counted({YEAR: Used(2)}, 90)
+    again, _ = held(kit)
+    assert again.load() == []
+    assert again.held_ms() == usage.held_ms()
+
+
+def test_a_file_older_than_the_one_held_is_not_taken(kit: ReaderKit) -> None:
+    usage, match = held(kit)
+    give(kit, NOON_MS, 2)
+    assert usage.load() == []
+    give(kit, NOON_MS - 1, 1)
+    assert usage.load() == []
+    assert usage.of(match, OwnEntries(), NOON_MS) == Counted({YEAR: Used(2)}, 0)
+
+
+def test_a_file_that_another_signed_is_refused_and_the_former_stays(kit: ReaderKit) -> None:
+    usage, match = held(kit)
+    give(kit, NOON_MS, 2)
+    assert usage.load() == []
+    give(kit, NOON_MS + 1, 0, by=BY)
+    usage.open_beside(PASS)
+    assert [type(refused) for refused in adopted(usage)] == [HoldingRefused]
+    assert usage.of(match, OwnEntries(), NOON_MS).used == {YEAR: Used(2)}
+
+
+def test_without_a_limit_nothing_is_counted_into_an_entry(kit: ReaderKit) -> None:
+    kit.enrol(CARD, version=2)
+    give(kit, NOON_MS, 2)
+    usage, match = held(kit)
+    assert usage.load() == []
+    assert usage.of(match, OwnEntries(), NOON_MS) == Counted()
+    assert usage.of(match._replace(member=None), OwnEntries(), NOON_MS) == Counted()

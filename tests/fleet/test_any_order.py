@@ -6,7 +6,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet import usage
 from tests.fleet.virtual import Journal, make_fleet
+from wire.codes import Code
 from wire.messages import Batch
 
 
@@ -15,7 +17,10 @@ def journals_of(reader: object, lengths: list[int]) -> list[Journal]:
     made: list[Journal] = []
     for length in lengths:
         former = made[-1].former if made else None
-        made.append(reader.journal(former).taps(length))  # type: ignore[attr-defined]
+        journal = reader.journal(former).taps(length)  # type: ignore[attr-defined]
+        for _ in range(length):
+            journal.tap(code=Code.OK, credential="ab" * 16, rider_pays_yen=50)
+        made.append(journal)
     return made
 
 
@@ -39,6 +44,8 @@ def test_the_ledger_equals_the_journals(data: st.DataObject) -> None:
                 size = data.draw(st.integers(1, 5))
                 group, order = order[:size], order[size:]
                 fleet.through(*((fleet.reader(name), batch) for name, batch in group))
+                with fleet.store.read() as connection:
+                    assert usage.check(connection) == []
             assert fleet.stored() == written
             assert fleet.rows("select count(*) from quarantine") == [(0,)]
             assert fleet.rows("select count(*) from conflict") == [(0,)]

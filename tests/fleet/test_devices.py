@@ -12,6 +12,7 @@ import pytest
 from yarl import URL
 
 from fleet import devices
+from fleet.schema import usage_file
 from provisioning.local import make_local
 from tests.edge.link_kit import named
 from tests.fleet.test_reconcile import build
@@ -207,3 +208,26 @@ async def test_no_certificate_and_another_root_get_no_connection(
                 with pytest.raises(aiohttp.ClientError):
                     async with session.get(f"{url}/v1/keys"):
                         pass
+
+
+async def test_a_reader_gets_the_usage_of_its_own_place_and_programmes(
+    fleet: VirtualFleet,
+) -> None:
+    with fleet.store.write() as connection:
+        for programme, place in (("senior-pass", "bus-1"), ("attendance", "school-1")):
+            row = {"programme": programme, "place": place, "at_ms": 1, "rows": 0, "file": b"told"}
+            connection.execute(usage_file.insert(), row)
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as session,
+    ):
+        assert await got(session, f"{url}/v1/usage/senior-pass") == b"told"
+        for other in ("attendance", "taxi", "%2e%2e"):
+            async with session.get(f"{url}/v1/usage/{other}") as answer:
+                assert answer.status == 404
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "school-1")) as session,
+        session.get(f"{url}/v1/usage/senior-pass") as answer,
+    ):
+        assert answer.status == 404
