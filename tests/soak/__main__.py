@@ -1,0 +1,133 @@
+"""`python -m tests.soak`: kills by the thousand, and writes what came of it to docs/soak.md."""
+
+import argparse
+import datetime
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.bench.figures import Table, machine
+from tests.faults import power, power_cuts, town_kills, writer_kills
+from tests.faults.writer_kills import Tally
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "soak.md"
+KILLS: Final = 10_000
+LANES: Final = 2
+"""Readers that are killed at the same time; more would only wait for the processors."""
+TOWN_SHARE: Final = 1 / 100
+"""Of all kills: a town's processes take two seconds to be back."""
+CUT_SHARE: Final = 1 / 20
+
+
+@dataclass
+class Part:
+    """One kind of kill: how many, and what came of them."""
+
+    name: str
+    kills: int
+    act: Callable[[int, int, Tally], Iterator[Tally]]
+    lanes: int = 1
+    tally: Tally = field(default_factory=Tally)
+    took_s: float = 0.0
+
+    def run(self, seed: int, advance: Callable[[], None]) -> None:
+        """Kill, in as many lanes as this kind has."""
+        started_s = time.monotonic()
+        each, more = divmod(self.kills, self.lanes)
+        shares = [each + (lane < more) for lane in range(self.lanes)]
+        tallies = [Tally() for _ in shares]
+
+        def run_lane(lane: int) -> None:
+            done = 0
+            try:
+                for tally in self.act(shares[lane], seed + lane, tallies[lane]):
+                    for _ in range(tally.kills - done):
+                        advance()
+                    done = tally.kills
+            except (AssertionError, OSError, RuntimeError) as error:  # what never came back
+                tallies[lane].wrong.append(f"ended after {done} kills: {error}")
+
+        with ThreadPoolExecutor(self.lanes) as lanes:
+            list(lanes.map(run_lane, range(self.lanes)))
+        self.took_s = time.monotonic() - started_s
+        for one in tallies:
+            for name in ("kills", "entries", "shown", "taps", "wrong"):
+                setattr(self.tally, name, getattr(self.tally, name) + getattr(one, name))
+
+    def row(self) -> list[str]:
+        """Return its line of the page."""
+        tally = self.tally
+        figures = [tally.kills, tally.entries, tally.taps, tally.shown, len(tally.wrong)]
+        return [self.name, *(f"{figure:,}" for figure in figures), f"{self.took_s:.0f} s"]
+
+
+def parts(kills: int) -> tuple[list[Part], str]:
+    """Return what is to be killed, and why something cannot be."""
+    with tempfile.TemporaryDirectory(prefix="kz-") as folder:
+        why_not = power.why_not(Path(folder)) or ""
+    town, cuts = round(kills * TOWN_SHARE), 0 if why_not else round(kills * CUT_SHARE)
+    return [
+        Part("the journal's writer", kills - town - cuts, writer_kills.kill, LANES),
+        Part("the power of its disk", cuts, power_cuts.cut),
+        Part("processes of a town", town, town_kills.kill),
+    ], why_not
+
+
+def page(found: list[Part], seed: int, why_not: str) -> str:
+    """Return docs/soak.md."""
+    table = Table(
+        "Kills and what came of them",
+        "Entries are those in the journals (after power cuts: of the last look), taps those of "
+        "cards, shown what somebody was told. Wrong: a told entry that is missing or different, a "
+        "broken chain, a number used twice, a card that paid twice in its window, a ledger that "
+        "differs from the journals.",
+        ["killed", "times", "entries", "taps", "shown", "wrong", "took"],
+        [part.row() for part in found if part.kills],
+    )
+    today = datetime.datetime.now(datetime.UTC).date()
+    wrong = [line for part in found for line in part.tally.wrong]
+    lines = [
+        "# Soak",
+        "",
+        "Made by `scripts/soak`, which writes this page anew at each run: real processes are",
+        "killed with SIGKILL at random instants while cards are held and buttons are pressed.",
+        "",
+        f"{today}: {machine()}. Seed {seed}.",
+        *(["", f"No power was cut on this machine: {why_not}."] if why_not else []),
+        "",
+        table.markdown(),
+        *(["", "## What was wrong", "", *(f"- {line}" for line in wrong[:100])] if wrong else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run; 1 when anything was wrong."""
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser.add_argument("--kills", type=int, default=KILLS, help="how many in all")
+    parser.add_argument("--seed", type=int, default=None, help="to see the same again")
+    chosen = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**9) if chosen.seed is None else chosen.seed
+    found, why_not = parts(chosen.kills)
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        bars = [progress.add_task(part.name, total=part.kills) for part in found]
+        for part, bar in zip(found, bars, strict=True):
+            if part.kills:
+                part.run(seed, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
+    text = page(found, seed, why_not)
+    PAGE.write_text(text, "utf-8")
+    print(text)
+    return 1 if any(part.tally.wrong for part in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
