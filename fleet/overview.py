@@ -143,12 +143,13 @@ def read_overview(connection: sa.Connection, now_ms: int) -> Overview:
 def _last_hour(connection: sa.Connection, now_ms: int) -> int:
     """Return how much came in the last hour that is over where only hours are counted."""
     hour_ms = now_ms // HOUR_MS * HOUR_MS - HOUR_MS
-    return connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(entry_minute.c.count), 0))
+    found = connection.scalar(
+        sa.select(sa.func.sum(entry_minute.c["count"]))
         .join(reader, reader.c.name == entry_minute.c.reader)
         .join(place, place.c.name == reader.c.place)
         .where(entry_minute.c.minute_ms == hour_ms, entry_minute.c.code != "", place.c.by_hour)
-    ).scalar_one()
+    )
+    return int(found or 0)
 
 
 def _count(connection: sa.Connection, table: sa.Table) -> int:

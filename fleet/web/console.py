@@ -42,6 +42,7 @@ def application(config: Config, store: Store, clock: Clock) -> web.Application:
 
 
 async def _close_telemetry(app: web.Application) -> None:
+    """End the connections to the telemetry store (a clean-up hook)."""
     app[TELEMETRY].store.close()
 
 
