@@ -5,6 +5,7 @@ Everything is real: nfcpy over `udp:`, the simulator's cards, the Unix socket, t
 
 import contextlib
 import datetime
+import hashlib
 import os
 import socket
 import threading
@@ -39,7 +40,7 @@ from wire.clock import Clock, SystemClock
 from wire.credential import Credential, Scheme, credential
 from wire.entries import Tap as TapEntry
 from wire.envelope import Signer
-from wire.roster import RosterHeader, RosterRow, RuleTable, build_roster
+from wire.roster import ROW, RosterHeader, RosterRow, RuleTable, build_roster, sign_head
 from wire.seal import ProgrammeKey, ProgrammeKeys, seal_keys
 
 READER: Final = "kazasu-shi/bus-1"
@@ -74,6 +75,14 @@ def identifier(card: MyNumberCard | FeliCaCard | StaffToken, scheme: Scheme) -> 
         serial = data.certificate_serial.to_bytes(data.certificate_serial.bit_length() // 8 + 1)
         return serial + f"{data.not_before:%y%m%d%H%M%S}Z".encode()
     return card.uid if isinstance(card, StaffToken) else card._idms[0x0003]
+
+
+def _table(programme: str, **parameters: Any) -> RuleTable:
+    return RuleTable(
+        version=f"{programme}/2026-04",
+        valid_from=datetime.date(2026, 4, 1),
+        parameters={**PARAMETERS[programme], **parameters},
+    )
 
 
 @dataclass
@@ -122,11 +131,7 @@ class ReaderKit:
         **parameters: Any,
     ) -> None:
         """Put a signed roster where `link` puts it."""
-        table = RuleTable(
-            version=f"{programme}/2026-04",
-            valid_from=datetime.date(2026, 4, 1),
-            parameters={**PARAMETERS[programme], **parameters},
-        )
+        table = _table(programme, **parameters)
         header = RosterHeader(
             v=1,
             programme=programme,
@@ -141,7 +146,27 @@ class ReaderKit:
             rows=0,
             rows_sha256=bytes(32),
         )
-        data = build_roster(header, rows, self.config.name.tenant, self.fleet)
+        self._give(programme, build_roster(header, rows, self.config.name.tenant, self.fleet))
+
+    def give_packed(self, programme: str, packed: bytes, version: int) -> None:
+        """Put a roster of rows that are packed already: all of one category."""
+        header = RosterHeader(
+            v=1,
+            programme=programme,
+            place=self.config.place,
+            version=version,
+            at_ms=time.time_ns() // 1_000_000,
+            key_epoch=1,
+            schemes=[Scheme.COMMON_AP],
+            categories=["all"],
+            rules=[_table(programme)],
+            triage=False,
+            rows=len(packed) // ROW.size,
+            rows_sha256=hashlib.sha256(packed).digest(),
+        )
+        self._give(programme, sign_head(header, self.config.name.tenant, self.fleet) + packed)
+
+    def _give(self, programme: str, data: bytes) -> None:
         folder = self.state / "rosters"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{programme}.new").write_bytes(data)

@@ -1,13 +1,17 @@
 """What a reader holds: only what is signed and whole, in order, with its age across restarts."""
 
 import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from edge.panel import RosterCurrent
+from edge.panel import Condition, RosterCurrent, RosterReady
 from edge.roster import EPOCHS_MAX, HoldingRefused, Rosters
+from hw.sim.antenna import Antenna
 from tests.edge.reader_kit import (
     ATTENDANCE,
     OPEN_ROW,
@@ -16,7 +20,9 @@ from tests.edge.reader_kit import (
     identifier,
     make_reader,
     my_number_card,
+    running,
 )
+from wire.codes import Code
 from wire.credential import Scheme
 from wire.envelope import Signer
 
@@ -58,6 +64,82 @@ def test_a_roster_without_its_key_cannot_decide(kit: ReaderKit) -> None:
     kit.give_keys()
     rosters.take_keys()
     assert rosters.versions() == {PASS: 1}
+
+
+def adopted(rosters: Rosters) -> list[HoldingRefused]:
+    """Wait for what is verified beside, as a card half that looks between two cards."""
+    deadline = time.monotonic() + 10
+    while True:
+        before = rosters.versions()
+        if (refused := rosters.adopt()) or rosters.versions() != before:
+            return refused
+        assert time.monotonic() < deadline, "nothing was verified"
+        time.sleep(0.001)
+
+
+def test_a_roster_is_verified_beside_and_used_between_two_cards(kit: ReaderKit) -> None:
+    kit.enrol(CARD, version=1)
+    rosters = loaded(kit)
+    former = rosters.holdings[0].roster
+    kit.enrol(CARD, version=2)
+    rosters.open_beside(PASS)
+    assert former.find(kit.credential(PASS, Scheme.COMMON_AP, CARD))
+    assert rosters.versions() == {PASS: 1}  # until somebody looks
+    assert adopted(rosters) == []
+    assert rosters.versions() == {PASS: 2}
+    noise = rosters.path(PASS, "noise")
+    noise.write_bytes(b"noise")
+    noise.replace(rosters.path(PASS, "roster"))
+    rosters.open_beside(PASS)
+    (refused,) = adopted(rosters)
+    assert "no roster" in str(refused)
+    rosters.open_beside("taxi")
+    (refused,) = adopted(rosters)
+    assert "no programme of this place" in str(refused)
+    assert rosters.versions() == {PASS: 2}
+    assert rosters.look_up(Scheme.COMMON_AP, bytearray(_digits())).member
+
+
+_opened: list[tuple[str, str]] = []
+"""Files opened or mapped and the thread that did so, while it is listened to."""
+_listening = threading.Event()
+
+
+def _hear(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _listening.is_set():
+        _opened.append((Path(str(arguments[0])).name, threading.current_thread().name))
+
+
+sys.addaudithook(_hear)
+
+
+def test_the_thread_that_decides_never_reads_a_roster_while_it_serves(
+    tmp_path: Path, antenna: Antenna
+) -> None:
+    kit = make_reader(tmp_path / "bus", antenna.device)
+    kit.enrol(CARD, version=1)
+    with running(kit) as link:
+        link.ready()
+        kit.enrol(CARD, version=2)
+        _opened.clear()
+        _listening.set()
+        link.say(RosterReady(programme=PASS))
+        link.until(Condition, lambda condition: condition.rosters == {PASS: 2})
+        _listening.clear()
+        antenna.place(CARD)
+        assert link.shown().code is Code.OK
+    assert {thread for name, thread in _opened if name == f"{PASS}.roster"} == {"rosters"}
+    assert kit.taps()[0].roster == 2
+
+
+def test_a_card_is_known_under_each_epoch_held_also_after_it_moved(kit: ReaderKit) -> None:
+    for epoch in (1, 2):
+        kit.key(PASS, epoch)
+    kit.give_keys()
+    old, new = (kit.credential(PASS, Scheme.COMMON_AP, CARD, epoch) for epoch in (1, 2))
+    kit.give_roster(PASS, [OPEN_ROW._replace(credential=new)], epoch=2)
+    match = loaded(kit).look_up(Scheme.COMMON_AP, bytearray(_digits()))
+    assert (match.credential, match.older_credential, match.under) == (new, None, (new, old))
 
 
 def test_the_age_counts_from_what_the_fleet_said_and_survives_a_restart(kit: ReaderKit) -> None:
