@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -177,13 +177,15 @@ class Dispatcher:
                     await self._changed.wait()
 
     async def _wish_those_online(self, connection: Connection) -> None:
+        """Say the wishes to a reader that is heard, and how far the ledger has its journal."""
         while True:
-            await self._wish(connection, await self._online.get())
+            heard = await self._online.get()
+            await self._wish(connection, heard)
+            for some in _some_at_once(heard):
+                await broker.publish(connection, await self._in_thread(self._books.marks, some))
 
     async def _wish(self, connection: Connection, readers: Iterable[str]) -> None:
-        names = list(readers)
-        for start in range(0, len(names), TWINS_AT_ONCE):
-            some = names[start : start + TWINS_AT_ONCE]
+        for some in _some_at_once(readers):
             await broker.publish(connection, await self._in_thread(self._books.twins, some))
 
     async def _measure(self, connection: Connection, counted: "asyncio.Queue[int]") -> None:
@@ -207,6 +209,12 @@ class Dispatcher:
                 newly = self._dropped.to(now)
             await self._in_thread(self._books.measure, f"dispatch {program()}", figures, newly)
             await asyncio.sleep(MEASURE_EVERY_S)
+
+
+def _some_at_once(readers: Iterable[str]) -> Iterator[list[str]]:
+    names = list(readers)
+    for start in range(0, len(names), TWINS_AT_ONCE):
+        yield names[start : start + TWINS_AT_ONCE]
 
 
 def _warn(programme: str, error: rosters.RosterUnbuildable) -> None:

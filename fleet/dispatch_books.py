@@ -15,7 +15,9 @@ from fleet import (
     grain,
     ingest,
     intake,
+    journals,
     lag,
+    ledger,
     ledger_months,
     months,
     quarantine,
@@ -35,7 +37,7 @@ from fleet.workers import Holding
 from programmes.calendar import local_day
 from wire.clock import Clock
 from wire.envelope import Purpose, Signer
-from wire.messages import TwinDesired
+from wire.messages import Ack, TwinDesired
 from wire.mqtt import Message
 from wire.topics import Leaf, parse_reader, topic
 
@@ -116,6 +118,25 @@ class DispatchBooks:
             )
             payload = self._signer.seal(Purpose.TWIN_DESIRED, name, desired)
             letters.append(Letter(topic(parse_reader(name), Leaf.TWIN_DESIRED), payload, True))
+        return letters
+
+    def marks(self, only: Iterable[str]) -> list[Letter]:
+        """Return what the ledger has of the journal that each of these readers last named.
+
+        A reader with nothing to send would hear of a new epoch only when its next card is held,
+        and what a restore lost would wait for that.
+        """
+        self._holding.require()
+        with self._fleet.read() as connection:
+            epoch = ledger.epoch(connection)
+            through = journals.through_of_present(connection, list(only))
+        if epoch is None:
+            return []
+        letters = []
+        for name, (journal, n) in through.items():
+            ack = Ack(v=1, epoch=epoch, journal=journal, through=n, at_ms=self._clock.now_ms())
+            payload = self._signer.seal(Purpose.ACK, name, ack)
+            letters.append(Letter(topic(parse_reader(name), Leaf.ACK), payload))
         return letters
 
     def _refresh(self) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from fleet import bulk, gaps
 from fleet.alarms import AlarmKind
 from fleet.gaps import Span
-from fleet.schema import entry, joint, journal, quarantine, retired_journal
+from fleet.schema import entry, joint, journal, quarantine, reader_state, retired_journal
 from fleet.store import AnyRow
 from wire.entries import JournalId, Start, genesis
 
@@ -354,3 +354,18 @@ def readers_of(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
         sa.select(journal.c.id, journal.c.reader).where(journal.c.id.in_(ids))
     )
     return dict(rows.all())
+
+
+def through_of_present(
+    connection: sa.Connection, readers: Collection[str]
+) -> dict[str, tuple[str, int]]:
+    """Return the journal that each reader last named, and how far the ledger has it."""
+    named = sa.and_(
+        journal.c.reader == reader_state.c.reader, journal.c.journal == reader_state.c.journal
+    )
+    rows = connection.execute(
+        sa.select(reader_state.c.reader, journal.c.journal, journal.c.through)
+        .join(journal, named)
+        .where(reader_state.c.reader.in_(readers))
+    )
+    return {row.reader: (row.journal, row.through) for row in rows}

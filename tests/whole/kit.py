@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
+import psycopg
 
 from edge.config import Config, read_config
 from edge.journal import FOLDER, JournalFile, Kept, journals, read_whole
 from edge.link import MARKS_FILE, read_marks
 from fleet import cli
 from fleet.config import read_config as read_fleet_config
+from fleet.grants import Role, user_of
 from hw.sim.antenna import Antenna
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.services import leashed
@@ -162,6 +164,7 @@ class WholeTown:
     fleet_toml: Path
     broker: Broker
     agents: dict[str, Agent]
+    devices: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
     @property
     def state(self) -> Path:
@@ -169,6 +172,10 @@ class WholeTown:
 
     def ask(self, sql: str, *values: object, database: str = "fleet.db") -> list[tuple[Any, ...]]:
         """Read rows beside the running fleet."""
+        if url := read_fleet_config(self.fleet_toml).database:
+            search = f"-c search_path={database.removesuffix('.db')}"
+            with psycopg.connect(url, user=user_of(Role.OWNER), options=search) as server:
+                return list(server.execute(sql.replace("?", "%s").encode(), values))
         with closing(sqlite3.connect(f"file:{self.state / database}?mode=ro", uri=True)) as opened:
             return list(opened.execute(sql, values))
 
@@ -227,6 +234,16 @@ class WholeTown:
         finally:
             end(process)
 
+    def start_devices(self) -> None:
+        """Serve readers their rosters and keys; a reader that finds nobody tries again."""
+        log = self.fleet_toml.with_name("devices.log")
+        self.devices.append(start(log, "-c", FLEET, "--config", str(self.fleet_toml), "devices"))
+
+    def stop_devices(self) -> None:
+        """End what serves readers; nothing when it was ended."""
+        while self.devices:
+            end(self.devices.pop())
+
     def credential(self, serial: int) -> Credential:
         """What a card is in the senior pass."""
         key = KeyRing.read(self.town.folder / "keys" / "programme-keys.json").present(PASS).key
@@ -250,8 +267,11 @@ class WholeTown:
 
 
 @contextmanager
-def whole_town(members: Sequence[int], *places: Place) -> Iterator[WholeTown]:
-    """Provision and start a town; its ingest and its readers are the test's to start."""
+def whole_town(members: Sequence[int], *places: Place, database: str = "") -> Iterator[WholeTown]:
+    """Provision and start a town; its ingest and its readers are the test's to start.
+
+    `database` is PostgreSQL's URL; without, it has files of SQLite.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kz-")))
         antennas = {place.name: stack.enter_context(Antenna()) for place in places}
@@ -261,7 +281,7 @@ def whole_town(members: Sequence[int], *places: Place) -> Iterator[WholeTown]:
             )
             for place, page_port in zip(places, free_ports(len(places)), strict=True)
         ]
-        town, fleet_toml = begin(folder, furnished)
+        town, fleet_toml = begin(folder, furnished, database)
         broker = stack.enter_context(start_mosquitto(town.folder / "broker"))
         agents = {}
         for name, antenna in antennas.items():
@@ -271,9 +291,8 @@ def whole_town(members: Sequence[int], *places: Place) -> Iterator[WholeTown]:
         whole = WholeTown(town, fleet_toml, broker, agents)
         if members:
             whole.enrol(members)
-        log = fleet_toml.with_name("devices.log")
-        devices = start(log, "-c", FLEET, "--config", str(fleet_toml), "devices")
-        stack.callback(end, devices)
+        whole.start_devices()
+        stack.callback(whole.stop_devices)
         yield whole
 
 
