@@ -133,9 +133,16 @@ def folded(text: str) -> str:
 
 
 def find_members(
-    connection: sa.Connection, programme: str, search: str, who: str, at_ms: int
+    connection: sa.Connection,
+    programme: str,
+    search: str,
+    who: str,
+    at_ms: int,
+    before_epoch: int = 0,
 ) -> tuple[int, list[Found]]:
     """Return how many members match name, kana or registration number, and the first of them.
+
+    `before_epoch`: only those with a card that is still known by an older key epoch; 0: all.
 
     Writes one line in the audit when anyone is shown; needs a writing connection.
     """
@@ -151,6 +158,14 @@ def find_members(
                 member.c.registration_number.istartswith(wish, autoescape=True),
                 name.icontains(wish, autoescape=True),
                 kana.icontains(folded(wish), autoescape=True),
+            )
+        )
+    if before_epoch:
+        where.append(
+            sa.exists().where(
+                card.c.member_id == member.c.id,
+                card.c.superseded_at_ms.is_(None),
+                card.c.key_epoch < before_epoch,
             )
         )
     total = connection.execute(

@@ -6,9 +6,9 @@ from typing import Final
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import desk
+from fleet import desk, registry
 from fleet.members import MemberRefused
-from fleet.web.data import PERSONS, change
+from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, check_fields, empty_form, read_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.session import Flash, account_of, flash
@@ -30,6 +30,9 @@ async def show(request: web.Request) -> web.Response:
     """The list; nobody is shown before something is searched for."""
     form = check_fields(language_of(request), request.query, {"search": 60})
     programme = programme_of(request)
+    epochs = await read(request.app[FLEET], registry.key_epochs)
+    epoch = epochs.get(programme, 1)
+    unmoved = epoch > 1 and "unmoved" in request.query
     if form.errors:
         await flash(request, Flash("bad", "refused.individual-number"))
         raise web.HTTPSeeOther(f"/members?programme={programme}")
@@ -43,6 +46,7 @@ async def show(request: web.Request) -> web.Response:
             form["search"],
             account_of(request).name,
             request.app[CLOCK].now_ms(),
+            epoch if unmoved else 0,
         )
     return await render(
         request,
@@ -52,6 +56,8 @@ async def show(request: web.Request) -> web.Response:
         programme=programme,
         form=form,
         asked=asked,
+        epoch=epoch,
+        unmoved=unmoved,
         total=total,
         found=found,
     )

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from fleet import desk
-from fleet.schema import card, member, person_audit, programme_revision, triage
+from fleet.schema import card, key_epoch, member, person_audit, programme_revision, triage
 from programmes.calendar import start_of_day_ms
 from tests.web.conftest import Sites, csrf_of
 from tests.web.town import DAY, NOW_MS
@@ -135,6 +135,24 @@ def test_nobody_is_shown_or_written_down_before_a_search(sites: Sites, office: P
     office.goto(f"{sites.office}/members")
     expect(office.locator(".empty")).to_contain_text("氏名か登録番号を入れてください")
     assert seen(sites) == []
+
+
+def test_members_whose_card_has_not_moved_to_the_new_keys_are_listed(
+    sites: Sites, office: Page
+) -> None:
+    office.goto(f"{sites.office}/members?programme=attendance")
+    expect(office.locator("input[name=unmoved]")).to_have_count(0)  # there is one epoch only
+    sites.town.change(key_epoch.insert().values(programme="attendance", epoch=2, since_ms=NOW_MS))
+    cards = card.select().where(card.c.programme == "attendance").order_by(card.c.id)
+    known = sites.town.ask(cards, persons=True)
+    owners = {one.member_id for one in known}
+    moved = card.update().where(card.c.member_id == known[0].member_id).values(key_epoch=2)
+    sites.town.change_persons(moved)
+    office.reload()
+    office.get_by_label("未移行の方だけ（鍵世代2で一度もかざしていない）").check()
+    office.get_by_role("button", name="探す").click()
+    expect(office.locator("tbody th")).to_have_count(len(owners) - 1)
+    expect(office.locator("input[name=unmoved]")).to_be_checked()
 
 
 def test_every_look_at_a_member_is_written_down(sites: Sites, office: Page) -> None:
