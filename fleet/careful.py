@@ -21,7 +21,7 @@ from fleet.quarantine import Numbers, Source
 from fleet.reconcile import Finding, History, Judging
 from fleet.schema import finding, gap, joint
 from fleet.tally import Taken, Tally
-from wire.entries import EntryRefused, Start, Tap
+from wire.entries import ClockStep, EntryRefused, Start, Tap
 
 log: Final = structlog.get_logger("fleet.ingest")
 
@@ -194,11 +194,15 @@ def _judge(
         return []
     reader = opened.arrived.reader
     former = dict(judging.known.former)
+    stepped = any(isinstance(one.entry, ClockStep) for one in new)
     asked = ledger.Asked.of([(reader.name, taps)], opened.arrived.received_at_ms, former)
     history = History(
         state.journal,
         ledger.last_bookings(connection, asked).get(reader.name, {}),
         lambda: journals.history_is_whole(connection, state, None),
+        lambda name: (
+            (stepped and name == state.journal) or ledger.is_stepped(connection, reader.name, name)
+        ),
         former,
     )
     findings, unreplayed = reconcile.judge_all(taps, reader.place, judging, history)

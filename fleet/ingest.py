@@ -7,7 +7,7 @@ batches of its reader that came before it; no batch can stop another one; what n
 is kept within limits and acknowledged never.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,7 +24,7 @@ from fleet.reconcile import Finding, History, Judging, Known
 from fleet.roster_files import RosterArchive
 from fleet.tally import Move, Taken, Tally
 from fleet.usage import Running
-from wire.entries import Tap
+from wire.entries import ClockStep, Tap
 
 __all__ = [
     "Arrived",
@@ -102,7 +102,11 @@ class Ingest:
         found: list[tuple[Sequence[Finding], int]] = []
         for one, (reader, some) in zip(plans, taps, strict=True):
             history = History(
-                one.state.journal, last.setdefault(reader, {}), _is_whole(connection, one), former
+                one.state.journal,
+                last.setdefault(reader, {}),
+                _is_whole(connection, one),
+                _is_stepped(connection, one, plans),
+                former,
             )
             place = one.opened.arrived.reader.place
             found.append(reconcile.judge_all(some, place, judging, history))
@@ -159,8 +163,21 @@ def _states(plan: Plan) -> Family:
     return {one.journal: one for one in (plan.state, *plan.others)}
 
 
-def _is_whole(connection: sa.Connection, plan: Plan) -> reconcile.IsWhole:
+def _is_whole(connection: sa.Connection, plan: Plan) -> reconcile.Ask:
     return lambda: journals.history_is_whole(connection, plan.state, plan.former)
+
+
+def _is_stepped(
+    connection: sa.Connection, plan: Plan, group: Sequence[Plan]
+) -> Callable[[str], bool]:
+    reader = plan.state.reader
+    here = {
+        one.state.journal
+        for one in group
+        if one.state.reader == reader
+        and any(isinstance(each, ClockStep) for each in one.opened.entries)
+    }
+    return lambda name: name in here or ledger.is_stepped(connection, reader, name)
 
 
 def _write(

@@ -255,6 +255,21 @@ def last_bookings(connection: sa.Connection, asked: Asked) -> dict[str, dict[str
     return found
 
 
+_STEPPED: Final = sa.select(
+    sa.exists().where(
+        entry.c.journal_id == journal.c.id,
+        journal.c.reader == sa.bindparam("reader"),
+        journal.c.journal == sa.bindparam("journal"),
+        entry.c.kind == "clock",
+    )
+)
+
+
+def is_stepped(connection: sa.Connection, reader: str, name: str) -> bool:
+    """Say whether a reader's clock jumped in one of its journals."""
+    return bool(connection.scalar(_STEPPED, {"reader": reader, "journal": name}))
+
+
 # --- lives of the ledger -------------------------------------------------------------------------
 
 

@@ -37,7 +37,8 @@ NOT_DECIDED: Final = frozenset(
 """Refusals of the reader itself: no rulebook was asked, or the entry keeps no credential."""
 BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
-IsWhole = Callable[[], bool]
+Ask = Callable[[], bool]
+"""A question to the database that is rarely asked."""
 Kind = Literal["replay", "roster-lag", "allowance"]
 PlaceKind = Literal["bus", "taxi", "school", "desk", "kiosk"]
 
@@ -75,8 +76,10 @@ class History:
 
     journal: str
     last: dict[str, Last]
-    is_whole: IsWhole
+    is_whole: Ask
     """Whether the ledger has what came before this journal as the reader remembers it."""
+    is_stepped: Callable[[str], bool]
+    """Whether the reader's clock jumped in a journal: what it had booked moved with it."""
     former: dict[str, str] = field(default_factory=dict)
     """As `Known.former`; grows with the cards that move in these batches."""
 
@@ -186,12 +189,19 @@ def _replay(
 def _also_possible(facts: Facts, last: Last | None, history: History) -> list[Facts]:
     """Return what else the reader may have gone by.
 
-    The entry before a power cut was perhaps never shown; an exchanged disk remembers nothing.
+    The entry before a power cut was perhaps never shown; an exchanged disk remembers nothing; and
+    where the clock was set, what had been booked moved with it, into the window or out of it.
     """
-    if last is None or last.journal == history.journal:
+    if last is None:
         return []
+    moved: list[Facts] = []
+    if any(history.is_stepped(name) for name in {last.journal, history.journal}):
+        within = Booked(facts.at_ms, last.booked.declared)
+        moved = [replace(facts, booked=(within,)), replace(facts, booked=())]
+    if last.journal == history.journal:
+        return moved
     shaken = Booked(last.booked.at_ms, last.booked.declared, perhaps_not_shown=True)
-    others = [replace(facts, booked=(shaken,))]
+    others = [*moved, replace(facts, booked=(shaken,))]
     if not history.is_whole():
         others.append(replace(facts, booked=()))
     return others

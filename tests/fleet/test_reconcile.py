@@ -4,14 +4,18 @@ from typing import Any
 import pytest
 
 from fleet import members, roster_files, rosters
-from fleet.books import read_signing_key
+from fleet.books import Books, read_signing_key
 from fleet.roster_files import RosterArchive
 from programmes.register import rulebook
 from programmes.rulebook import Booked, Facts, Place
 from tests.fleet.virtual import NOON_MS, RULES, Journal, VirtualFleet, add_member
+from wire.clock import ClockState
 from wire.codes import Code
 from wire.credential import Credential
+from wire.entries import ClockStep
 from wire.envelope import Signer
+
+SYNCHRONISED = ClockState.SYNCHRONISED
 
 
 def make_builder(fleet: VirtualFleet) -> rosters.Builder:
@@ -161,6 +165,29 @@ def test_a_repeat_window_forgotten_over_a_restart_is_a_fault(fleet: VirtualFleet
     assert findings(fleet) == [(2, "replay", "repeat", "repeat", None)]
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_clock_that_was_set_explains_a_window_that_moved(
+    fleet: VirtualFleet, together: bool
+) -> None:
+    card = add_member(fleet, "1")
+    build(fleet)
+    bus = fleet.reader("bus-1")
+    journal = bus.journal()
+    an_hour_ms = 3_600_000
+    at_ms = NOON_MS - an_hour_ms
+    journal.tap(**decided(fleet, 1, card, at_ms=at_ms))
+    n = len(journal.entries) + 1
+    journal.write(
+        ClockStep(v=1, n=n, at_ms=NOON_MS, mono_ms=0, clock=SYNCHRONISED, step_ms=an_hour_ms)
+    )
+    booked = Booked(at_ms + an_hour_ms)
+    journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 9_000, booked=(booked,)))
+    for first, last in [(1, 4)] if together else [(1, 2), (3, 3), (4, 4)]:
+        fleet.through((bus, journal.batch(first, last)))
+    assert fleet.rows("select outcome from entry where n = 4") == [("repeat",)]
+    assert findings(fleet) == []
+
+
 def with_exchanged_disk(fleet: VirtualFleet, card: str) -> Journal:
     bus = fleet.reader("bus-1")
     first = bus.journal()
@@ -302,3 +329,33 @@ def test_a_list_that_takes_long_to_build_is_built_rarely(
 
 def refuse(_: str, error: Exception) -> None:
     raise error
+
+
+def test_what_another_worker_took_in_is_not_overlooked(fleet: VirtualFleet) -> None:
+    card, other = add_member(fleet, "1"), add_member(fleet, "2")
+    build(fleet)
+    bus = fleet.reader("bus-1")
+    journal = bus.journal()
+    worker = Books(fleet.config, fleet.clock)
+    journal.tap(**decided(fleet, 1, other))
+    fleet.through((bus, journal.all()))
+    journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 10_000))
+    worker.take([bus.message(journal.batch(3, 3))])
+    worker.close()
+    journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 40_000))
+    fleet.through((bus, journal.batch(4, 4)))
+    assert findings(fleet) == [(4, "replay", "repeat", "repeat", None)]
+
+
+def test_what_this_worker_took_in_is_remembered(fleet: VirtualFleet) -> None:
+    card = add_member(fleet, "1")
+    build(fleet)
+    bus = fleet.reader("bus-1")
+    journal = bus.journal()
+    for n, seconds in enumerate((0, 30, 200, 210), start=2):
+        journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + seconds * 1000))
+        fleet.through((bus, journal.batch(1 if n == 2 else n, n)))
+    following = bus.journal(journal.former, NOON_MS + 220_000)
+    following.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 230_000))
+    fleet.through((bus, following.all()))
+    assert [n for n, *_ in findings(fleet)] == [2, 3, 5]
