@@ -57,7 +57,7 @@ def take(browser: Browser, console: str, office: str, passenger: str) -> None:
     """Write the pictures; the passenger's screen only when its address is given."""
     page = _open(browser, WINDOW)
     _sign_in(page, console, "KAZASU_OPERATOR")
-    page.locator(".chart canvas").wait_for()
+    page.locator("#now .chart canvas").wait_for()
     _keep(page, "console")
     page.goto(f"{console}/readers")
     page.locator("tbody th a").first.click()

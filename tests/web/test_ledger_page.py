@@ -50,7 +50,7 @@ def test_each_part_says_what_it_means(sites: Sites, console: Page) -> None:
         "bus-2",
         "120–122",
         "届いていない",
-        "18分 たちました",
+        "18分経過",
         "school-1",
         "umi: SDカード交換",
     ):
