@@ -7,7 +7,7 @@ batches of its reader that came before it; no batch can stop another one; what n
 is kept within limits and acknowledged never.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,11 +16,12 @@ import structlog
 
 from fleet import careful, gaps, journals, ledger, plain, quarantine, reconcile, store, usage
 from fleet.alarms import sound
+from fleet.bookings import Bookings
 from fleet.journals import Family, Journal
 from fleet.opening import Arrived, Opened, Refused, credentials, open_batch
 from fleet.plain import Plan
 from fleet.quarantine import Source
-from fleet.reconcile import Finding, History, Judging, Known
+from fleet.reconcile import Finding, History, Judging, Known, Last
 from fleet.roster_files import RosterArchive
 from fleet.tally import Move, Taken, Tally
 from fleet.usage import Running
@@ -47,6 +48,7 @@ class Ingest:
 
     def __init__(self, archive: RosterArchive) -> None:
         self._archive = archive
+        self._bookings = Bookings()
 
     def take(
         self, connection: sa.Connection, opened: Sequence[Opened | Refused], known: Known
@@ -63,6 +65,7 @@ class Ingest:
                 _keep(connection, one)
                 tally.quarantined += 1
             elif id(one) in waiting:
+                self._bookings.forget(one.arrived.reader.name)
                 tally.taken.append(careful.take(connection, one, judging, tally))
         usage.count(connection, tally.taps)
         return tally
@@ -81,6 +84,7 @@ class Ingest:
         except sa.exc.OperationalError:
             raise  # the database itself: disk full, locked; the whole group is tried again
         except Exception:  # one batch's bytes must never stop the others: each is taken alone
+            self._bookings = Bookings()
             log.exception("group not taken in at once", batches=len(batches))
             return Tally(), batches
 
@@ -93,20 +97,20 @@ class Ingest:
         """
         if not plans:
             return []
-        taps = [(one.state.reader, one.opened.taps) for one in plans]
         former = dict(known.former)
-        asked = ledger.Asked.of(taps, max(one.state.received_at_ms for one in plans), former)
-        last = ledger.last_bookings(connection, asked)
-        known.usage.expect(connection, [tap for _, some in taps for tap in some])
+        last = self._bookings.begin(connection, plans, former)
+        taps = [one.opened.taps for one in plans]
+        known.usage.expect(connection, [tap for some in taps for tap in some])
         judging = Judging(self._archive, known)
         found: list[tuple[Sequence[Finding], int]] = []
-        for one, (reader, some) in zip(plans, taps, strict=True):
+        for one, some in zip(plans, taps, strict=True):
             history = History(
                 one.state.journal,
-                last.setdefault(reader, {}),
+                last[one.state.reader],
                 _is_whole(connection, one),
                 _is_stepped(connection, one, plans),
                 former,
+                _look_up(connection, one.state, former),
             )
             place = one.opened.arrived.reader.place
             found.append(reconcile.judge_all(some, place, judging, history))
@@ -178,6 +182,16 @@ def _is_stepped(
         and any(isinstance(each, ClockStep) for each in one.opened.entries)
     }
     return lambda name: name in here or ledger.is_stepped(connection, reader, name)
+
+
+def _look_up(
+    connection: sa.Connection, state: Journal, former: Mapping[str, str]
+) -> reconcile.LookUp:
+    def look_up(tap: Tap) -> Mapping[str, Last]:
+        asked = ledger.Asked.of([(state.reader, [tap])], state.received_at_ms, former)
+        return ledger.last_bookings(connection, asked).get(state.reader, {})
+
+    return look_up
 
 
 def _write(

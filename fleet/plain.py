@@ -26,6 +26,8 @@ class Plan:
     alarms: Sequence[Alarm]
     former: Journal | None
     """The journal before this one as the group knows it at this point; None: as it stands."""
+    first_ever: bool
+    """The reader has written nothing before."""
 
 
 def plan(family: Family, opened: Opened) -> Plan | None:
@@ -55,7 +57,9 @@ def plan(family: Family, opened: Opened) -> Plan | None:
     if state.superseded:
         return None
     former = family.get(state.former_journal) if state.former_journal else None
-    return Plan(opened, state, others, alarms, former)
+    start = opened.start
+    first_ever = start is not None and start.former is None and not family
+    return Plan(opened, state, others, alarms, former, first_ever)
 
 
 def signature(opened: Opened) -> Signature | None:

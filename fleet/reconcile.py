@@ -37,6 +37,8 @@ NOT_DECIDED: Final = frozenset(
 """Refusals of the reader itself: no rulebook was asked, or the entry keeps no credential."""
 BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
+_LOOKS_BACK_MS: Final = {name: 1000 * book.looks_back_s for name, book in RULEBOOKS.items()}
+LookUp = Callable[[Tap], Mapping[str, "Last"]]
 Ask = Callable[[], bool]
 """A question to the database that is rarely asked."""
 Kind = Literal["replay", "roster-lag", "allowance"]
@@ -82,6 +84,8 @@ class History:
     """Whether the reader's clock jumped in a journal: what it had booked moved with it."""
     former: dict[str, str] = field(default_factory=dict)
     """As `Known.former`; grows with the cards that move in these batches."""
+    look_up: LookUp | None = None
+    """Asks the ledger for all bookings of a tap's cards, where `last` may lack some."""
 
     def of(self, tap: Tap) -> Last | None:
         """Return the card's last booking, under whichever key epoch it was made."""
@@ -94,6 +98,17 @@ class History:
             return None
         return found
 
+    def looks_again(self, tap: Tap) -> bool:
+        """Ask for what this tap may have rested on; True when there is something else now."""
+        if self.look_up is None:
+            return False
+        before = self.of(tap)
+        for card, told in self.look_up(tap).items():
+            held = self.last.get(card)
+            if held is None or held.booked.at_ms < told.booked.at_ms:
+                self.last[card] = told
+        return self.of(tap) != before
+
     def book(self, tap: Tap) -> None:
         """Remember what this tap booked; a clock that went back does not hide a later booking."""
         if tap.credential and tap.older_credential:
@@ -104,6 +119,11 @@ class History:
         if last is None or last.booked.at_ms <= tap.at_ms:
             booked = Booked(tap.at_ms, tap.declared)
             self.last[tap.credential] = Last(self.journal, booked)
+
+
+def looks_back_ms(tap: Tap) -> int:
+    """Return how long before a tap a booking of its card may change what is decided."""
+    return _LOOKS_BACK_MS.get(tap.programme, BOOKED_KEPT_MS)
 
 
 class Judging(NamedTuple):
@@ -149,6 +169,10 @@ def judge(
     last = history.of(tap)
     facts = _facts(tap, place, row, held.header.rules, tap.roster_age_s, last)
     findings = _replay(tap, book, facts, last, history)
+    if findings and history.looks_again(tap):
+        last = history.of(tap)
+        facts = replace(facts, booked=(last.booked,) if last else ())
+        findings = _replay(tap, book, facts, last, history)
     return findings + _lag(tap, book, facts, known) + _allowance(tap, book, facts, known)
 
 

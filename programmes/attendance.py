@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from programmes.calendar import local, local_day
 from programmes.rulebook import (
+    REPEAT_WINDOW_S_MAX,
     Booked,
     Decision,
     Direction,
@@ -42,7 +43,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     day_starts_at_hour: Annotated[int, Meta(ge=0, le=12)] = 4
     """An hour at which nobody works: a leaving at 00:30 still belongs to the day before."""
-    repeat_window_s: Annotated[int, Meta(ge=5, le=1800)] = 120
+    repeat_window_s: Annotated[int, Meta(ge=5, le=REPEAT_WINDOW_S_MAX)] = 120
     """A second tap inside it is the same arrival or leaving."""
 
 
@@ -184,4 +185,4 @@ EXAMPLES: Final = (
     ),
 )
 
-RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES)
+RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES, looks_back_s=REPEAT_WINDOW_S_MAX)

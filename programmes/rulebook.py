@@ -120,6 +120,9 @@ class Rulebook:
     have different limits, such as after a registration in the middle of the year, that of the
     smallest: a row too many does no harm. `times` and `yen` each count unless zero; a threshold
     of both zero means whoever has used anything at all."""
+    looks_back_s: int = 7 * 24 * 3600
+    """How long ago an earlier booking of the card may change outcome, code, rule or amount; the
+    sentence may name older ones."""
 
 
 USAGE_EVERY_S: Final = 900
@@ -144,6 +147,8 @@ def counted(tap: Tap) -> Used:
     return Used(1, tap.rider_pays_yen or 0)
 
 
+REPEAT_WINDOW_S_MAX: Final = 1_800
+"""The longest repeat window of any programme: half an hour is no longer the same boarding."""
 PERHAPS_NOT_SHOWN_WINDOW_S: Final = 600
 """Nobody pays twice for a power cut: how long the last entry before it answers as a repeat."""
 

@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from programmes.calendar import fiscal_year_of, local, local_day
 from programmes.rulebook import (
+    REPEAT_WINDOW_S_MAX,
     Booked,
     Decision,
     Example,
@@ -57,7 +58,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hours of service of the pass, local time; both ends' minutes are included."""
     lines_of_category: dict[str, list[str]] = {}
     """Lines that a category may ride; a category that is not named rides every line."""
-    repeat_window_s: Annotated[int, Meta(ge=5, le=1800)] = 120
+    repeat_window_s: Annotated[int, Meta(ge=5, le=REPEAT_WINDOW_S_MAX)] = 120
     """A second tap inside it is the same boarding."""
     stale_after_h: Annotated[int, Meta(ge=1, le=720)] = 72
     refuse_when_stale: bool = False
@@ -312,4 +313,6 @@ EXAMPLES: Final = (
     ),
 )
 
-RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES, fare, periods, near)
+RULEBOOK: Final = Rulebook(
+    NAME, decide, Parameters, EXAMPLES, fare, periods, near, looks_back_s=REPEAT_WINDOW_S_MAX
+)
