@@ -18,6 +18,7 @@ from tests.edge.reader_kit import (
     PASS,
     ReaderKit,
     identifier,
+    lift,
     make_reader,
     my_number_card,
     running,
@@ -130,6 +131,28 @@ def test_the_thread_that_decides_never_reads_a_roster_while_it_serves(
         assert link.shown().code is Code.OK
     assert {thread for name, thread in _opened if name == f"{PASS}.roster"} == {"rosters"}
     assert kit.taps()[0].roster == 2
+
+
+def test_what_a_card_booked_under_its_former_key_is_its_own_after_it_moved(
+    tmp_path: Path, antenna: Antenna
+) -> None:
+    kit = make_reader(tmp_path / "bus", antenna.device)
+    for epoch in (1, 2):
+        kit.key(PASS, epoch)
+    kit.give_keys()
+    old, new = (kit.credential(PASS, Scheme.COMMON_AP, CARD, epoch) for epoch in (1, 2))
+    kit.give_roster(PASS, [OPEN_ROW._replace(credential=old)], version=1, epoch=1)
+    with running(kit) as link:
+        link.ready()
+        antenna.place(CARD)
+        assert link.shown().code is Code.OK
+        lift(antenna)
+        kit.give_roster(PASS, [OPEN_ROW._replace(credential=new)], version=2, epoch=2)
+        link.say(RosterReady(programme=PASS))
+        link.until(Condition, lambda condition: condition.rosters == {PASS: 2})
+        antenna.place(CARD)
+        assert link.shown().code is Code.REPEAT
+    assert [tap.credential for tap in kit.taps()] == [old, new]
 
 
 def test_a_card_is_known_under_each_epoch_held_also_after_it_moved(kit: ReaderKit) -> None:

@@ -9,9 +9,18 @@ import pytest
 from fleet import members, members_csv
 from fleet.members import MemberRefused, NewMember
 from fleet.members_csv import FileRefused, LineError
+from fleet.roster_files import RosterArchive
 from fleet.schema import triage
 from fleet.triage import assign, waiting
-from tests.fleet.virtual import NOON_MS, VirtualFleet, add_member, desk, make_fleet
+from tests.fleet.test_reconcile import build
+from tests.fleet.virtual import (
+    NOON_MS,
+    VirtualFleet,
+    add_member,
+    desk,
+    make_fleet,
+    pinned_key,
+)
 from wire.credential import Scheme
 from wire.envelope import Purpose
 from wire.messages import Triage
@@ -249,6 +258,20 @@ def test_a_moved_cards_former_credential_stays_the_members(
     assert imported(fleet, write(tmp_path / "old.csv", write_again)) == 0
     (row,) = listed(fleet)
     assert row.cards == 1  # an old file brings no former credential back
+
+
+def test_rosters_name_the_epoch_that_provisioning_began(
+    fleet: VirtualFleet, tmp_path: Path
+) -> None:
+    add_member(fleet, "1")
+    build(fleet)
+    epoch_begins(fleet, tmp_path, 2)
+    assert [(one.version, one.changed) for one in build(fleet)] == [(2, True), (2, True)]
+    state, tenant = fleet.config.state_folder, fleet.config.tenant
+    archive = RosterArchive(fleet.store, state, tenant, pinned_key(fleet.town))
+    held = [archive.get("senior-pass", "bus-1", version) for version in (1, 2)]
+    assert [one.header.key_epoch for one in held if one] == [1, 2]
+    archive.close()
 
 
 def test_a_stop_of_the_card_itself_is_known_of_its_former_credential(fleet: VirtualFleet) -> None:
