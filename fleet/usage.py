@@ -222,6 +222,11 @@ def of_member(
     return total
 
 
+def cards_of(people: sa.Connection, member_id: int) -> list[str]:
+    """Return the credentials of all cards that a member ever had."""
+    return list(people.scalars(sa.select(card.c.credential).where(card.c.member_id == member_id)))
+
+
 # --- the invariant -------------------------------------------------------------------------------
 
 

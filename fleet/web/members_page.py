@@ -1,12 +1,12 @@
 """Members of a programme: found by name, reading or number; a card stopped, or its stop lifted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import desk, registry
+from fleet import desk, registry, usage
 from fleet.members import MemberRefused
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, check_fields, empty_form, read_form
@@ -14,6 +14,7 @@ from fleet.web.pages import CLOCK, render
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 from programmes.register import RULEBOOKS
+from wire.entries import Used
 
 PROGRAMMES: Final = tuple(RULEBOOKS)
 routes = web.RouteTableDef()
@@ -75,8 +76,22 @@ async def _member_page(request: web.Request, form: Form, status: int = 200) -> w
         raise web.HTTPNotFound
     tried = number(request, "card") if "card" in request.match_info else None
     return await render(
-        request, "member.html", status, section="/members", member=member, form=form, tried=tried
+        request,
+        "member.html",
+        status,
+        section="/members",
+        member=member,
+        used=await _used(request, member),
+        form=form,
+        tried=tried,
     )
+
+
+async def _used(request: web.Request, member: desk.Member) -> Mapping[str, Used]:
+    """Return what a member has used in the periods of this moment, over all cards."""
+    cards = await read(request.app[PERSONS], usage.cards_of, member.id)
+    now_ms = request.app[CLOCK].now_ms()
+    return await read(request.app[FLEET], usage.of_member, member.programme, cards, now_ms)
 
 
 def number(request: web.Request, name: str) -> int:

@@ -12,7 +12,7 @@ from fleet.books import read_signing_key
 from fleet.grants import Role
 from fleet.roster_files import RosterArchive
 from fleet.schema import card, member
-from fleet.store import open_fleet
+from fleet.store import open_fleet, open_persons
 from fleet.usage_files import UsageBuilder, file_of, wanted
 from programmes.register import rulebook
 from programmes.rulebook import USAGE_EVERY_S, Facts, Place
@@ -250,6 +250,22 @@ def test_a_members_rides_with_all_cards_are_one_usage(fleet: VirtualFleet, tmp_p
         journal.tap(**decided(fleet, "bus-1", other, n, 5 + n))
     fleet.through((bus, journal.batch(4, 5)))
     assert findings(fleet) == [(5, "allowance", "refused", "used-up")]
+
+
+def test_the_office_sees_what_a_member_used_with_all_cards_this_year(fleet: VirtualFleet) -> None:
+    one, other = add_member(fleet, "1"), "ef" * 16
+    second_card(fleet, "1", other)
+    rides(fleet, fleet.reader("bus-1"), one, 2, other)
+    office = open_fleet(fleet.config.databases, Role.OFFICE)
+    people = open_persons(fleet.config.databases, Role.OFFICE)
+    with people.read() as connection:
+        found = connection.scalars(sa.select(member.c.id)).one()
+        cards = usage.cards_of(connection, found)
+    with office.read() as connection:
+        assert usage.of_member(connection, PASS, cards, NOON_MS) == {YEAR: Used(3, 150)}
+        assert usage.of_member(connection, "attendance", cards, NOON_MS) == {}
+    office.close()
+    people.close()
 
 
 # --- telling readers ------------------------------------------------------------------------------
