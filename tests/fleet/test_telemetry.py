@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet import grain
+from fleet.charts import Charts, Step, read_charts
 from fleet.config import TelemetryServer
 from fleet.schema import place, telemetry_hour
 from fleet.telemetry import (
@@ -259,6 +261,37 @@ def test_what_all_readers_did_is_added_up_once_an_hour_is_over_and_again_when_so
                 kept.tidy(connection, later_ms + 2 * MINUTE_MS)
     found = totals(asked(fleet, kept.read, last_hours(24, later_ms), None))
     assert found == {NOON_MS: {"tap.ok": 12}}
+
+
+def test_the_charts_are_the_same_from_both_back_ends(
+    fleet: VirtualFleet, kept: TelemetryStore, eventually: Eventually
+) -> None:
+    now_ms = NOON_MS + HOUR_MS
+    for at, reader in ((0, BUS), (1, BUS), (1, OTHER)):
+        odd = {"tap.repeat": 1, "tap.expired": 2, "telemetry.dropped": 3}
+        one = report(NOON_MS + at * MINUTE_MS)
+        named = msgspec.structs.replace(one, counters=one.counters | odd)
+        keep(fleet, kept, Minute(reader, named, False))
+    keep(fleet, kept, Minute(BUS, report(1), False))  # a clock that is not set: dropped
+    with fleet.store.write() as connection:
+        kept.tidy(connection, NOON_MS)
+        kept.tidy(connection, now_ms)
+
+    def step(taps: int, fleets: int | None) -> Step:
+        edge = HISTOGRAM_EDGES_US[3]
+        dropped = 0 if fleets is None else 1
+        return Step(
+            NOON_MS, 5 * taps, 2 * taps, taps, edge, edge, fleets, fleets, 3 * taps, dropped
+        )
+
+    for reader, expected in ((BUS, step(2, None)), (None, step(3, 0))):
+
+        def is_drawn(reader: str | None = reader, expected: Step = expected) -> bool:
+            drawn: Charts = asked(fleet, read_charts, kept, "day", reader, now_ms)
+            assert len(drawn.steps) == 24
+            return drawn.steps[-1] == expected
+
+        eventually(is_drawn, that=f"{expected}")
 
 
 # --- by which grain, end to end ------------------------------------------------------------------
