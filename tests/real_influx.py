@@ -103,11 +103,6 @@ def start_victoria(folder: Path) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def _be_quiet(self, *_arguments: object) -> None:
-        """Log nothing."""
-
-    log_message = _be_quiet
-
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", "0")))
 

@@ -284,9 +284,9 @@ def test_the_charts_are_the_same_from_both_back_ends(
             NOON_MS, 5 * taps, 2 * taps, taps, edge, edge, fleets, fleets, 3 * taps, dropped
         )
 
-    for reader, expected in ((BUS, step(2, None)), (None, step(3, 0))):
+    for one_or_all, expected in ((BUS, step(2, None)), (None, step(3, 0))):
 
-        def is_drawn(reader: str | None = reader, expected: Step = expected) -> bool:
+        def is_drawn(reader: str | None = one_or_all, expected: Step = expected) -> bool:
             drawn: Charts = asked(fleet, read_charts, kept, "day", reader, now_ms)
             assert len(drawn.steps) == 24
             return drawn.steps[-1] == expected
