@@ -83,9 +83,9 @@ class Ingest:
                 return _write(connection, plans, self._judge(connection, plans, known)), left
         except sa.exc.OperationalError:
             raise  # the database itself: disk full, locked; the whole group is tried again
-        except Exception:  # one batch's bytes must never stop the others: each is taken alone
+        except Exception as error:  # one batch's bytes must never stop the others: each goes alone
             self._bookings = Bookings()
-            log.exception("group not taken in at once", batches=len(batches))
+            log.warning("group not taken in at once", batches=len(batches), error=repr(error))
             return Tally(), batches
 
     def _judge(
@@ -131,9 +131,10 @@ def _lock(
 ) -> None:
     """Let no other worker touch these readers' journals, nor what limited programmes count."""
     store.lock(connection, "reader", {one.arrived.reader.name for one in opened})
-    limits = known.usage.limits
     taps = (tap for one in batches for tap in one.entries if isinstance(tap, Tap))
-    limited = {tap.programme for tap in taps if limits(tap.programme, tap.at_ms)}
+    hours = {(tap.programme, tap.at_ms // usage.HOUR_MS) for tap in taps}
+    limits = known.usage.limits
+    limited = {name for name, hour in hours if limits(name, hour * usage.HOUR_MS)}
     store.lock(connection, "programme", limited)
 
 
