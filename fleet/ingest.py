@@ -83,7 +83,7 @@ class Ingest:
                 return _write(connection, plans, self._judge(connection, plans, known)), left
         except sa.exc.OperationalError:
             raise  # the database itself: disk full, locked; the whole group is tried again
-        except Exception as error:  # one batch's bytes must never stop the others: each goes alone
+        except Exception as error:  # noqa: BLE001  one batch stops no other: each is taken alone
             self._bookings = Bookings()
             log.warning("group not taken in at once", batches=len(batches), error=repr(error))
             return Tally(), batches
