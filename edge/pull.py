@@ -234,6 +234,8 @@ class Pull:
                     await self._fetch(session, one)
                 except (FetchFailed, aiohttp.ClientError, TimeoutError, OSError) as error:
                     trouble = trouble or f"{_name(one)}: {str(error) or type(error).__name__}"
+                    if isinstance(one, bytes):
+                        break  # a newer roster may know members only under the missing key
         self._tell(trouble)
         if trouble:
             return self._backoff.next_s()

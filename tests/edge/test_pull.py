@@ -126,6 +126,22 @@ async def test_sealed_keys_are_fetched_first(
     assert devices.asked == ["/v1/keys", ADDRESS]
 
 
+async def test_no_newer_roster_comes_while_the_keys_that_it_may_need_do_not(
+    reader: Reader, fleet: Fleet, devices: Devices
+) -> None:
+    data = devices.files[ADDRESS] = roster_file(reader)
+    sealed = b"sealed" * 100
+    async with running_link(reader):
+        sha256 = hashlib.sha256(sealed).digest()
+        await fleet.desire(fleet.wish([wanted(data)], at_ms=1, keys=sha256))
+        await trouble(fleet, f"{KEYS}: HTTP 404")
+        assert set(devices.asked) == {"/v1/keys"}
+        assert in_place(reader) is None
+        devices.files["/v1/keys"] = sealed
+        await until(lambda: in_place(reader) == data, "both come, the keys first")
+    assert (reader.state / KEYS).read_bytes() == sealed
+
+
 async def test_a_replayed_or_foreign_desire_changes_nothing(
     reader: Reader, fleet: Fleet, devices: Devices
 ) -> None:
