@@ -71,11 +71,13 @@ class UsageBuilder:
         self._look_ns = now_ns + LOOK_EVERY_S * SECOND_NS
         with self._fleet.read() as connection:
             places, revisions = registry.load_places(connection), registry.revisions(connection)
-            if now_ns < self._all_ns and revisions == self._revisions:
+            every = now_ns >= self._all_ns or revisions != self._revisions
+            if not every:
                 places = {name: places[name] for name in sorted(_come_online(connection))}
-            else:
-                self._all_ns, self._revisions = now_ns + USAGE_EVERY_S * SECOND_NS, revisions
-        return self._build(list(places.values()))
+        made = self._build(list(places.values()))
+        if every:  # now that it is done: what failed is tried again
+            self._all_ns, self._revisions = now_ns + USAGE_EVERY_S * SECOND_NS, revisions
+        return made
 
     def _build(self, places: Sequence[Place]) -> list[Fed]:
         made: list[Fed] = []
