@@ -7,7 +7,6 @@ import pytest
 from fleet import cli
 from fleet.accounts import FAILURES_MAX, LOCK_MS, Account, Accounts
 from fleet.grants import Role
-from fleet.schema import entry
 from fleet.store import open_fleet
 from tests.fleet.virtual import HandClock, VirtualFleet
 
