@@ -71,14 +71,18 @@ def machine() -> str:
     )
 
 
+HEAD: Final = """# Benchmarks
+
+Made by `scripts/bench`; a part that is run alone writes its own section anew and leaves the rest.
+Figures of one machine compare with each other, not with those of another; a Raspberry Pi is some
+five times slower, and an SD card's sync 10 to 100 times."""
+
+
 def write_page(tables: Sequence[Table]) -> None:
-    """Write docs/benchmarks.md anew: the last results and the machine they are from."""
+    """Write the sections of docs/benchmarks.md that were measured now; new ones come last."""
+    kept = PAGE.read_text("utf-8").split("\n## ")[1:] if PAGE.exists() else []
+    sections = {text.partition("\n")[0]: f"## {text.strip()}" for text in kept}
     today = datetime.datetime.now(datetime.UTC).date()
-    head = (
-        "# Benchmarks\n\n"
-        "Made by `scripts/bench`, which writes this page anew at each run. Figures of one machine\n"
-        "compare with each other, not with those of another; a Raspberry Pi is some five times\n"
-        "slower, and an SD card's sync 10 to 100 times.\n\n"
-        f"{today}: {machine()}."
-    )
-    PAGE.write_text("\n\n".join([head, *(table.markdown() for table in tables)]) + "\n", "utf-8")
+    for table in tables:
+        sections[table.title] = f"{table.markdown()}\n\n{today}: {machine()}."
+    PAGE.write_text("\n\n".join([HEAD, *sections.values()]) + "\n", "utf-8")

@@ -175,18 +175,19 @@ _NO_JOURNAL: Final[Any] = "0" * 32
 
 
 class Ours:
-    """A town of READERS buses and its fleet, with its real processes."""
+    """A town of buses and its fleet, with its real processes."""
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, readers: int = READERS) -> None:
         self.folder = folder
+        self.readers = readers
         self.town, self.config_path = begin(
-            folder, [bus(f"bus-{number}") for number in range(READERS)], database
+            folder, [bus(f"bus-{number}") for number in range(readers)], database
         )
         self.config = read_config(self.config_path)
         self.cards = [f"{random.getrandbits(128):032x}" for _ in range(MEMBERS)]
         self._enrol()
         self.journals = []
-        for number in range(READERS):
+        for number in range(readers):
             reader = reader_of(self.town, f"bus-{number}")
             self.journals.append((reader, reader.journal()))
 
@@ -268,7 +269,7 @@ class Ours:
 
     def _until_rosters(self) -> None:
         deadline = time.monotonic() + READY_S_MAX
-        while self.count("roster") < READERS:
+        while self.count("roster") < self.readers:
             if time.monotonic() > deadline:
                 raise NotReady("the rosters were not built")
             time.sleep(0.1)
@@ -290,7 +291,7 @@ class Ours:
             before = sum(map(cpu_s, pids))
             found = play(port, messages, self.folder, rate)
             used = sum(map(cpu_s, pids)) - before
-        stored, expected = self.count("entry") - stood, READERS * batches * size
+        stored, expected = self.count("entry") - stood, self.readers * batches * size
         if stored != expected or self.count("finding"):
             raise NotReady(f"{stored} of {expected} entries, {self.count('finding')} findings")
         return Result(stored, found["s"], used, found["us"])
@@ -298,7 +299,7 @@ class Ours:
 
 def peer(server: Postgres, folder: Path, command: Sequence[str], word: str, **more: Any) -> Result:
     """Let one of the others take PEER_TAPS taps; `{port}` and `{dsn}` stand in the command."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     port = free_ports(1)[0]
     name = server.empty()
     cards = [f"{random.getrandbits(128):032x}" for _ in range(MEMBERS)]
@@ -347,7 +348,10 @@ def node_red(server: Postgres, folder: Path) -> Result:
         subprocess.run(
             ["npm", "ci", "--no-progress"], cwd=NODE_RED, check=True, capture_output=True
         )
-    command = ["node", "node_modules/node-red/red.js", "-u", str(NODE_RED), "-s", "settings.js"]
+    command = ["node", "node_modules/node-red/red.js", "-s", "settings.js"]
+    home = folder / "home"
+    home.mkdir(parents=True)
+    command += ["-u", str(home)]
     return peer(server, folder, command, "Connected to broker", cwd=NODE_RED)
 
 

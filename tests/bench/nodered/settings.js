@@ -1,9 +1,10 @@
 // Node-RED as the pipeline bench runs it: no editor, the flow beside this file, one pool of ten
 // connections to PostgreSQL. Everything that differs from run to run comes by the environment.
+const path = require("path");
 const { Pool } = require("pg");
 
 module.exports = {
-  flowFile: "flow.json",
+  flowFile: path.join(__dirname, "flow.json"),
   uiHost: "127.0.0.1",
   uiPort: Number(process.env.PORT),
   httpAdminRoot: false,
