@@ -29,6 +29,13 @@ class Witness:
         self._said = bytearray()
         self._pressed_s = 0.0
 
+    def connect(self, state: Path) -> None:
+        """Return when the reader listens."""
+        end_s = time.monotonic() + LAST_WORDS_S
+        while not self._connect(state):
+            assert time.monotonic() < end_s, "the reader does not listen"
+            time.sleep(0.001)
+
     def watch(self, state: Path, until_s: float, press: bool = True) -> None:
         """Listen and press until an instant of the monotonic clock, or until the reader is gone."""
         while (left_s := until_s - time.monotonic()) > 0:
