@@ -61,7 +61,9 @@ def test_axe_finds_nothing_on_any_page(
         sign_in(page, site, name)
         page.wait_for_url(f"{site}/")
         for path in paths:
-            page.goto(site + path)
+            answer = page.goto(site + path)
+            assert answer is not None
+            assert answer.status < 500, path
             page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
             assert page.locator("html").get_attribute("lang") == language
             problems[site + path] = _violations(page)
