@@ -80,7 +80,7 @@ async def test_three_days_without_a_broker_drain_while_taps_go_on(
                     for name, rows in fleet.ledger.items()
                     for n, body in rows.items()
                 }
-                place = {at: number for number, at in enumerate(written)}
+                place = {(str(name), n): at for at, (name, n) in enumerate(written)}
                 assert ledger == written
                 assert len(fleet.order) == len(set(fleet.order)) > ENTRIES
                 assert fleet.order == sorted(fleet.order, key=place.__getitem__)
