@@ -9,9 +9,10 @@ that is set neither opens a window nor keeps one open.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from edge.journal import journals, read_whole
 from edge.usage import OwnEntries

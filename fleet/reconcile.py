@@ -9,8 +9,10 @@ Decisions that rest on no card, or on a roster that is no longer kept, are not j
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, cast
+
+from msgspec.structs import replace
 
 from fleet.registry import Place
 from fleet.roster_files import RosterArchive

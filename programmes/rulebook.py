@@ -9,7 +9,7 @@ replayed under another one.
 import datetime
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar, cast
 
 import msgspec
@@ -30,8 +30,7 @@ class NoRuleInForce(RuleTableRefused):
     """No table covers this day: the first one begins later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where the tap happens, as far as a rule may look at it."""
 
     name: str
@@ -40,8 +39,7 @@ class Place:
     """The bus line (系統) that the vehicle serves at this moment; empty when not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Booked:
+class Booked(msgspec.Struct, frozen=True, gc=False):
     """An earlier entry of the same card that booked something (accepted, not a repeat)."""
 
     at_ms: int
@@ -50,8 +48,7 @@ class Booked:
     """The last entry before a power cut: the passenger may never have seen the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """All that a decision may depend on; nothing else exists for it."""
 
     at_ms: int
@@ -64,7 +61,7 @@ class Facts:
     declared: Direction = ""
     booked: Sequence[Booked] = ()
     """This card's entries at this reader that booked something, oldest first, of seven days."""
-    used: Mapping[str, Used] = field(default_factory=dict)
+    used: Mapping[str, Used] = msgspec.field(default_factory=dict)
     """What the member has used before this tap, by period (`Rulebook.periods`); a period that is
     not named has seen nothing. A reader that holds no usage file knows of its own entries alone:
     the numbers are then rather too low than too high."""
@@ -72,8 +69,7 @@ class Facts:
     """Since the ledger counted; None when the reader holds no usage file, 0 in the ledger."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What becomes of a presentation, and the sentence that says so."""
 
     outcome: Outcome
@@ -82,7 +78,7 @@ class Decision:
     """Message id in `locale/`."""
     rule: str = ""
     rider_pays_yen: int | None = None
-    arguments: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = msgspec.field(default_factory=dict)
     """What the sentence names, already written out (「07:42」); never a person's name."""
 
 

@@ -27,6 +27,8 @@ LONE: Final = 1_000
 """Lone entries, at RATE a second."""
 RATE: Final = 200.0
 DAYS: Final = 730
+QUIET_MS: Final = 40 * 86_400_000
+"""Between the filled rows and now: no ride of theirs is in a measured one's repeat window."""
 IN_ONE_JOURNAL: Final = 1_000
 _FILL_JOURNALS: Final = """
 INSERT INTO fleet.journal (reader, journal, received_at_ms, through, seen, claimed, superseded,
@@ -50,7 +52,7 @@ FROM (SELECT g, %(from_ms)s + (g::double precision / %(rows)s * %(span_ms)s)::bi
 def fill(server: Postgres, name: str, ours: Ours, rows: int) -> None:
     """Add rows to the ledger, spread over DAYS before now."""
     span_ms = DAYS * 86_400_000
-    from_ms = int(time.time() * 1000) - span_ms - 86_400_000
+    from_ms = int(time.time() * 1000) - span_ms - QUIET_MS
     journals = -(-rows // IN_ONE_JOURNAL)
     with server.administrator(name) as database:
         stood = _one(database, "SELECT count(*) FROM fleet.journal")

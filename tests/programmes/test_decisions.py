@@ -1,9 +1,9 @@
 """What holds for every programme, whatever the facts."""
 
-import dataclasses
 import datetime
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,7 +155,7 @@ def test_the_same_facts_give_the_same_decision_in_any_order_of_the_tables(
     case: tuple[Rulebook, Facts],
 ) -> None:
     book, given_facts = case
-    turned = dataclasses.replace(given_facts, rules=list(reversed(given_facts.rules)))
+    turned = msgspec.structs.replace(given_facts, rules=list(reversed(given_facts.rules)))
     assert book.decide(given_facts) == book.decide(given_facts) == book.decide(turned)
 
 
@@ -169,7 +169,7 @@ def test_only_an_accepted_presentation_costs_anything(case: tuple[Rulebook, Fact
 @given(ANY)
 def test_a_card_that_no_roster_knows_is_refused(case: tuple[Rulebook, Facts]) -> None:
     book, given_facts = case
-    made = book.decide(dataclasses.replace(given_facts, member=None))
+    made = book.decide(msgspec.structs.replace(given_facts, member=None))
     assert (made.outcome, made.code) == (Outcome.REFUSED, Code.UNKNOWN)
 
 
@@ -179,7 +179,7 @@ def test_a_stopped_card_is_never_accepted(
 ) -> None:
     book, given_facts = case
     stopped = member._replace(stopped_from_s=given_facts.at_ms // 1000 - before_s)
-    made = book.decide(dataclasses.replace(given_facts, member=stopped))
+    made = book.decide(msgspec.structs.replace(given_facts, member=stopped))
     assert (made.outcome, made.code) == (Outcome.REFUSED, Code.STOP_LISTED)
 
 
@@ -189,7 +189,7 @@ def test_a_reader_that_has_lost_the_time_accepts_no_card_that_has_a_stop(
 ) -> None:
     book, given_facts = case
     stopped = member._replace(stopped_from_s=stopped_from_s)
-    lost = dataclasses.replace(given_facts, member=stopped, clock_known=False, at_ms=0)
+    lost = msgspec.structs.replace(given_facts, member=stopped, clock_known=False, at_ms=0)
     assert book.decide(lost).code is Code.STOP_LISTED
 
 
@@ -204,7 +204,7 @@ def test_an_accepted_card_that_is_held_again_at_once_books_nothing(
     booked = [*given_facts.booked, Booked(given_facts.at_ms, given_facts.declared)]
     at_ms = max(0, given_facts.at_ms - later_ms) if back else given_facts.at_ms + later_ms
     at_ms = min(at_ms, AT_MS_MAX)
-    again = book.decide(dataclasses.replace(given_facts, at_ms=at_ms, booked=booked))
+    again = book.decide(msgspec.structs.replace(given_facts, at_ms=at_ms, booked=booked))
     assert again.outcome is not Outcome.ACCEPTED
 
 
@@ -340,7 +340,7 @@ def ride(**changes: object) -> Decision:
         ),
     )
     base = Facts(NOON_MS, Place("bus-1", "bus", "1"), member, rules, 0)
-    return senior_pass.decide(dataclasses.replace(base, **changes))  # type: ignore[arg-type]
+    return senior_pass.decide(msgspec.structs.replace(base, **changes))
 
 
 def test_the_fare_is_said_with_its_thousands() -> None:
@@ -407,7 +407,7 @@ def hold(at_ms: int, *booked: Booked, **changes: object) -> Decision:
     member = RosterRow(Credential("00" * 16), "teacher", None, None, None)
     rules = (table("2025", "2025-04-01"), table("2026", "2026-04-01", day_starts_at_hour=5))
     base = Facts(at_ms, Place("school-1", "school"), member, rules, 10**8, booked=booked)
-    return attendance.decide(dataclasses.replace(base, **changes))  # type: ignore[arg-type]
+    return attendance.decide(msgspec.structs.replace(base, **changes))
 
 
 @pytest.mark.parametrize(

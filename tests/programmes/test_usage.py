@@ -1,8 +1,8 @@
 """A limit of rides in a fiscal year: when it refuses, when it does not know, and what it says."""
 
-import dataclasses
 import datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +51,7 @@ def ride(times: int, own: int = 0, age_s: int | None = 60, **changes: object) ->
         NOON_MS, Place("bus-1", "bus"), MEMBER, (table(**policy),), 0,
         used={"2026": Used(times, own=own)}, usage_age_s=age_s,
     )  # fmt: skip
-    return senior_pass.decide(dataclasses.replace(facts, **changes))  # type: ignore[arg-type]
+    return senior_pass.decide(msgspec.structs.replace(facts, **changes))
 
 
 def test_the_last_ride_of_the_year_is_accepted_and_the_next_one_is_not() -> None:
