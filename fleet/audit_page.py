@@ -15,7 +15,7 @@ from fleet.verdict import AuditLine, Proof
 from programmes.calendar import local, local_day
 from programmes.texts import say
 
-_TEMPLATES: Final = Path(__file__).parent / "web" / "templates"
+_BESIDE: Final = Path(__file__).parent
 READERS_SHOWN_MAX: Final = 200
 """Readers on the page; all of them are in the result as JSON."""
 NOTED_SHOWN_MAX: Final = 200
@@ -25,7 +25,7 @@ NOTED_SHOWN_MAX: Final = 200
 @functools.cache
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        loader=jinja2.FileSystemLoader(_BESIDE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

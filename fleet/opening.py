@@ -92,12 +92,7 @@ def open_batch(arrived: Arrived) -> Opened | Refused:
     return _read(arrived, batch, proof)
 
 
-def read_signed(arrived: Arrived, batch: Batch) -> Opened:
-    """Open a batch that somebody has verified before (when it was set aside)."""
-    return _read(arrived, batch, None)
-
-
-def _read(arrived: Arrived, batch: Batch, proof: Proof | None) -> Opened:
+def _read(arrived: Arrived, batch: Batch, proof: Proof) -> Opened:
     digest, hashes = batch.before, []
     bodies = [bytes(raw) for raw in batch.entries]
     for body in bodies:
@@ -105,8 +100,6 @@ def _read(arrived: Arrived, batch: Batch, proof: Proof | None) -> Opened:
         hashes.append(digest)
     fault = "" if digest == batch.tip else "the tip does not follow from the entries"
     entries = [read_entry(n, body) for n, body in enumerate(bodies, batch.first + batch.lost)]
-    if proof is not None and _encoder.encode(batch) != proof.body:
-        proof = None
     return Opened(
         arrived,
         batch,
@@ -115,7 +108,7 @@ def _read(arrived: Arrived, batch: Batch, proof: Proof | None) -> Opened:
         hashes,
         fault,
         not any(isinstance(one, EntryRefused) for one in entries),
-        proof,
+        proof if _encoder.encode(batch) == proof.body else None,
     )
 
 

@@ -72,10 +72,6 @@ class Postgres:
         """Return a database's URL by the socket, as `fleet.toml` has it."""
         return f"postgresql:///{database}?host={self.folder}&port={self.port}"
 
-    def tcp_url(self, database: str) -> str:
-        """Return a database's URL by the network."""
-        return f"postgresql://{HOST}:{self.port}/{database}"
-
     def administrator(self, database: str = "postgres") -> psycopg.Connection:
         """Connect as the server's superuser; each statement commits by itself."""
         return psycopg.connect(

@@ -2,10 +2,10 @@
 
 `TownClock` is a `wire.clock.Clock`, and says how it leaps (`wire.clock.Leaping`), so that a reader
 takes no leap for a clock that was set. While the town is open its hand jumps, once a second, so
-that it goes `rate` times as fast as a real clock; between two jumps, before and after it is a real one.
-The anchor is the machine's monotonic clock, which all processes of a boot share, and the moments of
-opening and closing lie in a file that every process maps, so they are heard of at once. Only
-timestamps are warped: durations stay real.
+that it goes `rate` times as fast as a real clock; between two jumps, before and after it is a real
+one. The anchor is the machine's monotonic clock, which all processes of a boot share, and the
+moments of opening and closing lie in a file that every process maps, so they are heard of at once.
+Only timestamps are warped: durations stay real.
 
     python -m hw.sim.warp ANCHOR module:function ARGUMENTS...
 

@@ -32,7 +32,6 @@ from tests.edge.rig import Authority, Broker
 BACKLOG: Final = 10_000
 PAGES: Final = 3
 START_S: Final = 20.0
-BUILD: Final = "from tests.bench.busy import build_for_ever; build_for_ever()"
 
 
 def fill(kit: ReaderKit) -> None:
@@ -51,6 +50,9 @@ def build_for_ever() -> None:
         rows = [OPEN_ROW._replace(credential=f"{n:032x}") for n in range(50_000)]  # type: ignore[arg-type]
         while True:
             kit.give_roster(PASS, rows)
+
+
+BUILD: Final = f"from {__name__} import {build_for_ever.__name__} as build; build()"
 
 
 class _FleetThread:

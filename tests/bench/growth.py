@@ -43,7 +43,8 @@ INSERT INTO fleet.entry (journal_id, n, hash, body, received_at_ms, kind, at_ms,
                          roster_version)
 SELECT %(first)s + g / %(each)s, 1 + mod(g, %(each)s), decode(md5(g::text) || md5(g::text), 'hex'),
        %(body)s, at_ms + 60000, 'tap', at_ms, 'synchronised', 'senior-pass', 'accepted', 'ok',
-       (%(cards)s::text[])[1 + mod(g, %(members)s)], 'common-ap', 'all', 50, 'senior-pass/2026-04', 1
+       (%(cards)s::text[])[1 + mod(g, %(members)s)], 'common-ap', 'all', 50,
+       'senior-pass/2026-04', 1
 FROM (SELECT g, %(from_ms)s + (g::double precision / %(rows)s * %(span_ms)s)::bigint AS at_ms
       FROM generate_series(0, %(rows)s - 1) g) rows
 """

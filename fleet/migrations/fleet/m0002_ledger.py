@@ -51,6 +51,7 @@ def _keep_present_keys(connection: sa.Connection, made: sa.Table) -> None:
     readers = connection.execute(sa.text("SELECT name, public_key, enrolled_at_ms FROM reader"))
     for name, pem, at_ms in readers.all():
         key = load_pem_public_key(pem.encode())
-        assert isinstance(key, PublicKey)
+        if not isinstance(key, PublicKey):
+            raise TypeError(f"the key of {name} is not one that a reader signs with")
         row = {"reader": name, "key_id": key_id(key), "public_key": pem, "added_at_ms": at_ms}
         connection.execute(made.insert(), row)
