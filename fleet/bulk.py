@@ -82,7 +82,7 @@ def _copy(
             copy.set_types([_type(column) for column in _columns(table, names)])
             for row in rows:
                 copy.write_row(row)
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.InternalError) as error:
         raise sa.exc.OperationalError(
             statement, None, error, connection_invalidated=driver.closed
         ) from error

@@ -40,9 +40,9 @@ def take(connection: sa.Connection, opened: Opened, judging: Judging | None, tal
             return take_or_refuse(connection, opened, judging, tally)
     except BatchRefused as error:
         return _set_aside(connection, opened, "chain", str(error), tally)
-    except sa.exc.OperationalError:
-        raise  # the database itself: disk full, locked; the whole group is tried again
     except Exception as error:  # one reader's bytes must never stop the others; they are kept
+        if store.not_by_content(error):
+            raise  # disk full, locked, a grant gone; the whole group is tried again
         log.exception("batch not taken in", reader=opened.arrived.reader.name)
         return _set_aside(connection, opened, "fault", repr(error), tally)
 

@@ -318,7 +318,7 @@ def _entries(connection: sa.Connection, reader: str | None) -> Iterator[store.An
     )
     if reader is not None:
         wanted = wanted.where(journal.c.reader == reader)
-    yield from connection.execution_options(yield_per=EXPORT_ROWS).execute(wanted)
+    yield from connection.execute(wanted, execution_options={"yield_per": EXPORT_ROWS})
 
 
 def export(connection: sa.Connection, reader: str | None = None) -> Iterator[bytes]:

@@ -133,12 +133,17 @@ def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
 
 
 def _name_as_operational(context: sa.engine.ExceptionContext) -> None:
-    """Whatever way a connection was lost: callers know one error for it, and try again."""
+    """Whatever way the server cannot: callers know one error for it, and try again.
+
+    Lost connections have several names; an InternalError is a server that may only read (class 25,
+    as after a failover) or has damaged files (class XX).
+    """
     error = context.sqlalchemy_exception
-    if context.is_disconnect and not isinstance(error, sa.exc.OperationalError):
+    cannot = context.is_disconnect or isinstance(error, sa.exc.InternalError)
+    if cannot and not isinstance(error, sa.exc.OperationalError):
         raise sa.exc.OperationalError(
             context.statement,
             None,
             context.original_exception,
-            connection_invalidated=True,
+            connection_invalidated=context.is_disconnect,
         ) from context.original_exception

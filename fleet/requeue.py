@@ -56,9 +56,9 @@ def _batch(connection: sa.Connection, reader: Reader, row: AnyRow, at_ms: int) -
         careful.take_or_refuse(connection, opened, None, tally)
     except careful.BatchRefused as error:
         raise RequeueRefused(f"its chain still does not hold: {error}") from error
-    except sa.exc.OperationalError:
-        raise  # the database itself, not these bytes
     except Exception as error:
+        if store.not_by_content(error):
+            raise
         raise RequeueRefused(f"it still cannot be taken in: {error!r}") from error
     usage.count(connection, tally.taps)
     return (

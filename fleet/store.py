@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -35,8 +36,25 @@ AnyRow = sa.Row[*tuple[Any, ...]]
 """A row of whatever columns were asked for."""
 RESTORING: Final = "restoring"
 """In the state folder while a restore counts already and is not finished: nothing may be opened."""
+_OF_DATABASES: Final = (sa.exc.DBAPIError, psycopg.Error, MemoryError)
+_BY_CONTENT: Final = (
+    sa.exc.DataError,
+    sa.exc.IntegrityError,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+)
 _WRITE: Final = {"kazasu_write": True}
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+def not_by_content(error: Exception) -> bool:
+    """True for an error that other bytes would have met as well: it is the database's own.
+
+    Whoever sets bytes aside asks this first, or a grant that is missing would set aside, and
+    acknowledge, all that comes. What a row's content brings about is a DataError or an
+    IntegrityError.
+    """
+    return isinstance(error, _OF_DATABASES) and not isinstance(error, _BY_CONTENT)
 
 
 class StoreUnusable(RuntimeError):

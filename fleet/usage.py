@@ -263,7 +263,7 @@ def _accepted(connection: sa.Connection, programme: str) -> Iterator[store.AnyRo
         entry.c.outcome == Outcome.ACCEPTED.value,
         entry.c.credential.is_not(None),
     )
-    yield from connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
+    yield from connection.execute(wanted, execution_options={"yield_per": ROWS_AT_ONCE})
 
 
 def check(connection: sa.Connection) -> list[Difference]:

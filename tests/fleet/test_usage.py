@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from fleet import rosters, usage
+from fleet import ledger, rosters, schema, usage
 from fleet.books import read_signing_key
 from fleet.grants import Role
 from fleet.roster_files import RosterArchive
@@ -137,6 +137,18 @@ def test_a_counter_that_is_not_the_sum_of_its_entries_is_found(fleet: VirtualFle
     with fleet.store.write() as connection:
         connection.execute(sa.text("delete from usage"))
     assert differences(fleet) == [usage.Difference(PASS, YEAR, A, Used(), Used(1, 50))]
+
+
+def test_who_has_read_the_whole_ledger_can_still_write(fleet: VirtualFleet) -> None:
+    """Rows that are streamed change nothing for the statements that follow on the connection."""
+    journal = fleet.reader("bus-1").journal()
+    ride(journal)
+    fleet.through((fleet.reader("bus-1"), journal.all()))
+    with fleet.store.write() as connection:
+        assert usage.check(connection) == []
+        assert len(list(ledger.export(connection))) == 2
+        changed = connection.execute(sa.update(schema.journal).values(claimed=2))
+        assert changed.rowcount == 1
 
 
 def test_the_console_may_not_read_what_anyone_used(fleet: VirtualFleet) -> None:
