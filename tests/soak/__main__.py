@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import functools
 import random
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tests.bench.figures import Table, machine
-from tests.faults import power, power_cuts, town_kills, writer_kills
+from tests.faults import fleet_kills, power, power_cuts, town_kills, writer_kills
 from tests.faults.writer_kills import Tally
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "soak.md"
@@ -25,6 +26,9 @@ LANES: Final = 2
 TOWN_SHARE: Final = 1 / 100
 """Of all kills: a town's processes take two seconds to be back."""
 CUT_SHARE: Final = 1 / 20
+FLEET_SHARE: Final = 1 / 20
+"""Half a second each, on SQLite and PostgreSQL in turn."""
+BROKER_SHARE: Final = 1 / 50
 
 
 @dataclass
@@ -74,9 +78,13 @@ def parts(kills: int) -> tuple[list[Part], str]:
     with tempfile.TemporaryDirectory(prefix="kz-") as folder:
         why_not = power.why_not(Path(folder)) or ""
     town, cuts = round(kills * TOWN_SHARE), 0 if why_not else round(kills * CUT_SHARE)
+    fleet, broker = round(kills * FLEET_SHARE), round(kills * BROKER_SHARE)
+    rest = kills - town - cuts - fleet - broker
     return [
-        Part("the journal's writer", kills - town - cuts, writer_kills.kill, LANES),
+        Part("the journal's writer", rest, writer_kills.kill, LANES),
         Part("the power of its disk", cuts, power_cuts.cut),
+        Part("ingest and dispatch", fleet, fleet_kills.kill),
+        Part("the broker", broker, functools.partial(fleet_kills.kill, broker=True)),
         Part("processes of a town", town, town_kills.kill),
     ], why_not
 
