@@ -14,11 +14,14 @@ from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
 from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short
-from wire.messages import Count
+from wire.messages import Count, Plain
 
 SOCKET_NAME: Final = "tap.sock"
 """In the reader's state folder, mode 0600."""
 LINE_BYTES_MAX: Final = 8192
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for a line that is not of the contract; RecursionError for brackets without
+end (as wire.envelope has it, which only the network half imports)."""
 DECLARED_FOR_S: Final = 20
 """How long a pressed direction waits for its tap."""
 
@@ -106,9 +109,9 @@ class Declared(_Said, frozen=True, tag="declared"):
 class Vehicle(_Said, frozen=True, tag="vehicle"):
     """What the vehicle's own equipment says: duty, line and the stop it stands at."""
 
-    duty: Short
-    stop: Short
-    line: Short
+    duty: Plain
+    stop: Plain
+    line: Plain
 
 
 class RosterReady(_Said, frozen=True, tag="roster-ready"):

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from edge.panel import LINE_BYTES_MAX, SOCKET_NAME, FromLink, FromTap
+from edge.panel import LINE_BYTES_MAX, SOCKET_NAME, UNREADABLE, FromLink, FromTap
 
 OUT_BYTES_MAX: Final = 256 * 1024
 """Waiting for a slow listener: some 500 lines, a minute of a busy door."""
@@ -99,7 +99,7 @@ class Panel:
                 if len(line) > LINE_BYTES_MAX:
                     raise msgspec.DecodeError("line too long")
                 said.append(_decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             self._disconnect()
         if len(self._in) > LINE_BYTES_MAX:
             self._disconnect()

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from edge.panel import LINE_BYTES_MAX, SOCKET_NAME, FromLink, FromTap
+from edge.panel import LINE_BYTES_MAX, SOCKET_NAME, UNREADABLE, FromLink, FromTap
 
 REDIAL_S: Final = 0.3
 """Between two tries: both ends are on one machine, and passengers wait for the page."""
@@ -64,7 +64,7 @@ class TapLine:
         while line := await reader.readline():
             try:
                 message = _decoder.decode(line)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 raise ValueError(f"not of the contract: {error}") from error
             self._changed(message)
 

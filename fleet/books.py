@@ -32,7 +32,7 @@ from wire.envelope import Purpose, Signer
 from wire.messages import Ack
 from wire.mqtt import Message
 from wire.roster import RuleTable
-from wire.topics import Leaf, parse_reader, parse_topic, topic
+from wire.topics import UP, Leaf, ReaderName, parse_reader, parse_topic, topic
 
 
 class Letter(NamedTuple):
@@ -115,7 +115,7 @@ class Roll:
         group = Sorted([], [], Counter())
         for message in messages:
             try:
-                name, leaf = parse_topic(message.topic)
+                name, leaf = _from_reader(message.topic)
             except ValueError:
                 group.refused[intake.UNKNOWN_READER, "?", "topic"] += 1
                 continue
@@ -128,6 +128,14 @@ class Roll:
             else:
                 group.said.append(Said(reader, leaf, message.payload, now_ms))
         return group
+
+
+def _from_reader(text: str) -> tuple[ReaderName, Leaf]:
+    """Return reader and leaf of a topic that readers write. Raises ValueError for any other."""
+    name, leaf = parse_topic(text)
+    if leaf not in UP:
+        raise ValueError(f"{text!r} is not written by readers")
+    return name, leaf
 
 
 def _state(connection: sa.Connection) -> dict[str, str]:

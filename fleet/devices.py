@@ -26,10 +26,16 @@ from fleet.grants import Role
 from fleet.roster_files import Differences, by_hash, by_version, rows_path
 from fleet.schema import place, reader
 from fleet.store import Store, open_fleet
+from wire import door
 from wire.roster_delta import CONTENT_TYPE, encode_delta
 
 log: Final = structlog.get_logger("fleet.devices")
 
+CONNECTIONS_MAX: Final = 500
+"""Half of the files that a process may usually open (1,024); a reader asks for a few seconds and
+tries again later, each at its own moment."""
+SHUTDOWN_S: Final = 5.0
+"""For what is being sent; a reader whose roster is cut off fetches it again."""
 REQUEST_BYTES_MAX: Final = 1024
 """Readers only ask; nothing is taken in here."""
 VERSION_DIGITS_MAX: Final = 15
@@ -246,13 +252,16 @@ def server_tls(config: Config) -> ssl.SSLContext:
 async def serve(config: Config) -> None:
     """Run the listener until cancelled. Raises StoreUnusable, OSError when the port is taken."""
     store = open_fleet(config.databases, Role.DEVICES)
-    runner = web.AppRunner(Devices(config.state_folder, store).application(), access_log=None)
+    runner = door.runner(Devices(config.state_folder, store).application(), SHUTDOWN_S)
     await runner.setup()
     try:
-        site = web.TCPSite(
-            runner, config.devices_host, config.devices_port, ssl_context=server_tls(config)
-        )
-        await site.start()
+        await door.Door(
+            runner,
+            config.devices_host,
+            config.devices_port,
+            CONNECTIONS_MAX,
+            server_tls(config),
+        ).start()
         log.info("devices ready", port=config.devices_port)
         await asyncio.Event().wait()
     finally:

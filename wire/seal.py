@@ -55,5 +55,5 @@ def open_keys(sealed: bytes, reader: str, key: ec.EllipticCurvePrivateKey) -> Pr
     try:
         plain = _SUITE.decrypt(sealed, key, info=_info(reader))
         return msgspec.json.decode(plain, type=ProgrammeKeys)
-    except (InvalidTag, ValueError) as error:
+    except (InvalidTag, ValueError, RecursionError) as error:
         raise SealBroken(f"these keys cannot be opened by {reader}: fetch them again") from error

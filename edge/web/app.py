@@ -14,21 +14,29 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web import RequestPayloadError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from edge.board import Board, Event, ShownEvent, TooManyPages, look
 from edge.config import Config
-from edge.panel import DECLARED_FOR_S, Declared, Pressed, Vehicle
+from edge.panel import DECLARED_FOR_S, UNREADABLE, Declared, Pressed, Vehicle
 from edge.web.guard import add_headers, guard, same_origin
 from programmes.calendar import local
 from programmes.texts import say
+from wire import door
 from wire.codes import Outcome
-from wire.entries import Short
 from wire.individual_number import IndividualNumberRefused, refuse_individual_number
+from wire.messages import Plain
 
 HOST: Final = "127.0.0.1"
+CONNECTIONS_MAX: Final = 64
+"""Eight pages with six connections each, as browsers open them, and the vehicle's equipment."""
+SHUTDOWN_S: Final = 1.0
 BODY_BYTES_MAX: Final = 4096
 """Of any request: duty, stop and line."""
+BODY_S: Final = 5.0
+"""For it to arrive, from this same machine or vehicle."""
 PRESS_PAUSE_S: Final = 1.0
 """A second press of the same button within this is a finger that trembled, not a second person."""
 CONFIRM_S: Final = 3.0
@@ -55,9 +63,9 @@ KINDS: Final = {
 
 
 class _VehicleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    duty: Short = ""
-    stop: Short = ""
-    line: Short = ""
+    duty: Plain = ""
+    stop: Plain = ""
+    line: Plain = ""
 
 
 def make_app(board: Board, config: Config) -> web.Application:
@@ -81,10 +89,10 @@ def make_app(board: Board, config: Config) -> web.Application:
 
 async def serve(board: Board, config: Config) -> None:
     """Serve the page until cancelled. Raises OSError when the port is taken."""
-    runner = web.AppRunner(make_app(board, config), access_log=None, shutdown_timeout=1.0)
+    runner = door.runner(make_app(board, config), SHUTDOWN_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, HOST, config.page_port).start()
+        await door.Door(runner, HOST, config.page_port, CONNECTIONS_MAX).start()
         await asyncio.Event().wait()
     finally:
         board.close()
@@ -209,12 +217,18 @@ async def vehicle(request: web.Request) -> web.StreamResponse:
     """Take in what the vehicle's equipment says: JSON of duty, stop and line."""
     same_origin(request, needed=False)
     try:
-        form = msgspec.json.decode(await request.read(), type=_VehicleForm)
+        async with asyncio.timeout(BODY_S):
+            body = await request.read()
+        form = msgspec.json.decode(body, type=_VehicleForm)
         for name in form.__struct_fields__:
             refuse_individual_number(name, getattr(form, name))
     except IndividualNumberRefused as error:
         return _refuse(422, "individual-number", str(error))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except TimeoutError:
+        return _refuse(408, "too-slow", f"a request has {BODY_S:.0f} s to arrive")
+    except (ConnectionError, RequestPayloadError, BadHttpMessage) as error:
+        return _refuse(400, "malformed", str(error))
+    except UNREADABLE as error:
         return _refuse(422, "malformed", str(error))
     if not request.app[BOARD].say(Vehicle(duty=form.duty, stop=form.stop, line=form.line)):
         return _sorry(503, "no-answer")

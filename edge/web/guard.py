@@ -20,6 +20,10 @@ HEADERS: Final = {
 }
 
 
+PATH_MAX: Final = 60
+"""Characters; a file's name has at most 255 bytes, and one that is longer is no file of ours."""
+
+
 def guard(port: int) -> Middleware:
     """Return a middleware that answers only under this machine's own names, and sets HEADERS."""
     names = {f"{host}:{port}" for host in ("127.0.0.1", "localhost")}
@@ -28,6 +32,8 @@ def guard(port: int) -> Middleware:
     async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.headers.get(hdrs.HOST) not in names:
             raise web.HTTPMisdirectedRequest(text="this page is known as 127.0.0.1 alone")
+        if len(request.path) > PATH_MAX:
+            raise web.HTTPNotFound
         return await handler(request)
 
     return _guard

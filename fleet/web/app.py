@@ -21,9 +21,12 @@ from fleet.web.data import FLEET
 from fleet.web.forms import BODY_BYTES_MAX
 from fleet.web.session import ACCOUNTS, SITE, Site, guard, session_key, storage
 from fleet.web.words import DEFAULT_LANGUAGE
+from wire import door
 from wire.clock import Clock
 
 HOST: Final = "127.0.0.1"
+CONNECTIONS_MAX: Final = 500
+"""Half of the files that a process may usually open (1,024): 200 streams and room for pages."""
 SHUTDOWN_S: Final = 2.0
 """Answers take milliseconds; streams are ended first."""
 
@@ -79,10 +82,10 @@ async def _serve(app: web.Application, port: int) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = door.runner(app, SHUTDOWN_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, HOST, port).start()
+        await door.Door(runner, HOST, port, CONNECTIONS_MAX).start()
         await stopped.wait()
     finally:
         await runner.cleanup()

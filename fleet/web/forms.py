@@ -4,6 +4,7 @@ Every field is looked at as a whole before anything else is done with it; what i
 back as one sentence beside its field, without the value when it must not be repeated.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,8 @@ from wire.individual_number import looks_like_individual_number
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """One form: the longest has ten fields of some hundred characters, with room for UTF-8."""
+BODY_S: Final = 20.0
+"""For a form to arrive: at 4 kB/s the largest one; then its connection is closed."""
 
 
 @dataclass
@@ -74,10 +77,33 @@ def check_fields(language: Language, sent: Mapping[str, object], limits: Mapping
 async def read_post(request: web.Request) -> Mapping[str, object]:
     """Return what was posted. Raises HTTPBadRequest when it cannot be read as a form at all."""
     try:
-        return await request.post()
-    except (ValueError, LookupError, RuntimeError, RequestPayloadError, BadHttpMessage) as error:
+        async with asyncio.timeout(BODY_S):
+            sent = await request.post()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
+    except (
+        ValueError,
+        LookupError,
+        RuntimeError,
+        ConnectionError,
+        RequestPayloadError,
+        BadHttpMessage,
+    ) as error:
         # no boundary, an unknown charset or transfer encoding, a body that is cut or not packed so
         raise web.HTTPBadRequest from error
+    for value in (*sent, *sent.values()):
+        if isinstance(value, str) and not is_text(value):
+            raise web.HTTPBadRequest
+    return sent
+
+
+def is_text(text: str) -> bool:
+    """True when it can be written as UTF-8: some charsets of a body bring lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def read_form(request: web.Request, limits: Mapping[str, int]) -> Form:

@@ -52,15 +52,21 @@ def _query(request: web.Request) -> ReaderQuery:
     if form.errors:
         raise web.HTTPSeeOther("/readers")
     wish = request.query
-    page = wish.get("page", "1")
     return ReaderQuery(
         search=form["search"],
         state=wish.get("state", "") if wish.get("state") in set(ReaderState) else "",
         kind=wish.get("kind", "") if wish.get("kind") in KINDS else "",
         sort=wish.get("sort", "") if wish.get("sort") in SORTS else "urgency",
         descending=wish.get("order") == "down",
-        page=min(int(page), PAGE_MAX) if page.isascii() and page.isdigit() and int(page) else 1,
+        page=_page(wish.get("page", "")),
     )
+
+
+def _page(text: str) -> int:
+    """Return the page that is wished for; what is no number, or a mistaken one, is the first."""
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(PAGE_MAX)):
+        return 1
+    return min(max(1, int(text)), PAGE_MAX)
 
 
 def cells(row: ReaderRow, language: Language) -> dict[str, str]:

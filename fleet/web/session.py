@@ -64,6 +64,8 @@ SITE: Final = web.AppKey("site", Site)
 ACCOUNTS: Final = web.AppKey("accounts", Accounts)
 ACCOUNT: Final = web.RequestKey("account", Account)
 """The signed-in account, in a request."""
+STATIC_PATH_MAX: Final = 60
+"""Characters; a file's name has at most 255 bytes, and one that is longer is no file of ours."""
 PUBLIC: Final = frozenset({"/login", "/healthz"})
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
@@ -147,6 +149,8 @@ def account_of(request: web.Request) -> Account:
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let nobody past without a session of this process's role, and no POST without its token."""
     if request.path.startswith("/static/"):
+        if len(request.path) > STATIC_PATH_MAX:
+            raise web.HTTPNotFound
         return await handler(request)
     session = await get_session(request)
     if name := session.get("session"):

@@ -20,7 +20,9 @@ from fleet import store
 from fleet.grants import Role
 from fleet.web import console as console_process
 from fleet.web import office as office_process
+from fleet.web.app import CONNECTIONS_MAX, HOST
 from tests.web.town import PASSWORD, Town, build_town, empty_town, town_in
+from wire import door
 
 CHROMIUM = "/usr/bin/chromium"
 
@@ -42,13 +44,13 @@ class Sites:
 def serving(*apps: web.Application) -> Iterator[list[str]]:
     """Serve applications from a thread of their own, on free ports of loopback."""
     loop = asyncio.new_event_loop()
-    runners = [web.AppRunner(app, access_log=None, shutdown_timeout=0.5) for app in apps]
+    runners = [door.runner(app, 0.5) for app in apps]
     addresses: list[str] = []
 
     async def start() -> None:
         for runner in runners:
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await door.Door(runner, HOST, 0, CONNECTIONS_MAX).start()
             addresses.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
 
     async def stop() -> None:

@@ -1,0 +1,28 @@
+"""One fleet on each database for all examples of a file: hostile data piles up in it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fleet.virtual import VirtualFleet, bus, desk, make_fleet
+from tests.real_postgres import Postgres
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def fleet(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VirtualFleet]:
+    """A town of two buses and a desk."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    places = [bus("bus-1"), bus("bus-2"), desk("desk-1")]
+    if request.param == "sqlite":
+        made = make_fleet(folder, places)
+        yield made
+        made.close()
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    databases = server.migrated(folder)
+    made = make_fleet(folder, places, databases.url)
+    yield made
+    made.close()
+    server.drop(databases)
