@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
-        _synchronise_folder(path.parent)
+        synchronise_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -44,7 +44,8 @@ def remove_partial(folder: Path) -> None:
         leftover.unlink()
 
 
-def _synchronise_folder(folder: Path) -> None:
+def synchronise_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a file's own sync does not. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

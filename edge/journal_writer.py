@@ -8,7 +8,6 @@ only one agent writes in a folder (a lock holds that).
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 import msgspec
 
 from edge.clock import Stamp
+from edge.durable import synchronise_folder
 from edge.journal import (
     FRAME_BYTES_MAX,
     JOURNAL_BYTES_MAX,
@@ -26,6 +26,7 @@ from edge.journal import (
     journals,
     last_entry,
 )
+from edge.lock import take
 from wire.entries import Entry, Former, JournalId, Start, chain, encode, genesis, new_journal
 
 LOCK: Final = "writer.lock"
@@ -48,16 +49,10 @@ class JournalBroken(JournalError):
     """A write failed: the disk may be dying. The next append begins a fresh journal."""
 
 
-class JournalInUse(JournalError):
-    """Another agent writes in this folder."""
-
-    hint = "stop the other agent that uses this state folder"
-
-
 class Journal:
     """The one writer. Made at the start of the agent; `append` begins the first file.
 
-    `now` stamps the `Start` entries. Raises JournalInUse, or OSError when the folder cannot be
+    `now` stamps the `Start` entries. Raises InUse, or OSError when the folder cannot be
     made.
     """
 
@@ -67,7 +62,7 @@ class Journal:
         self._folder, self._reader = folder, reader
         self._boot, self._agent, self._now = boot, agent, now
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _lock(folder / LOCK)
+        self._lock = take(folder / LOCK)
         self._fd: int | None = None
         self._bytes = 0
         self._began_mono_ms = 0
@@ -133,7 +128,7 @@ class Journal:
         try:
             self._fd = os.open(path, flags, 0o600)
             self._put(start)
-            _sync_folder(self._folder)
+            synchronise_folder(self._folder)
         except OSError as error:
             self._close_file()
             self.n = 0  # `_former` stays what it was: nobody was told of this one
@@ -191,25 +186,6 @@ def _trouble(error: OSError) -> JournalError:
         return error
     kind = JournalFull if error.errno in _NO_SPACE else JournalBroken
     return kind(f"the journal cannot be written: {error.strerror}")
-
-
-def _lock(path: Path) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise JournalInUse(f"{path.parent} is in use by another agent") from error
-    return fd
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a file's own sync does not."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def prune(folder: Path, acknowledged: JournalId, before_ms: int) -> list[JournalFile]:

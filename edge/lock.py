@@ -19,15 +19,27 @@ class InUse(OSError):
     """Another process holds the lock; the sentence says where, and what to do."""
 
 
-@contextlib.contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold a lock within the block; its folder exists. Raises InUse, or OSError of the disk."""
+def take(path: Path) -> int:
+    """Take a lock, whose folder exists, and return the descriptor: whoever closes it lets go.
+
+    Raises InUse, or OSError of the disk.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
             raise InUse(f"{path.parent} is in use by another agent: stop that one first") from error
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold a lock within the block; see `take`."""
+    descriptor = take(path)
+    try:
         yield
     finally:
         os.close(descriptor)

@@ -29,8 +29,9 @@ from edge.frontends.recovery import Recovering
 from edge.history import rebuild
 from edge.identify import DEVICE_FAULT, Identified, identify
 from edge.journal import FOLDER, last_entry
-from edge.journal_writer import Journal, JournalError
+from edge.journal_writer import Journal
 from edge.keeper import Keeper
+from edge.lock import InUse
 from edge.panel import (
     DECLARED_FOR_S,
     Acknowledged,
@@ -70,7 +71,7 @@ log = logging.getLogger("kazasu.tap")
 
 
 class Tap:
-    """One reader's card half. Raises ConfigRefused, JournalInUse or OSError at the start."""
+    """One reader's card half. Raises ConfigRefused, InUse or OSError at the start."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         state = Path(config.state)
@@ -322,7 +323,7 @@ def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:
         return 2
     try:
         tap = Tap(read_config(Path(arguments[0])), clock or SystemClock())
-    except (ConfigRefused, JournalError) as error:
+    except (ConfigRefused, InUse) as error:
         print(error, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: tap.stop())

@@ -7,14 +7,11 @@ Keys and fleet.toml are not in it: they are kept apart, as their owner decides.
 """
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import re
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -24,9 +21,11 @@ import sqlalchemy as sa
 
 from fleet import audits, postgres
 from fleet.config import Config, Databases
+from fleet.durable import sync
 from fleet.grants import Database, Role
 from fleet.schema import entry, journal, ledger_epoch, member
 from fleet.store import BUSY_TIMEOUT_S, open_fleet, open_persons
+from fleet.workers import only_one
 
 MANIFEST: Final = "manifest.json"
 DUMP: Final = "kazasu.dump"
@@ -65,14 +64,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def back_up(config: Config, folder: Path, at_ms: int, keep: int | None = None) -> Path:
-    """Write one backup under `folder` and return where it lies. Raises BackupRefused.
+    """Write one backup under `folder` and return where it lies.
 
-    With `keep` only that many newest backups of this tenant stay.
+    With `keep` only that many newest backups of this tenant stay. Raises BackupRefused, and Held
+    while another one is being written there.
     """
     if keep is not None and not 1 <= keep <= KEEP_MAX:
         raise BackupRefused(f"1 to {KEEP_MAX} backups can be kept, not {keep}")
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with only_one(folder / ".lock", "backup"):
         _remove_parts(folder)
         name = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("kazasu-%Y%m%dT%H%M%SZ")
         made, beside = folder / name, folder / (name + _PART)
@@ -91,20 +91,6 @@ def back_up(config: Config, folder: Path, at_ms: int, keep: int | None = None) -
         if keep is not None:
             _remove_old(folder, config.tenant, keep)
     return made
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Be the only one that writes backups there."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BackupRefused(f"another backup is being written to {folder}") from None
-        yield
-    finally:
-        os.close(handle)
 
 
 def _remove_parts(folder: Path) -> None:
@@ -323,12 +309,3 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     path.chmod(0o600)
     sync(path)
-
-
-def sync(path: Path) -> None:
-    """See to it that a file, or a folder's names, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from fleet import audit, backup, ledger, rosters
 from fleet.backup import FILES, BackupRefused, Manifest
 from fleet.config import Config, Databases
+from fleet.durable import sync
 from fleet.grants import Database, Role, user_of
 from fleet.schema import journal, ledger_epoch, roster
 from fleet.store import RESTORING, Store, bring_up, migrate, open_fleet, revisions
@@ -121,12 +122,12 @@ def _restore_files(databases: Databases, folder: Path, who: str, why: str, at_ms
     for name in FILES:
         backup.settle(part / name)
         _with_log(part / name)
-        backup.sync(part / name)
+        sync(part / name)
     (part / f"before-restore-{_stamp(at_ms)}").touch()
-    backup.sync(part)
+    sync(part)
     with _exclusive(state):
         part.rename(state / RESTORING)
-        backup.sync(state)
+        sync(state)
         return finish(state)
 
 
@@ -191,11 +192,11 @@ def finish(state: Path) -> str:
         for one in (file, f"{file}-wal", f"{file}-shm"):
             if (state / one).exists():
                 (state / one).rename(aside / one)
-        backup.sync(aside)
+        sync(aside)
         (ready / file).rename(state / file)
-        backup.sync(state)
+        sync(state)
     shutil.rmtree(ready)
-    backup.sync(state)
+    sync(state)
     return str(aside)
 
 

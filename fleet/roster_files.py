@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
+from fleet.durable import sync
 from fleet.schema import roster
 from fleet.store import Store
 from wire.envelope import MessageRefused, PublicKey
@@ -65,7 +66,7 @@ def write_rows(state: Path, programme: str, pieces: Iterable[bytes]) -> Written:
         path = rows_path(state, programme, digest.digest())
         if not path.exists():
             beside.rename(path)
-            _synchronise(folder)
+            sync(folder)
     finally:
         beside.unlink(missing_ok=True)
     return Written(digest.digest(), size // ROW.size)
@@ -79,14 +80,6 @@ def _require_order(piece: bytes, last: bytes) -> bytes:
             raise ValueError(f"credential {credential.hex()} stands twice, or out of order")
         last = credential
     return last
-
-
-def _synchronise(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_rows(state: Path, programme: str, kept: set[bytes]) -> None:

@@ -83,13 +83,13 @@ def _held(databases: Databases, role: Role, what: str, *, alone: bool) -> Iterat
         with _session(databases, role, what, alone=alone) as connection:
             yield _Session(connection)
         return
-    with _file(databases.state, what):
+    with only_one(databases.state / f"{what}.lock", what):
         yield Holding()
 
 
 @contextlib.contextmanager
-def _file(state: Path, what: str) -> Iterator[None]:
-    path = state / f"{what}.lock"
+def only_one(path: Path, what: str) -> Iterator[None]:
+    """Hold a file's lock, as the only one who does `what` in its folder. Raises Held."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -97,8 +97,8 @@ def _file(state: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
             raise Held(
-                f"another {what} (process {holder}) already works on {state}: "
-                f"stop it first, or use another state folder"
+                f"another {what} (process {holder}) already works on {path.parent}: "
+                f"stop it first, or use another folder"
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)

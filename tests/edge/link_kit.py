@@ -25,7 +25,7 @@ from edge.journal_writer import Journal
 from edge.link import Link
 from edge.panel import SOCKET_NAME, Appended, Condition, FromLink, FromTap
 from tests.edge.rig import Broker, free_port, until
-from wire.clock import ClockState, SystemClock
+from wire.clock import Clock, ClockState, SystemClock
 from wire.entries import ClockStep, chain
 from wire.envelope import Purpose, Signer, open_envelope
 from wire.messages import (
@@ -123,9 +123,9 @@ def fill(journal: Journal, count: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_link(reader: Reader) -> AsyncIterator[Link]:
+async def running_link(reader: Reader, clock: Clock | None = None) -> AsyncIterator[Link]:
     config = reader.config
-    link = Link(config, read_identity(config), SystemClock())
+    link = Link(config, read_identity(config), clock or SystemClock())
     task = asyncio.create_task(link.run())
     try:
         yield link

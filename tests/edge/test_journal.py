@@ -17,7 +17,8 @@ from edge.journal import (
     journals,
     last_entry,
 )
-from edge.journal_writer import JournalInUse, prune
+from edge.journal_writer import prune
+from edge.lock import InUse
 from tests.edge.journal_kit import HOUR_MS, READER, begin, now, read_all, step
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
@@ -84,7 +85,7 @@ def _target(descriptor: str) -> str:
 
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     journal = begin(tmp_path)
-    with pytest.raises(JournalInUse):
+    with pytest.raises(InUse):
         begin(tmp_path)
     journal.close()
     begin(tmp_path).close()

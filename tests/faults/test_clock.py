@@ -1,6 +1,5 @@
 """The reader's clock is wrong: it stands in 1970, an hour ahead, or is set back while it runs."""
 
-import asyncio
 import contextlib
 import datetime
 import itertools
@@ -10,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from edge.clock import BUILD_MS
-from edge.identity import NO_CHECK_TIME, read_identity
-from edge.link import Link
+from edge.identity import NO_CHECK_TIME
 from edge.panel import FleetTime
 from hw.sim.antenna import Antenna
-from tests.edge.link_kit import Reader, fill, running_fleet, running_tap
+from tests.edge.link_kit import Reader, fill, running_fleet, running_link, running_tap
 from tests.edge.reader_kit import ReaderKit, lift, make_reader, my_number_card, running
 from tests.edge.rig import Authority, Broker, until
-from wire.clock import Clock, ClockState, SystemClock
+from wire.clock import ClockState, SystemClock
 from wire.codes import Code, Outcome
 from wire.entries import ClockStep, Tap
 from wire.mqtt import Endpoint
@@ -173,18 +171,6 @@ async def reader_with_young_broker(folder: Path) -> AsyncIterator[Reader]:
         yield Reader(folder / "bus-1", broker)
     finally:
         broker.stop()
-
-
-@contextlib.asynccontextmanager
-async def running_link(reader: Reader, clock: Clock) -> AsyncIterator[Link]:
-    link = Link(reader.config, read_identity(reader.config), clock)
-    task = asyncio.create_task(link.run())
-    try:
-        yield link
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_reader_in_1970_reaches_the_fleet_and_hears_the_time(tmp_path: Path) -> None:
