@@ -176,13 +176,17 @@ def _is_stepped(
     connection: sa.Connection, plan: Plan, group: Sequence[Plan]
 ) -> Callable[[str], bool]:
     reader = plan.state.reader
-    here = {
-        one.state.journal
-        for one in group
-        if one.state.reader == reader
-        and any(isinstance(each, ClockStep) for each in one.opened.entries)
-    }
-    return lambda name: name in here or ledger.is_stepped(connection, reader, name)
+
+    def is_stepped(name: str) -> bool:
+        here = (
+            one.state.reader == reader
+            and one.state.journal == name
+            and any(isinstance(each, ClockStep) for each in one.opened.entries)
+            for one in group
+        )
+        return any(here) or ledger.is_stepped(connection, reader, name)
+
+    return is_stepped
 
 
 def _look_up(
@@ -212,7 +216,11 @@ def _write(
         tally.taken.append(Taken(*key, plan.state.through))
     for key, count in unreplayed.items():
         states[key].unreplayed += count
-    journals.save(connection, states.values())
+    begun = {one.journal for plan in plans if plan.opened.start for one in _states(plan).values()}
+    every = states.values()
+    goes_on = [one for one in every if one.id and one.journal not in begun]
+    journals.save(connection, [one for one in every if not one.id or one.journal in begun])
+    journals.move(connection, goes_on)
     rows: list[ledger.Row] = []
     counts: ledger.Counts = {}
     found: list[tuple[Journal, Sequence[Finding]]] = []

@@ -194,6 +194,38 @@ def save(connection: sa.Connection, states: Iterable[Journal]) -> None:
     bulk.update(connection, journal, _SAVED, rows, _KEPT)
 
 
+_MOVED: Final = (
+    "id",
+    "received_at_ms",
+    "spans",
+    "seen_hash",
+    "claimed",
+    "unreplayed",
+    "through",
+    "seen",
+    *_SAVED[-6:],
+)
+
+
+def move(connection: sa.Connection, states: Iterable[Journal]) -> None:
+    """Write the marks of whole journals that only go on: a third less than `save` writes."""
+    rows = [
+        (
+            one.id,
+            one.received_at_ms,
+            msgspec.json.encode(one.spans).decode(),
+            one.seen_hash,
+            one.claimed,
+            one.unreplayed,
+            one.through,
+            one.seen,
+            *(one.signed or _UNSIGNED),
+        )
+        for one in states
+    ]
+    bulk.update(connection, journal, _MOVED, rows, _KEPT)
+
+
 _INSERT: Final = journal.insert().returning(journal.c.id, journal.c.journal, journal.c.reader)
 
 
@@ -271,7 +303,7 @@ def begin(
     changed: Family = {}
     alarms: list[Alarm] = []
     if former is None:
-        if others and not followed:
+        if not followed and any(not _only_named_after(one, start) for one in others):
             alarms.append(Alarm(AlarmKind.HISTORY_LOST, state.journal, ""))
     else:
         if any(one.former_journal == former.journal for one in others):
@@ -287,9 +319,20 @@ def begin(
         state.superseded = True
         return list(changed.values()), alarms
     for one in others:
+        if _only_named_after(one, start):
+            continue
         if not one.superseded and (one.started_at_ms or 0) <= start.at_ms:
             changed.setdefault(one.journal, replace(one, superseded=True))
     return list(changed.values()), alarms
+
+
+def _only_named_after(one: Journal, start: Start) -> bool:
+    """True for a journal of which nothing has come but a status, later than this start.
+
+    A reader that was restarted before it ever reached the fleet says so, and then sends the
+    journal from before.
+    """
+    return one.started_at_ms is None and not one.seen and one.received_at_ms > start.at_ms
 
 
 def _compare(

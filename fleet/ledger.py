@@ -6,6 +6,8 @@ else in the row is taken from them; nothing here commits: that is the caller's t
 """
 
 import hashlib
+import operator
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -106,9 +108,8 @@ TAKEN_FROM_BODY: Final = (
 """Columns of an entry that only repeat what its bytes say."""
 _NOTHING: Final = (None,) * 10
 _COLUMNS: Final = ("journal_id", "n", "hash", "body", "received_at_ms", *TAKEN_FROM_BODY)
-_PROGRAMME: Final = _COLUMNS.index("programme")
-_CODE: Final = _COLUMNS.index("code")
-_KIND: Final = _COLUMNS.index("kind")
+_ALIKE: Final = operator.itemgetter(*map(_COLUMNS.index, ("kind", "programme", "code")))
+"""What rows of one reader and minute are counted by."""
 _KEY: Final = ("minute_ms", "reader", "programme", "code")
 
 Row = tuple[Any, ...]
@@ -133,10 +134,11 @@ def count(counts: Counts, reader: Reader, received_at_ms: int, some: Sequence[Ro
     By the hour where few are members (`fleet.grain`).
     """
     minute_ms = floor(received_at_ms, HOUR_MS if reader.place.by_hour else MINUTE_MS)
-    for row in some:
-        press = "press." if row[_KIND] == "press" else ""
-        key = (minute_ms, reader.name, row[_PROGRAMME] or "", press + (row[_CODE] or ""))
-        counts[key] = counts.get(key, 0) + 1
+    alike = Counter(map(_ALIKE, some))
+    for (kind, programme, code), number in alike.items():
+        press = "press." if kind == "press" else ""
+        key = (minute_ms, reader.name, programme or "", press + (code or ""))
+        counts[key] = counts.get(key, 0) + number
 
 
 def append(connection: sa.Connection, some: Sequence[Row], counts: Counts) -> None:

@@ -145,11 +145,9 @@ def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
 
 
 _now: Final = card.alias("now")
-_KNOWN: Final = (
-    sa.select(*_DECIDES[:-1], _now.c.stopped_from_ms.label("card_stopped_ms"))
-    .select_from(_CARDS.join(_now, _now.c.id == sa.func.coalesce(card.c.successor, card.c.id)))
-    .where(card.c.credential.in_(sa.bindparam("some", expanding=True)))
-)
+_KNOWN: Final = sa.select(
+    *_DECIDES[:-1], _now.c.stopped_from_ms.label("card_stopped_ms")
+).select_from(_CARDS.join(_now, _now.c.id == sa.func.coalesce(card.c.successor, card.c.id)))
 """A former credential may what the card may now; offline readers still find it on their lists."""
 
 
@@ -161,7 +159,7 @@ def known_cards(
     every = sorted(credentials)
     for start in range(0, len(every), store.IN_MAX):
         some = every[start : start + store.IN_MAX]
-        for row in connection.execute(_KNOWN, {"some": some}):
+        for row in store.among(connection, _KNOWN, card.c.credential, some):
             found[row.programme, row.credential] = _roster_row(row)
     return found
 
@@ -169,7 +167,6 @@ def known_cards(
 _FORMER: Final = (
     sa.select(_now.c.credential, card.c.credential.label("former"))
     .select_from(card.join(_now, card.c.successor == _now.c.id))
-    .where(_now.c.credential.in_(sa.bindparam("some", expanding=True)))
     .order_by(card.c.key_epoch)
 )
 
@@ -180,7 +177,7 @@ def former_credentials(connection: sa.Connection, credentials: Collection[str]) 
     every = sorted(credentials)
     for start in range(0, len(every), store.IN_MAX):
         some = every[start : start + store.IN_MAX]
-        for row in connection.execute(_FORMER, {"some": some}):
+        for row in store.among(connection, _FORMER, _now.c.credential, some):
             found[row.credential] = row.former
     return found
 

@@ -43,6 +43,7 @@ _LOOKS_BACK_MS: Final = {name: 1000 * book.looks_back_s for name, book in RULEBO
 LookUp = Callable[[Tap], Mapping[str, "Last"]]
 Ask = Callable[[], bool]
 """A question to the database that is rarely asked."""
+Tables = Sequence[RuleTable]
 Kind = Literal["replay", "roster-lag", "allowance"]
 PlaceKind = Literal["bus", "taxi", "school", "desk", "kiosk"]
 
@@ -72,6 +73,16 @@ class Known:
     """What cards that were re-keyed were known as under the key epoch before."""
     usage: Running = field(default_factory=lambda: Running({}, {}))
     """What members have used, at each tap's place in the order of commit."""
+    compared: dict[tuple[int, int], tuple[Tables, Tables, bool]] = field(default_factory=dict)
+    """Which tables of rosters are the ones of now, by identity: compared once, not for each tap."""
+
+    def are_now(self, tables: Tables, held: Tables) -> bool:
+        """True when a roster holds the same tables."""
+        key = id(tables), id(held)
+        kept = self.compared.get(key)
+        if kept is None:
+            kept = self.compared[key] = (tables, held, list(tables) == list(held))
+        return kept[2]
 
 
 @dataclass(slots=True)
@@ -239,7 +250,8 @@ def _lag(tap: Tap, book: Rulebook, facts: Facts, known: Known) -> list[Finding]:
     if row is None and tap.older_credential:
         row = known.cards.get((tap.programme, tap.older_credential))
     tables = known.rules[tap.programme]
-    if row == facts.member and list(tables) == list(facts.rules) and tap.code is not Code.STALE:
+    same = row == facts.member and known.are_now(tables, facts.rules)
+    if same and tap.code is not Code.STALE:
         return []
     decision = _decide(book, replace(facts, member=row, rules=tables, roster_age_s=0))
     return _finding(tap, "roster-lag", decision)

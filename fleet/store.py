@@ -265,6 +265,30 @@ def upsert(
         connection.execute(statement, list(rows))
 
 
+@functools.cache
+def _among(dialect: str, statement: sa.Select[Any], column: sa.ColumnElement[str]) -> Any:
+    if dialect == "postgresql":
+        some = sa.bindparam("some", type_=postgresql.ARRAY(sa.Text))
+        return statement.where(column == sa.any_(some))
+    return statement.where(column.in_(sa.bindparam("some", expanding=True)))
+
+
+def among(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    column: sa.ColumnElement[str],
+    some: Sequence[str],
+) -> sa.CursorResult[Any]:
+    """Run a SELECT for the rows whose column is one of at most IN_MAX texts.
+
+    PostgreSQL gets them as one parameter, so that it knows the statement however many they are.
+    `statement` and `column` are made once, not for each call.
+    """
+    return connection.execute(
+        _among(connection.dialect.name, statement, column), {"some": list(some)}
+    )
+
+
 def new_id(added: sa.CursorResult[Any]) -> int:
     """Return the number that the database gave the row just inserted."""
     key = added.inserted_primary_key

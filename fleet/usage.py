@@ -50,7 +50,8 @@ def sums(taps: Iterable[Tap]) -> dict[Key, Used]:
     found: dict[Key, Used] = {}
     for tap in taps:
         for key in _keys(tap):
-            found[key] = add(found.get(key, NOTHING), counted(tap))
+            before = found.get(key)
+            found[key] = add(before, counted(tap)) if before else counted(tap)
     return found
 
 
@@ -112,16 +113,18 @@ class Running:
 
     def book(self, tap: Tap) -> None:
         """Count a tap for those that come after it in the group."""
-        if self.limits(tap.programme, tap.at_ms):
+        if self.rules and self.limits(tap.programme, tap.at_ms):
             for key in _keys(tap):
                 self._used[key] = add(self._used.get(key, NOTHING), counted(tap))
 
     def limits(self, programme: str, at_ms: int) -> Mapping[str, Used]:
         """Return the thresholds of the hour; tables begin at midnight."""
         hour = at_ms // HOUR_MS
-        if (programme, hour) not in self._limits:
-            self._limits[programme, hour] = near(programme, hour * HOUR_MS, self.rules)
-        return self._limits[programme, hour]
+        found = self._limits.get((programme, hour))
+        if found is None:
+            found = near(programme, hour * HOUR_MS, self.rules)
+            self._limits[programme, hour] = found
+        return found
 
     def _sum(self, tap: Tap, period: str) -> Used:
         total = NOTHING
