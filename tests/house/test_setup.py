@@ -21,6 +21,13 @@ PYTHON3 = CALLED + 'case "$*" in *venv*) mkdir -p .venv/bin; cp "$0" .venv/bin/p
 NOT_ROOT = "echo 1000\n"
 
 
+def debian_packages(group: str) -> list[str]:
+    """Name the packages that `requirements/debian.txt` has for a group."""
+    lines = (ROOT / "requirements" / "debian.txt").read_text("utf-8").splitlines()
+    words = [line.split() for line in lines if not line.startswith("#")]
+    return [name for name, *groups in words if group in groups]
+
+
 class Machine:
     """A checkout and the programs it meets."""
 
@@ -34,7 +41,7 @@ class Machine:
         shutil.copy(ROOT / "pyproject.toml", self.checkout)
         self.has("python3", PYTHON3)
         self.has("id", NOT_ROOT)
-        self.has_packages("mosquitto", "python3-venv", "chromium", "fonts-noto-cjk")
+        self.has_packages(*debian_packages("dev"))
 
     def has(self, name: str, body: str) -> None:
         program = self.programs / name

@@ -102,7 +102,7 @@ def test_the_offices_pages_answer(sites: Sites) -> None:
 def test_an_operator_closes_a_gap_and_an_alarm(sites: Sites) -> None:
     operator = Visitor(sites.console, "umi")
     operator.post("/gaps/1", "/gaps/1", why="reader was scrapped", sure="yes")
-    ((how, who),) = sites.town.ask(sa.select(gap.c.how, gap.c.closed_by))
+    ((how, who),) = sites.town.ask(sa.select(gap.c.how, gap.c.closed_by).where(gap.c.id == 1))
     assert (how, who) == ("written-off", "umi")
     ((number,),) = sites.town.ask(sa.select(alarm.c.id).where(alarm.c.kind == "quarantine"))
     operator.post(f"/alarms/{number}", f"/alarms/{number}", why="repaired", sure="yes")
