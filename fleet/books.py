@@ -4,6 +4,7 @@
 databases stands in `dispatch_books`. One `Books` belongs to one thread.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,9 @@ from wire.messages import Ack
 from wire.mqtt import Message
 from wire.roster import RuleTable
 from wire.topics import UP, Leaf, ReaderName, parse_reader, parse_topic, topic
+
+TOPICS_MAX: Final = 8_192
+"""Topics that a worker has read or written out before: 2,000 readers with all their leaves."""
 
 
 class Letter(NamedTuple):
@@ -130,12 +134,18 @@ class Roll:
         return group
 
 
+@functools.lru_cache(TOPICS_MAX)
 def _from_reader(text: str) -> tuple[ReaderName, Leaf]:
     """Return reader and leaf of a topic that readers write. Raises ValueError for any other."""
     name, leaf = parse_topic(text)
     if leaf not in UP:
         raise ValueError(f"{text!r} is not written by readers")
     return name, leaf
+
+
+@functools.lru_cache(TOPICS_MAX)
+def _ack_topic(reader: str) -> str:
+    return topic(parse_reader(reader), Leaf.ACK)
 
 
 def _state(connection: sa.Connection) -> dict[str, str]:
@@ -230,7 +240,7 @@ class Books:
         epoch = self._roll.epoch
         ack = Ack(v=1, epoch=epoch, journal=taken.journal, through=taken.through, at_ms=now_ms)
         return Letter(
-            topic(parse_reader(taken.reader), Leaf.ACK),
+            _ack_topic(taken.reader),
             self._signer.seal(Purpose.ACK, taken.reader, ack),
         )
 
