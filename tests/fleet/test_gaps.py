@@ -221,6 +221,23 @@ def test_a_reader_that_has_forgotten_its_past_alarms(fleet: VirtualFleet) -> Non
     assert fleet.alarms() == {"history-lost"}
 
 
+def test_a_reader_restarted_before_it_was_ever_heard_has_lost_nothing(fleet: VirtualFleet) -> None:
+    """It says which journal it writes, and then sends the one from before."""
+    bus = fleet.reader("bus-1")
+    first = bus.journal().taps(2)
+    second = bus.journal(first.former, NOON_MS + 1).taps(2)
+    fleet.clock.pass_s(60)
+    status = Status(v=1, online=True, at_ms=NOON_MS, agent="1", journal=second.id, n=3)
+    fleet.hear(bus.say(Purpose.STATUS, status, Leaf.STATUS))
+    fleet.through((bus, first.all()))
+    assert fleet.alarms() == set()
+    superseded = "select superseded from journal where journal = "
+    assert fleet.rows(f"{superseded}'{second.id}'") == [(False,)]
+    fleet.through((bus, second.all()))
+    assert fleet.alarms() == set()
+    assert fleet.rows(f"{superseded}'{first.id}'") == [(True,)]
+
+
 def test_a_changed_past_is_seen_by_its_tip(fleet: VirtualFleet) -> None:
     bus = fleet.reader("bus-1")
     first = bus.journal().taps(2)
