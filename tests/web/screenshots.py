@@ -18,6 +18,8 @@ CHROMIUM: Final = "/usr/bin/chromium"
 WINDOW: Final = (1280, 800)
 PASSENGER: Final = (800, 480)
 """The reader's own small screen."""
+PAPER: Final = (794, 1123)
+"""A4 at 96 dots an inch."""
 STRANGER_MS: Final = 60_000
 """How long to wait for somebody with an unknown card; the empty page is true as well."""
 
@@ -63,6 +65,9 @@ def take(browser: Browser, console: str, office: str, passenger: str) -> None:
     page.locator("tbody th a").first.click()
     page.locator("#h-timings").wait_for()
     _keep(page, "reader", full=True)
+    page.goto(f"{console}/ledger")
+    page.locator("main h1").wait_for()
+    _keep(page, "ledger", full=True)
     page = _open(browser, WINDOW)
     _sign_in(page, office, "KAZASU_CLERK")
     with contextlib.suppress(PlaywrightTimeout):
@@ -75,18 +80,29 @@ def take(browser: Browser, console: str, office: str, passenger: str) -> None:
         _keep(page, "passenger")
 
 
+def take_audit(browser: Browser, page_file: Path) -> None:
+    """Write the picture of a page that `kazasu-fleet audit verify --page` has written."""
+    page = _open(browser, PAPER)
+    page.emulate_media(media="print")
+    page.goto(page_file.resolve().as_uri())
+    _keep(page, "audit", full=True)
+
+
 def main() -> None:
     """Read the addresses and take the pictures."""
     parser = argparse.ArgumentParser(prog="scripts/screenshots")
     parser.add_argument("console", help="such as http://127.0.0.1:8801")
     parser.add_argument("office")
     parser.add_argument("passenger", nargs="?", default="", help="a reader's own page")
+    parser.add_argument("--audit", type=Path, help="a page by `kazasu-fleet audit verify --page`")
     given = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
         take(browser, given.console.rstrip("/"), given.office.rstrip("/"), given.passenger)
+        if given.audit:
+            take_audit(browser, given.audit)
         browser.close()
 
 
