@@ -20,7 +20,7 @@ from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from yarl import URL
 
 from fleet.accounts import Account, Accounts
-from fleet.web.forms import read_post
+from fleet.web.forms import is_text, read_post
 
 SESSION_S: Final = 12 * 3600
 """The longest shift; then the password is asked for again."""
@@ -71,7 +71,14 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
 class _Storage(EncryptedCookieStorage):
-    """The cookie, marked Secure whenever the browser came by TLS (also to a proxy in front)."""
+    """The cookie, marked Secure whenever the browser came by TLS (also to a proxy in front).
+
+    Bytes that are no text are no cookie of ours.
+    """
+
+    def load_cookie(self, request: web.Request) -> str | None:
+        cookie = super().load_cookie(request)
+        return cookie if cookie is not None and is_text(cookie) else None
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session

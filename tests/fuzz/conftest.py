@@ -6,6 +6,9 @@ import pytest
 
 from tests.fleet.virtual import VirtualFleet, bus, desk, make_fleet
 from tests.real_postgres import Postgres
+from tests.web.conftest import warned_once
+
+__all__ = ["warned_once"]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
