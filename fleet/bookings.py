@@ -50,7 +50,7 @@ class Bookings:
         cards were known as.
         """
         found: dict[str, dict[str, Last]] = {}
-        asking: list[tuple[str, Iterable[Tap]]] = []
+        asking: list[tuple[str, Sequence[Tap]]] = []
         for reader, some in _by_reader(plans).items():
             taps = [tap for one in some for tap in one.opened.taps]
             kept = self._kept.pop(reader, None)
@@ -66,7 +66,8 @@ class Bookings:
             found[reader] = kept.last
         if asking:
             received_at_ms = max(one.state.received_at_ms for one in plans)
-            asked = ledger.Asked.of(asking, received_at_ms, former)
+            back_ms = max(looks_back_ms(tap) for _, taps in asking for tap in taps)
+            asked = ledger.Asked.of(asking, received_at_ms, former, back_ms)
             for reader, told in ledger.last_bookings(connection, asked).items():
                 found[reader].update(told)
         while len(self._kept) > READERS_MAX:

@@ -208,10 +208,12 @@ class Asked(NamedTuple):
         taps: Iterable[tuple[str, Iterable[Tap]]],
         received_at_ms: int,
         former: Mapping[str, str],
+        looks_back_ms: int = BOOKED_KEPT_MS,
     ) -> Self:
         """Ask for the cards of these taps, given by reader, that arrived at this time.
 
         `former`: what re-keyed cards were known as; they are asked for under that name too.
+        `looks_back_ms`: how long before the first tap a booking may matter.
         """
         cards: dict[str, set[str]] = {}
         first = last = received_at_ms
@@ -223,7 +225,7 @@ class Asked(NamedTuple):
                     named.add(tap.credential)
                 if older := tap.older_credential or former.get(tap.credential or ""):
                     named.add(older)
-        since_ms = first - BOOKED_KEPT_MS
+        since_ms = first - looks_back_ms
         ahead_ms = last - received_at_ms
         from_ms = max(since_ms - ahead_ms - RECEIVED_BEFORE_MS, received_at_ms - LOOKED_BACK_MAX_MS)
         return cls(cards, since_ms, from_ms)
