@@ -69,7 +69,7 @@ def read_config(path: Path) -> Config:
         data = tomllib.loads(path.read_text("utf-8"))
         config = msgspec.convert(data, Config)
         parse_reader(config.reader)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigRefused(f"{path}: {error}") from error
     base = path.resolve().parent
     return msgspec.structs.replace(

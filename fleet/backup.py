@@ -26,6 +26,7 @@ from fleet.grants import Database, Role
 from fleet.schema import entry, journal, ledger_epoch, member
 from fleet.store import BUSY_TIMEOUT_S, open_fleet, open_persons
 from fleet.workers import only_one
+from wire.envelope import UNREADABLE
 
 MANIFEST: Final = "manifest.json"
 DUMP: Final = "kazasu.dump"
@@ -265,7 +266,7 @@ def read_manifest(folder: Path) -> Manifest:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except FileNotFoundError:
         raise BackupRefused(f"{folder} is no backup: {MANIFEST} is missing") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BackupRefused(f"{path} is damaged, or of a newer version: {error}") from error
 
 

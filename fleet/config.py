@@ -143,7 +143,7 @@ def read_config(path: Path) -> Config:
         parse_name(config.tenant)
         check_database(config.database)
         check_telemetry(config.telemetry)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigRefused(f"{path}: {error}") from error
     base = path.resolve().parent
     telemetry = config.telemetry

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fleet import audit, store
 from fleet.schema import key_epoch, place, reader, reader_key, revision
 from fleet.store import AnyRow
-from wire.envelope import key_id
+from wire.envelope import UNREADABLE, key_id
 from wire.individual_number import refuse_individual_number
 from wire.registry import Registry
 from wire.topics import parse_name, parse_reader
@@ -73,7 +73,7 @@ def read_registry(path: Path) -> Registry:
             raise RegistryRefused(f"{path} is larger than {FILE_BYTES_MAX} bytes")
         registry = msgspec.json.decode(path.read_bytes(), type=Registry)
         parse_name(registry.tenant)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise RegistryRefused(f"{path}: {error}") from error
     return registry
 

@@ -39,7 +39,13 @@ def read_table(programme: str, path: Path) -> RuleTable:
         text = day.isoformat() if isinstance(day, datetime.date) else str(day)
         parameters = json.loads(json.dumps(data["parameters"], default=_plain))
         return check_table(book, str(data["version"]), text, parameters)
-    except (OSError, ValueError, UnknownProgramme, RuleTableRefused) as error:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        UnknownProgramme,
+        RuleTableRefused,
+    ) as error:
         raise error if isinstance(error, RulesRefused) else RulesRefused(f"{error}") from error
 
 

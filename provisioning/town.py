@@ -91,7 +91,7 @@ def read_town(path: Path) -> Town:
     try:
         town = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Town)
         _check(town)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TownRefused(f"{path}: {error}") from error
     return town
 
