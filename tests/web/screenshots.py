@@ -18,8 +18,8 @@ CHROMIUM: Final = "/usr/bin/chromium"
 WINDOW: Final = (1280, 800)
 PASSENGER: Final = (800, 480)
 """The reader's own small screen."""
-PAPER: Final = (794, 1123)
-"""A4 at 96 dots an inch."""
+PAPER: Final = (673, 986)
+"""What the margins leave of A4, at 96 dots an inch."""
 STRANGER_MS: Final = 60_000
 """How long to wait for somebody with an unknown card; the empty page is true as well."""
 
