@@ -101,7 +101,6 @@ _LOADED: Final = (
     "superseded",
     "unreplayed",
 )
-_BEGUN: Final = ("reader", "journal", "received_at_ms", "spans")
 _SAVED: Final = (
     "id",
     *_LOADED[3:],

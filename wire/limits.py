@@ -47,6 +47,3 @@ KEYS_BYTES_MAX: Final = 64 * 1024
 
 PROGRAMMES_PER_PLACE_MAX: Final = 18
 """All programmes of the core at one reader."""
-
-JOURNAL_KEPT_DAYS: Final = 7
-"""Days that a reader keeps acknowledged entries (1 to 40 by design; a week covers a holiday)."""
