@@ -132,7 +132,7 @@ def operations(name: str) -> list[Any]:
 
 
 def streams(name: str, path: str) -> bool:
-    """True for what never ends: these are asked by test_streams_answer_anything."""
+    """True for what never ends: these are asked by test_a_stream_begins_at_once."""
     ok = document(name)["paths"][path].get("get", {}).get("responses", {}).get("200", {})
     return STREAM in ok.get("content", {})
 
@@ -173,3 +173,22 @@ def test_a_door_answers_as_its_document_says(
     if operation.path != "/logout":
         run()
     site.lives()
+
+
+STREAMS = [
+    (name, path) for name in NAMES for path in document(name)["paths"] if streams(name, path)
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), STREAMS, ids=[f"{name} {path}" for name, path in STREAMS]
+)
+def test_a_stream_begins_at_once(doors: dict[str, Site], name: str, path: str) -> None:
+    site = doors[name]
+    for reader, status in (("bus-1", 200), ("%00", 404), ("a" * 3_000, 404)):
+        address = f"{site.url}{path.replace('{name}', reader)}"
+        with site.http.get(address, stream=True, timeout=SLOW_S) as answer:
+            if answer.status_code == 200:
+                assert answer.headers["Content-Type"].startswith(STREAM)
+                assert next(answer.iter_content(64)).startswith(b"event:")
+            assert answer.status_code == (status if "{name}" in path else 200)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.panel import (
@@ -22,6 +22,8 @@ from tests.fuzz.hostile import GARBAGE, JSON, PIECES, changed, examples, twisted
 from wire.clock import ClockState
 
 GOOD = msgspec.json.encode(Vehicle(duty="1", stop="2", line="3"))
+DEEP = b'{"a":' * 1_500
+"""Brackets without end that still are one line."""
 CONDITION = Condition(
     ready=True, trouble=None, front_end="udp", clock=ClockState.SYNCHRONISED, rosters={}
 )
@@ -53,6 +55,7 @@ def test_no_line_of_the_network_half_makes_the_card_half_fall(state: Path) -> No
     panel = Panel(state)
 
     @examples(150)
+    @example([DEEP], True)
     @given(st.lists(LINES, min_size=1, max_size=4), st.booleans())
     def run(lines: list[bytes], ended: bool) -> None:
         with socket.socket(socket.AF_UNIX) as link:
