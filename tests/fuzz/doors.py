@@ -40,6 +40,8 @@ class Site:
     http: requests.Session = field(init=False, default_factory=requests.Session)
     fields: dict[str, str] = field(default_factory=dict)
     """What each form carries."""
+    cookies: dict[str, str] = field(default_factory=dict)
+    """Those of the session that is let in."""
     headers: dict[str, str] = field(default_factory=dict)
     """What each request carries."""
 
@@ -49,6 +51,11 @@ class Site:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    def come_back(self) -> None:
+        """Hold the session again, whatever a strange cookie of ours was answered with."""
+        self.http.cookies.clear()
+        self.http.cookies.update(self.cookies)
 
     def lives(self) -> None:
         """Make sure that the process still answers, and soon."""
@@ -106,6 +113,7 @@ def signed_in(site: Site, account: str) -> Site:
     answer = site.http.post(f"{site.url}/login", data=form, timeout=SLOW_S)
     assert answer.status_code == 200, answer.url
     site.fields = {"csrf": token(site, "/")}
+    site.cookies = site.http.cookies.get_dict()
     return site
 
 

@@ -155,8 +155,11 @@ def test_a_door_answers_as_its_document_says(
         st.booleans(),
     )
     def run(case: Any, honest: bool) -> None:
-        if honest and isinstance(case.body, dict):
-            case.body |= site.fields
+        site.come_back()
+        if honest:
+            case.cookies = {}
+            if isinstance(case.body, dict):
+                case.body |= site.fields
         answer = case.call(
             base_url=site.url,
             session=site.http,
@@ -180,11 +183,10 @@ STREAMS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "path"), STREAMS, ids=[f"{name} {path}" for name, path in STREAMS]
-)
+@pytest.mark.parametrize(("name", "path"), STREAMS, ids=str)
 def test_a_stream_begins_at_once(doors: dict[str, Site], name: str, path: str) -> None:
     site = doors[name]
+    site.come_back()
     for reader, status in (("bus-1", 200), ("%00", 404), ("a" * 3_000, 404)):
         address = f"{site.url}{path.replace('{name}', reader)}"
         with site.http.get(address, stream=True, timeout=SLOW_S) as answer:
