@@ -186,6 +186,7 @@ class Ours:
         self.config = read_config(self.config_path)
         self.cards = [f"{random.getrandbits(128):032x}" for _ in range(MEMBERS)]
         self._enrol()
+        self._sent: dict[str, int] = {}
         self.journals = []
         for number in range(readers):
             reader = reader_of(self.town, f"bus-{number}")
@@ -237,12 +238,13 @@ class Ours:
         for reader, journal in self.journals:
             payloads = []
             for _ in range(batches):
-                done = len(journal.entries) if len(journal.entries) > 1 else 0
+                done = self._sent.get(reader.name, 0)
                 while len(journal.entries) < done + size:
                     n = len(journal.entries) + 1
                     # Each card at most once in the repeat window: 200 s from tap to tap.
                     one = tap(n, random.choice(self.cards), now_ms + 200_000 * (n - 5_000))
                     journal.write(one)
+                self._sent[reader.name] = len(journal.entries)
                 payloads.append(reader.sign(journal.batch(done + 1, len(journal.entries))))
             found[topic(parse_reader(reader.name), Leaf.ENTRIES)] = payloads
         return found
@@ -286,6 +288,7 @@ class Ours:
     def run(self, workers: int, batches: int, size: int, rate: float = 0.0) -> Result:
         """Play batches through the processes; every entry must be in the ledger, none flagged."""
         with self.processes(workers) as (port, pids):
+            play(port, self.messages(1, 1), self.folder)  # every reader known, every roster open
             stood = self.count("entry")
             messages = self.messages(batches, size)
             before = sum(map(cpu_s, pids))
