@@ -175,6 +175,7 @@ def _tell(proof: Proof, line: AuditLine) -> None:
         ("retired", proof.entries_retired),
         *((f"exception {kind}", count) for kind, count in proof.exceptions.items()),
         *((f"fault {kind}", count) for kind, count in proof.faults.items()),
+        ("fleet key", proof.fleet_key),
         ("digest", line.digest.hex()),
     ]
     show((), rows)
@@ -214,9 +215,15 @@ def show_retention(context: typer.Context) -> None:
     show((), rows)
 
 
-@retention_app.command("set")
-def set_retention(context: typer.Context, months: int, why: Why) -> None:
-    """Keep entries this many months: the tenant's choice, with the rule that asks for it."""
+@retention_app.command("set", context_settings={"ignore_unknown_options": True})
+def set_retention(
+    context: typer.Context,
+    months: Annotated[
+        int, typer.Argument(help=f"{retention.MONTHS_MIN} to {retention.MONTHS_MAX} months.")
+    ],
+    why: Why,
+) -> None:
+    """Keep entries 13 to 1200 months: the tenant's choice, with the rule that asks for it."""
     site = site_of(context)
     with site.fleet() as store, store.write() as connection:
         retention.keep_months(connection, months, who(), why, site.now_ms())
@@ -238,8 +245,9 @@ def run_retention(
         for month in due:
             with store.read() as connection:
                 found = retention.survey(connection, month)
-            for obstacle in found.obstacles:
-                err.print(obstacle)
+            if dry_run or yes:  # else the refusal names them
+                for obstacle in found.obstacles:
+                    err.print(obstacle)
             if dry_run:
                 out.print(f"{month:%Y-%m}: {found.entries} entries would go")
                 continue

@@ -50,9 +50,15 @@ class Life(_Fact, frozen=True, tag="life"):
 
 
 class Month(_Fact, frozen=True, tag="month"):
-    """The signed line of a month that was dropped (proof.RetiredMonth in an envelope)."""
+    """The signed line of a month that was dropped (proof.RetiredMonth in an envelope).
+
+    The other columns stand beside it in the ledger, and say the same.
+    """
 
     month: str
+    entries: int
+    at_ms: int
+    who: str
     line: bytes
 
 

@@ -46,7 +46,7 @@ def facts(connection: sa.Connection, tenant: str, scope: Scope) -> Iterator[evid
     for row in connection.execute(sa.select(ledger_epoch).order_by(ledger_epoch.c.id)):
         yield evidence.Life(row.epoch, row.began_at_ms, row.reason)
     for row in connection.execute(sa.select(retired_month).order_by(retired_month.c.month)):
-        yield evidence.Month(row.month, row.line)
+        yield evidence.Month(row.month, row.entries, row.at_ms, row.who, row.line)
     readers = sa.select(reader.c.name)
     if scope.reader is not None:
         readers = readers.where(reader.c.name == scope.reader)

@@ -1,10 +1,11 @@
 """What an audit proves of the ledger, from facts alone: no database, no network, no clock.
 
 Rules: every stored body follows by its hash from the journal's beginning, or from a retired
-month's signed last hash; the reader's last signature over a tip vouches for all before it; the
-journals of a reader form one line; every number from 1 to the last one is there, or somebody
-answers for it. What is missing and answered for is an exception; what contradicts itself is a
-fault, and then nothing is proven. Memory is bounded by the journals of one reader.
+month's signed last hash; the reader's last signature over a tip vouches for all before it, back
+to the nearest hole; the journals of a reader form one line; every number from 1 to the last one
+is there, or somebody answers for it. What is missing and answered for is an exception; what
+contradicts itself is a fault, and then nothing is proven. Memory is bounded by the journals of one
+reader.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from fleet import evidence, verdict
 from fleet.evidence import EvidenceRefused
 from fleet.proof_journal import JournalProof
 from fleet.verdict import Noted, Notes, Proof, ReaderLine, RetiredMonth, RetiredReader, Sum
-from wire.envelope import MessageRefused, Purpose, open_envelope
+from wire.envelope import MessageRefused, Purpose, key_id, open_envelope
 
 _EVER: Final = 1 << 62
 T = TypeVar("T")
@@ -58,6 +59,8 @@ class _Reader:
     def __init__(self, fact: evidence.Reader) -> None:
         self.fact = fact
         self.keys: dict[str, ec.EllipticCurvePublicKey] = {}
+        self.key_ids: list[str] = []
+        """Worked out from the keys, whatever the ledger calls them."""
         self.retired: dict[str, _Retired] = {}
         self.line: list[_Judged] = []
         self.entries = 0
@@ -130,6 +133,7 @@ class Prover:
             tips=self._tips,
             epochs=self._epochs,
             months=sorted(self._months),
+            fleet_key=key_id(self._fleet_key),
         )
 
     # --- the whole -------------------------------------------------------------------------------
@@ -151,6 +155,11 @@ class Prover:
             self._months[fact.month] = _Retired()
             return
         self._months[fact.month] = _Retired(line.entries, line.sha256)
+        pairs = {"entries": line.entries, "at_ms": line.at_ms, "who": line.who}
+        unlike = [name for name, said in pairs.items() if getattr(fact, name) != said]
+        if unlike:
+            detail = f"{fact.month}: {' '.join(unlike)}"
+            self._notes.fault(Noted("retired-unlike", detail=detail))
         if line.forced:
             told = Noted("retired-forced", detail=fact.month, at_ms=line.at_ms, who=line.who)
             self._notes.exception(told)
@@ -182,10 +191,15 @@ class Prover:
             key = load_pem_public_key(fact.public_key.encode())
         except ValueError:
             key = None
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            of.keys[fact.key] = key
-        else:
+        if not isinstance(key, ec.EllipticCurvePublicKey):
             self._notes.fault(Noted("key-unreadable", of.fact.reader, detail=fact.key))
+            return
+        named = key_id(key)
+        if named != fact.key:
+            detail = f"{fact.key}: {named}"
+            self._notes.fault(Noted("key-differs", of.fact.reader, detail=detail))
+        of.keys[fact.key] = key
+        of.key_ids.append(named)
 
     def _retired_of(self, fact: evidence.RetiredOf) -> None:
         of = self._of()
@@ -209,6 +223,10 @@ class Prover:
         for month in [month for month, one in of.retired.items() if one.differs()]:
             self._notes.fault(Noted("retired-differs", name, detail=month))
         _join(name, of.line, self._notes)
+        named = of.fact.journal
+        if named and of.fact.n and named not in {one.journal for one in of.line}:
+            # a status names a journal in the transaction that gives the journal its row
+            self._notes.fault(Noted("journal-missing", name, named, 1, of.fact.n))
         if len(self._tips) < verdict.READERS_LISTED_MAX:
             self._tips.append(_tip(of))
         self._reader = None
@@ -271,6 +289,7 @@ def _tip(of: _Reader) -> ReaderLine:
         last.seen if last else 0,
         last.tip if last else None,
         last.signed_through if last else 0,
+        of.key_ids,
     )
 
 

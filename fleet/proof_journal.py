@@ -40,6 +40,14 @@ class JournalProof:
         self._known: dict[int, bytes] = {0: self._hash}
         """The chain's hash at numbers that are no entries here: retired, set aside, joints."""
         self._answered: list[Span] = []
+        self._aside: dict[int, bytes] = {}
+        """Bytes in quarantine by number: the chain goes on through them."""
+        self._dropped: dict[int, evidence.Run] = {}
+        """By first number."""
+        self._stretches: list[Span] = []
+        """Entries that follow each other by the chain, without a hole."""
+        self._last_unsigned: tuple[int, bytes] | None = None
+        """The last entry before the batch that was signed last, and the hash after it."""
         self._bodies: dict[int, bytes] = {}
         """Of the batch that was signed last."""
 
@@ -77,6 +85,7 @@ class JournalProof:
             self._fault("chain", fact.first)
         self.begun = self.begun or fact.first == 1
         self._known[fact.last] = fact.after
+        self._dropped[fact.first] = fact
         self.spans = gaps.add(self.spans, fact.first, fact.last)
 
     def aside(self, fact: evidence.Aside) -> None:
@@ -85,6 +94,7 @@ class JournalProof:
         self.spans = gaps.add(self.spans, fact.first, fact.last)
         if fact.body is not None and fact.first == fact.last:
             self._keep_signed(fact.first, fact.body)
+            self._aside[fact.first] = fact.body
         if self.fact.chosen and fact.resolved_at_ms is None:
             noted = self._noted("quarantine", fact.first, fact.last, fact.reason)
             self._notes.exception(msgspec.structs.replace(noted, at_ms=fact.received_at_ms))
@@ -106,6 +116,7 @@ class JournalProof:
             self._except("unjoined", n)
         elif chain(before, body) != fact.hash:
             self._fault("chain", n)
+        self._stretch(n, before)
         if fact.unlike:
             self._fault("unlike", n, detail=fact.unlike)
         self._add(n, fact.hash)
@@ -145,6 +156,32 @@ class JournalProof:
         batch = self.fact.signature
         if batch and n in (batch.first + batch.lost - 1, batch.last):
             self._known[n] = digest
+        if batch and n < batch.first + batch.lost:
+            self._last_unsigned = n, digest
+
+    def _stretch(self, n: int, before: bytes | None) -> None:
+        """Note whether entry n belongs to those before it."""
+        first = n
+        if self._stretches and self._goes_on(self._n, self._hash, n, before):
+            first = self._stretches.pop()[0]
+        self._stretches.append((first, n))
+
+    def _goes_on(self, n: int, digest: bytes, to: int, before: bytes | None) -> bool:
+        """True when the chain leads from after number n to before number `to`.
+
+        Through what is in quarantine with its bytes, or was dropped with a signed line: not over
+        a hole, whose hash anybody could have written down.
+        """
+        n += 1
+        while n < to:
+            run = self._dropped.get(n)
+            if n in self._aside:
+                n, digest = n + 1, chain(digest, self._aside[n])
+            elif run and run.before == digest:
+                n, digest = run.last + 1, run.after
+            else:
+                return False
+        return n == to and digest == before
 
     def _begin(self, start: Start) -> None:
         former = start.former
@@ -217,6 +254,18 @@ class JournalProof:
         told = self._except if retired else self._fault
         told("signature-incomplete", numbers[0], numbers[-1])
 
+    def _check_stretches(self, start: int, batch: evidence.Signature) -> None:
+        """A hole cuts the chain: the signature behind it says nothing of what stands before."""
+        stretches = [span for span in self._stretches if span[0] <= batch.last]
+        if stretches and stretches[-1][0] >= start:
+            stretches.pop()
+        elif self._last_unsigned:
+            n, digest = self._last_unsigned
+            if self._goes_on(n, digest, start, batch.before):
+                stretches.pop()
+        for first, last in stretches:
+            self._except("unvouched", first, last)
+
     def _verify(self, batch: evidence.Signature, bodies: list[bytes]) -> None:
         start = batch.first + batch.lost
         key = self._keys.get(batch.key)
@@ -242,6 +291,7 @@ class JournalProof:
         if _is_signed(claim, self._reader.reader, key, batch):
             self.signatures += 1
             self.signed_through = batch.last
+            self._check_stretches(start, batch)
         else:
             self._fault("signature", batch.first, batch.last, batch.key)
 

@@ -49,6 +49,8 @@ class ReaderLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n: int
     tip: Hash | None
     signed_through: int
+    keys: list[str]
+    """Ids of its public keys, to be compared with what was noted at enrolment."""
 
 
 class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +76,8 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tips: list[ReaderLine]
     epochs: list[str]
     months: list[str]
+    fleet_key: str
+    """Id of the key against which the fleet's signatures were checked."""
 
     def digest(self) -> bytes:
         """SHA-256 over the result as JSON."""

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,8 +23,8 @@ from fleet.proof import prove
 from fleet.verdict import Proof
 from tests.fleet.virtual import Journal, VirtualFleet, VirtualReader, pinned_key
 from wire.codes import Code
-from wire.envelope import Purpose
-from wire.messages import Status
+from wire.envelope import Purpose, Signer, key_id, open_proven
+from wire.messages import Batch, Status
 from wire.topics import Leaf
 
 DAY_MS = 24 * 3_600_000
@@ -167,6 +168,74 @@ def test_a_journal_whose_end_was_exchanged_is_told_by_the_one_after_it(
     assert judged(fleet).faults == {"former-differs": 1}
 
 
+@pytest.mark.parametrize("whole_reader", [True, False], ids=["only", "newest"])
+def test_a_journal_that_its_reader_named_last_cannot_vanish(
+    fleet: VirtualFleet, whole_reader: bool
+) -> None:
+    bus, journal = rides(fleet)
+    if not whole_reader:
+        journal = bus.journal(journal.former).taps(2)
+        fleet.through((bus, journal.all()))
+    n = len(journal.entries)
+    status = Status(1, True, fleet.clock.at_ms, "1", journal=journal.id, n=n, tip=journal.tip)
+    fleet.hear(bus.say(Purpose.STATUS, status, Leaf.STATUS))
+    assert judged(fleet).verdict == "proven"
+    gone = "journal_id = (select id from journal where journal = :name)"
+    tamper(fleet, f"delete from entry where {gone}", name=journal.id)
+    tamper(fleet, "delete from journal where journal = :name", name=journal.id)
+    proof = judged(fleet)
+    assert (proof.verdict, proof.faults) == ("broken", {"journal-missing": 1})
+    (told,) = proof.faults_listed
+    assert (told.reader, told.journal, told.last) == (bus.name, journal.id, n)
+
+
+def test_a_journal_that_only_a_status_named_is_a_tail(fleet: VirtualFleet) -> None:
+    bus, journal = rides(fleet)
+    fresh = bus.journal(journal.former)
+    status = Status(1, True, fleet.clock.at_ms, "1", journal=fresh.id, n=1, tip=fresh.tip)
+    fleet.hear(bus.say(Purpose.STATUS, status, Leaf.STATUS))
+    proof = judged(fleet)
+    assert (proof.faults, proof.exceptions) == ({}, {"tail": 1})
+
+
+def test_another_key_under_a_readers_key_id_proves_nothing(
+    fleet: VirtualFleet, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Journal, signature and key forged together: the id is what was noted at enrolment."""
+    bus, journal = rides(fleet)
+    ((noted,),) = fleet.rows("select key_id from reader_key where reader = 'kazasu-shi/bus-1'")
+    assert judged(fleet).tips[0].keys == [noted]
+    thief = ec.generate_private_key(ec.SECP256R1())
+    last = journal.batch(6, 9)
+    key = thief.public_key()
+    sealed = Signer(thief).seal(Purpose.BATCH, bus.name, last)
+    _, proven = open_proven(sealed, Purpose.BATCH, bus.name, key, key_id(key), Batch)
+    tamper(fleet, "update journal set signature = :forged", forged=proven.signature)
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = key.public_bytes(serialization.Encoding.PEM, spki).decode()
+    with fleet.store.write() as connection:
+        for verb in ("update", "delete"):
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql(f"drop trigger if exists reader_key_no_{verb}")
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("alter table reader_key disable trigger user")
+        connection.execute(
+            sa.text("update reader_key set public_key = :pem where reader = :name"),
+            {"pem": pem, "name": bus.name},
+        )
+    proof = judged(fleet)
+    assert (proof.verdict, proof.faults) == ("broken", {"key-differs": 1})
+    assert proof.tips[0].keys == [key_id(key)]
+    assert proof.fleet_key == key_id(pinned_key(fleet.town))
+    page = tmp_path / "page.html"
+    capfd.readouterr()
+    assert fleet.command("audit", "verify", "--json", "--page", str(page)) == 2
+    said = json.loads(capfd.readouterr().out)["proof"]
+    for name in (proof.fleet_key, *proof.tips[0].keys):
+        assert name in page.read_text("utf-8")
+    assert (said["fleet_key"], said["tips"][0]["keys"]) == (proof.fleet_key, proof.tips[0].keys)
+
+
 # --- what is missing and answered for ------------------------------------------------------------
 
 
@@ -195,6 +264,43 @@ def test_gaps_are_exceptions_with_who_closed_them_and_why(fleet: VirtualFleet) -
     assert [(one.first, one.last, one.why) for one in written] == [(4, 5, "運転日報で確認")]
     assert written[0].who.startswith("cli:")
     assert fleet.command("audit", "verify") == 1
+
+
+def unvouched(proof: Proof) -> list[tuple[int, int]]:
+    return [(one.first, one.last) for one in proof.listed if one.kind == "unvouched"]
+
+
+def test_what_stands_before_a_hole_is_not_vouched_for_by_the_signature_behind_it(
+    fleet: VirtualFleet,
+) -> None:
+    bus = fleet.reader("bus-1")
+    journal = bus.journal().taps(9)
+    fleet.through((bus, journal.batch(1, 3)), (bus, journal.batch(6, 6)))
+    fleet.through((bus, journal.batch(7, 9, lost=1)))
+    assert unvouched(judged(fleet)) == [(1, 3), (6, 6)]
+    fleet.through((bus, journal.batch(4, 5)))
+    assert unvouched(judged(fleet)) == [(1, 6)]
+    fleet.through((bus, journal.batch(7, 7)), (bus, journal.batch(10, 10)))
+    assert unvouched(judged(fleet)) == []
+    assert judged(fleet).exceptions == {}
+
+
+def test_a_loss_at_the_end_leaves_nothing_vouched_for(fleet: VirtualFleet) -> None:
+    bus, journal = rides(fleet)
+    journal.taps(3)
+    fleet.through((bus, journal.batch(10, 12, lost=3)))
+    assert unvouched(judged(fleet)) == [(1, 9)]
+
+
+def test_the_signature_reaches_through_what_is_set_aside_with_its_bytes(
+    fleet: VirtualFleet,
+) -> None:
+    bus = fleet.reader("bus-1")
+    journal = bus.journal().taps(2)
+    journal.write_bytes(b'{"kind":"not yet known"}')
+    journal.taps(2)
+    fleet.through((bus, journal.batch(1, 5)), (bus, journal.batch(6, 6)))
+    assert judged(fleet).exceptions == {"quarantine": 1}
 
 
 def test_what_the_reader_says_it_wrote_and_has_not_sent_is_named(fleet: VirtualFleet) -> None:

@@ -104,6 +104,27 @@ def test_months_past_their_time_go_and_all_that_stays_is_proven(fleet: VirtualFl
     assert len(lines(fleet)) == 5
 
 
+@pytest.mark.parametrize("change", ["entries = entries + 1", "at_ms = at_ms + 1", "who = 'x'"])
+def test_columns_beside_a_months_line_say_what_was_signed(fleet: VirtualFleet, change: str) -> None:
+    bus, journals = years(fleet, 2)
+    fleet.clock.at_ms = start_of_day_ms(datetime.date(2032, 6, 1))
+    send(fleet, bus, journals[-1], 1)
+    assert retire(fleet) == 0
+    assert judged(fleet).verdict == "proven"
+    with fleet.store.write() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("alter table retired_month disable trigger user")
+        else:
+            connection.exec_driver_sql("drop trigger if exists retired_month_no_update")
+        changed = connection.execute(
+            sa.text(f"update retired_month set {change} where month = '2026-06'")
+        )
+        assert changed.rowcount == 1
+    proof = judged(fleet)
+    assert proof.faults == {"retired-unlike": 1}
+    assert proof.faults_listed[0].detail == f"2026-06: {change.split(maxsplit=1)[0]}"
+
+
 def test_what_belongs_to_a_month_goes_with_it(fleet: VirtualFleet) -> None:
     bus, journals = years(fleet, 3)
     fleet.take(bus.raw(b"nobody vouches for this"))
