@@ -99,6 +99,22 @@ def test_the_offices_pages_answer(sites: Sites) -> None:
         assert clerk.get(path)[0] == 200
 
 
+@pytest.mark.parametrize(
+    "path", ["/readers/%00", "/readers?q=%00", "/readers?place=%00", "/gaps/%00", "/%00"]
+)
+def test_a_path_that_the_database_cannot_hold_is_no_failure_of_ours(
+    sites: Sites, path: str
+) -> None:
+    assert Visitor(sites.console, "umi").get(path)[0] in (200, 303, 400, 404)
+
+
+@pytest.mark.parametrize(
+    "path", ["/members?q=%00", "/members/%00/%00", "/attendance?day=%00", "/triage/%00"]
+)
+def test_a_question_with_a_nul_to_the_office_is_none_either(sites: Sites, path: str) -> None:
+    assert Visitor(sites.office, "hana").get(path)[0] in (200, 303, 400, 404)
+
+
 def test_an_operator_closes_a_gap_and_an_alarm(sites: Sites) -> None:
     operator = Visitor(sites.console, "umi")
     operator.post("/gaps/1", "/gaps/1", why="reader was scrapped", sure="yes")
