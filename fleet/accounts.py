@@ -76,6 +76,13 @@ def add(
     audit.note(connection, at_ms, who, "account.added", name, role.value)
 
 
+def everyone(connection: sa.Connection) -> list[tuple[str, str, int, int]]:
+    """Return name, role, when added or renewed, and until when locked, of each; by name."""
+    columns = (account.c.name, account.c.role, account.c.added_at_ms, account.c.locked_until_ms)
+    rows = connection.execute(sa.select(*columns).order_by(account.c.name))
+    return [(row.name, row.role, row.added_at_ms, row.locked_until_ms) for row in rows]
+
+
 class Accounts:
     """Signing in and out, for the pages. Every call may take a while: use a thread."""
 

@@ -26,7 +26,7 @@ from fleet.reconcile import Known
 from fleet.registry import Reader
 from fleet.roster_files import RosterArchive
 from fleet.schema import ledger_epoch, revision
-from fleet.store import Store, StoreUnusable, open_fleet, open_persons
+from fleet.store import Store, StoreUnready, open_fleet, open_persons
 from programmes.register import RULEBOOKS
 from wire.clock import Clock
 from wire.envelope import Purpose, Signer
@@ -87,7 +87,7 @@ class Roll:
     """Who is enrolled, which rules hold, which life the ledger is in; read again on a change."""
 
     def __init__(self, store: Store, programmes: Collection[str] = ()) -> None:
-        """Raises StoreUnusable when the ledger has no epoch."""
+        """Raises StoreUnready when the ledger has no epoch."""
         self.readers: dict[str, Reader] = {}
         self.rules: dict[str, Sequence[RuleTable]] = {}
         self._store = store
@@ -105,11 +105,11 @@ class Roll:
         return _state(connection) == self._state
 
     def read_again(self) -> None:
-        """Read everything. Raises StoreUnusable when the ledger has no epoch."""
+        """Read everything. Raises StoreUnready when the ledger has no epoch."""
         with self._store.read() as connection:
             state = _state(connection)
             if "epoch" not in state:
-                raise StoreUnusable("the ledger has no epoch: run `kazasu-fleet init` first")
+                raise StoreUnready("the ledger has no epoch: run `kazasu-fleet init` first")
             self.readers = dict(registry.load_readers(connection))
             self.rules = {name: rules.load(connection, name) for name in self._programmes}
             self._state = state
@@ -156,7 +156,7 @@ class Books:
     """The databases as ingest uses them."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
-        """Raises StoreUnusable when `kazasu-fleet init` is due, ConfigRefused for a bad key."""
+        """Raises StoreUnready when `kazasu-fleet init` is due, ConfigRefused for a bad key."""
         key = read_signing_key(config.signing_key)
         self._clock = clock
         self._signer = Signer(key)

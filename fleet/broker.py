@@ -17,7 +17,7 @@ import structlog
 
 from fleet.books import Letter
 from fleet.config import Config
-from fleet.store import StoreUnusable
+from fleet.store import StoreUnready, StoreUnusable
 from fleet.workers import Held, Holding, Lost
 from wire.mqtt import MESSAGES_MAX, Answer, Connection, Endpoint, MqttError, client_tls
 
@@ -76,7 +76,8 @@ async def hold(
     """Work under a lock until cancelled; begin again when the database was away or the lock lost.
 
     Raises Held when another process holds the lock, unless this one is to stand by, and
-    StoreUnusable or OperationalError when there never was a database to begin with.
+    StoreUnusable or OperationalError when there never was a database to begin with; StoreUnready at
+    any time, since nobody but a person can mend that.
     """
     begun, waiting, backoff = False, False, Backoff()
     while True:
@@ -92,7 +93,7 @@ async def hold(
             waiting = True
             await asyncio.sleep(STANDBY_S)
         except (sa.exc.OperationalError, StoreUnusable, Lost) as error:
-            if not begun:
+            if not begun or isinstance(error, StoreUnready):
                 raise
             log.error("left the broker, will begin again", error=str(error))
             await backoff.pause()

@@ -6,7 +6,7 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from fleet import accounts, registry, rosters, rules
+from fleet import accounts, audit_page, registry, rosters, rules
 from fleet.accounts import AccountRole
 from fleet.books import read_signing_key
 from fleet.schema import reader, roster, rule
@@ -136,3 +136,19 @@ def add_account(
     with site.fleet() as store, store.write() as connection:
         accounts.add(connection, name, role, password, who(), site.now_ms())
     out.print(f"{name} may sign in as {role.value}")
+
+
+@accounts_app.command("list")
+def list_accounts(context: typer.Context) -> None:
+    """List who may sign in; no password is shown."""
+    site = site_of(context)
+    with site.fleet() as store, store.read() as connection:
+        rows = accounts.everyone(connection)
+    now_ms = site.now_ms()
+    show(
+        ("account", "role", "since", "state"),
+        [
+            (name, role, audit_page.moment(added_ms), "locked" if until_ms > now_ms else "")
+            for name, role, added_ms, until_ms in rows
+        ],
+    )

@@ -214,7 +214,9 @@ def write_off(connection: sa.Connection, gap_id: int, who: str, why: str, at_ms:
         gap.update().where(gap.c.id == gap_id),
         {"closed_at_ms": at_ms, "how": "written-off", "closed_by": who, "why": why},
     )
-    found = connection.execute(sa.select(journal).where(journal.c.id == row.journal_id)).one()
+    columns = (journal.c.spans, journal.c.claimed, journal.c.superseded)
+    marks = sa.select(*columns, journal.c.seen, journal.c.seen_hash)
+    found = connection.execute(marks.where(journal.c.id == row.journal_id)).one()
     spans = add([(first, last) for first, last in found.spans], row.first, row.last)
     end = max(seen(spans), found.claimed) if found.superseded else seen(spans)
     connection.execute(

@@ -3,7 +3,9 @@
 On SQLite the connection's authorizer holds it: whatever is not granted is denied when a statement
 is prepared, ATTACH and every writing PRAGMA included, and a role without any write opens the file
 read-only. PostgreSQL takes the same table as GRANT statements for one user a role. The operator's
-console has no grant on `persons`, on an entry's bytes, or on a credential.
+console has no grant on `persons` or on the ledger's entries, and reads no instant of a single one.
+On PostgreSQL a user who has more than this table says, because he is a superuser or a member of
+another role, is refused when a process starts.
 """
 
 import contextlib
@@ -68,8 +70,22 @@ def _forget(table: sa.Table) -> tuple[str, Grant]:
 
 
 _S: Final = schema
-_SHOWN_OF_ENTRIES: Final = ("position", "journal_id", "n", "hash", "kind", "programme")
-"""Columns of an entry by which nobody's movements can be followed: neither who nor when."""
+_SHOWN_OF_JOURNALS: Final = (
+    "id",
+    "reader",
+    "journal",
+    "started_at_ms",
+    "agent",
+    "through",
+    "seen",
+    "seen_hash",
+    "claimed",
+    "superseded",
+    "spans",
+    "whole",
+    "unreplayed",
+)
+"""Not received_at_ms: at a small place the time of the newest entry is a person's arrival."""
 _LOG_IN: Final = (
     _only(
         _S.account,
@@ -116,7 +132,7 @@ _MOVING_CARDS: Final = (
 """A card found under the key epoch before: its new credential in its place, the old one beside."""
 _CLOSING_A_GAP: Final = (
     _only(_S.gap, _columns(_S.gap), "closed_at_ms", "how", "closed_by", "why", "missing"),
-    _only(_S.journal, _columns(_S.journal), "spans", "through", "seen", "seen_hash", "whole"),
+    _only(_S.journal, _SHOWN_OF_JOURNALS, "spans", "through", "seen", "seen_hash", "whole"),
     _only(_S.alarm, _columns(_S.alarm), "cleared_at_ms", "cleared_by", "why"),
 )
 
@@ -212,11 +228,10 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.online_change),
                 _read(_S.bad_message),
                 _read(_S.ledger_epoch),
-                _only(_S.entry, _SHOWN_OF_ENTRIES),
-                _read(_S.conflict, ["body"]),
+                _only(_S.conflict, ("id", "journal_id")),
                 _read(_S.quarantine, ["payload"]),
                 _read(_S.quarantine_hour),
-                _read(_S.finding),
+                _only(_S.finding, ("kind",)),
                 _read(_S.entry_minute),
                 _read(_S.rule),
                 _read(_S.roster),
@@ -402,6 +417,49 @@ def missing_users(connection: sa.Connection) -> list[str]:
         return []
     there = set(connection.scalars(sa.text("SELECT rolname FROM pg_roles")))
     return [name for role in Role if (name := user_of(role)) not in there]
+
+
+_MORE_THAN_GRANTED: Final = sa.text(
+    """
+    SELECT r.rolname AS name, r.rolsuper, r.rolbypassrls, r.rolcreaterole, r.rolreplication,
+           quote_ident(g.rolname) AS of_role
+    FROM pg_roles r
+    LEFT JOIN pg_auth_members m ON m.member = r.oid
+    LEFT JOIN pg_roles g ON g.oid = m.roleid
+    WHERE r.rolname = ANY (:names)
+    ORDER BY r.rolname, g.rolname
+    """
+)
+_ATTRIBUTES: Final = (
+    ("rolsuper", "SUPERUSER"),
+    ("rolbypassrls", "BYPASSRLS"),
+    ("rolcreaterole", "CREATEROLE"),
+    ("rolreplication", "REPLICATION"),
+)
+_ALLOWED: Final = frozenset({(user_of(Role.DISPATCH), "pg_read_all_stats")})
+"""So that it sees how old the oldest transaction of all is."""
+
+
+def excesses(connection: sa.Connection, roles: Collection[Role]) -> dict[str, list[str]]:
+    """Return the users who may more than the table of grants says, with the statements to type.
+
+    The owner is left out: what is there is his. Attributes and membership:
+    https://www.postgresql.org/docs/15/role-attributes.html, role-membership.html.
+    """
+    found: dict[str, list[str]] = {}
+    names = [user_of(role) for role in roles if role is not Role.OWNER]
+    if connection.dialect.name != "postgresql" or not names:
+        return found
+    for row in connection.execute(_MORE_THAN_GRANTED, {"names": names}).mappings():
+        name, of_role = str(row["name"]), row["of_role"]
+        has = [attribute for column, attribute in _ATTRIBUTES if row[column]]
+        wanted = [f"ALTER ROLE {name} {' '.join('NO' + one for one in has)};"] if has else []
+        if of_role is not None and (name, of_role) not in _ALLOWED:
+            wanted.append(f"REVOKE {of_role} FROM {name};")
+        for statement in wanted:
+            if statement not in found.setdefault(name, []):
+                found[name].append(statement)
+    return found
 
 
 def make_schema(connection: sa.Connection, database: Database) -> None:

@@ -212,7 +212,7 @@ def _restore_server(config: Config, folder: Path, who: str, why: str, at_ms: int
         str(folder / backup.DUMP),
     )
     suffix = f"_before_{_stamp(at_ms).lower()}"
-    store = Store(databases, "fleet", Role.OWNER)
+    store = Store(databases, "fleet", Role.OWNER, empty_too=True)
     try:
         with store.write() as connection:
             used = _set_aside(connection, suffix, at_ms)

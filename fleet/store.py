@@ -61,13 +61,20 @@ class StoreUnusable(RuntimeError):
     """The database is missing, or held by another worker; the sentence says what to do."""
 
 
+class StoreUnready(StoreUnusable):
+    """Waiting does not help: a person must run `kazasu-fleet init`, or mend a user's rights."""
+
+
 class Store:
     """One database as one role may use it. `close` when done; safe to use from several threads."""
 
-    def __init__(self, databases: Databases, database: Database, role: Role) -> None:
-        """Open an existing database.
+    def __init__(
+        self, databases: Databases, database: Database, role: Role, *, empty_too: bool = False
+    ) -> None:
+        """Open an existing database; with `empty_too` one that is to be made.
 
-        Raises StoreUnusable when `kazasu-fleet init` is due, OperationalError when the server
+        Raises StoreUnready when `kazasu-fleet init` is due or this role's user may more than its
+        grants say, StoreUnusable while a restore is unfinished, OperationalError when the server
         cannot be reached.
         """
         self.database: Final = database
@@ -78,17 +85,21 @@ class Store:
             self._reading = self._engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-            self._require_schema(databases)
+            try:
+                self._require_ready(databases, empty_too=empty_too)
+            except BaseException:
+                self.close()
+                raise
 
-    def _require_schema(self, databases: Databases) -> None:
+    def _require_ready(self, databases: Databases, *, empty_too: bool) -> None:
         with self.read() as connection:
+            _require_no_more_than_granted(connection, [self.role])
             made = connection.scalar(
                 sa.text("select 1 from pg_namespace where nspname = :name"),
                 {"name": self.database},
             )
-        if made is None and self.role is not Role.OWNER:
-            self.close()
-            raise StoreUnusable(f"{databases.name} is empty: run `kazasu-fleet init` first")
+        if made is None and not empty_too:
+            raise StoreUnready(f"{databases.name} is empty: run `kazasu-fleet init` first")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -129,7 +140,7 @@ def _engine(databases: Databases, database: Database, role: Role) -> sa.Engine:
     path = databases.state / f"{database}.db"
     _require_settled(databases.state)
     if not path.exists():
-        raise StoreUnusable(f"{path} does not exist: run `kazasu-fleet init` first")
+        raise StoreUnready(f"{path} does not exist: run `kazasu-fleet init` first")
     mode = "rw" if grants.may_write(role, database) else "ro"
     uri = f"{path.resolve().as_uri()}?mode={mode}"
 
@@ -173,7 +184,7 @@ def migrate(databases: Databases) -> None:
     for database in ("fleet", "persons"):
         if not databases.url:
             _make_file(databases.state / f"{database}.db")
-        store = Store(databases, database, Role.OWNER)
+        store = Store(databases, database, Role.OWNER, empty_too=True)
         try:
             with store.write() as connection:
                 bring_up(connection, database)
@@ -199,6 +210,17 @@ def _require_users(connection: sa.Connection) -> None:
     if missing := grants.missing_users(connection):
         wanted = " ".join(f"CREATE ROLE {name} LOGIN;" for name in missing)
         raise StoreUnusable(f"users are missing: as PostgreSQL's administrator type: {wanted}")
+    _require_no_more_than_granted(connection, list(Role))
+
+
+def _require_no_more_than_granted(connection: sa.Connection, roles: Collection[Role]) -> None:
+    if found := grants.excesses(connection, roles):
+        names = ", ".join(found)
+        wanted = " ".join(one for statements in found.values() for one in statements)
+        raise StoreUnready(
+            f"{names} may more on the server than the fleet grants: "
+            f"as PostgreSQL's administrator type: {wanted}"
+        )
 
 
 def _make_file(path: Path) -> None:

@@ -3,12 +3,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from fleet import cli
 from fleet.accounts import FAILURES_MAX, LOCK_MS, Account, Accounts
 from fleet.grants import Role
 from fleet.store import open_fleet
 from tests.fleet.virtual import HandClock, VirtualFleet
+from tests.real_postgres import Postgres
 
 
 def test_the_export_is_the_journal_line_by_line(
@@ -47,6 +49,7 @@ def test_quarantine_shows_the_very_bytes(
     [
         ["status"],
         ["readers", "list"],
+        ["accounts", "list"],
         ["members", "list", "--programme", "senior-pass"],
         ["rules", "list"],
         ["rosters", "build"],
@@ -74,6 +77,70 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert cli.run(["--config", missing, "status"], HandClock()) == 1
     assert "none.toml" in capsys.readouterr().err
     assert cli.run(["nonsense"], HandClock()) == 2
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["status"],
+        ["audit", "verify"],
+        ["gaps", "list"],
+        ["retention", "show"],
+        ["members", "list", "--programme", "senior-pass"],
+        ["readers", "list"],
+        ["accounts", "list"],
+        ["backup", "FOLDER"],
+        ["ingest"],
+        ["dispatch"],
+        ["devices"],
+        ["console"],
+        ["office"],
+    ],
+)
+def test_on_an_empty_server_every_command_says_that_init_comes_first(
+    fleet: VirtualFleet,
+    postgres: Postgres,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+) -> None:
+    url = postgres.url(postgres.empty())
+    folder = fleet.town.folder / "fleet"
+    lines = (folder / "fleet.toml").read_text("utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith("database")]
+    path = folder / "empty.toml"
+    path.write_text("\n".join([f'database = "{url}"', *kept]), "utf-8")
+    given = [str(tmp_path / "copies") if one == "FOLDER" else one for one in argv]
+    try:
+        assert cli.run(["--config", str(path), *given], HandClock()) == 1
+    finally:
+        structlog.reset_defaults()  # a service logs to the stderr that it began with
+    said = capsys.readouterr().err
+    assert "run `kazasu-fleet init` first" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("months", ["-3", "12", "1201"])
+def test_retention_outside_its_bounds_is_refused_by_a_sentence_with_them(
+    fleet: VirtualFleet, capsys: pytest.CaptureFixture[str], months: str
+) -> None:
+    assert fleet.command("retention", "set", months, "文書管理規則") == 1
+    assert f"13 to 1200 months, not {months}" in capsys.readouterr().err
+
+
+def test_accounts_are_listed_without_their_passwords(
+    fleet: VirtualFleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse battery", "utf-8")
+    assert (
+        fleet.command("accounts", "add", "umi", "operator", "--password-file", str(password)) == 0
+    )
+    capsys.readouterr()
+    assert fleet.command("accounts", "list") == 0
+    said = capsys.readouterr().out
+    assert "umi\toperator" in said
+    assert "argon2" not in said
 
 
 def test_a_registry_of_another_tenant_is_refused_whole(fleet: VirtualFleet, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,81 @@ from fleet import schema
 from fleet.config import Databases
 from fleet.grants import GRANTS, Database, Role, authorizer, user_of
 from fleet.months import Months
-from fleet.store import Store, StoreUnusable, migrate, open_fleet, open_persons
+from fleet.store import Store, StoreUnready, StoreUnusable, migrate, open_fleet, open_persons
 from fleet.workers import sole_worker
 from tests.fleet.virtual import NOON_MS
 from tests.real_postgres import Postgres
+
+NOT_FOR_THE_CONSOLE = (
+    *(f"select {column.name} from entry" for column in schema.entry.columns),
+    "select * from entry",
+    "select n from entry where credential = 'x'",
+    "select payload from quarantine",
+    "select body from conflict",
+    "select received_at_ms from conflict",
+    "select received_at_ms from journal",
+    "select signature from journal",
+    "select found_at_ms from finding",
+    "select n from finding",
+)
+INSTANTS_OF_THE_CONSOLE = {
+    "a device's own": {
+        "reader.enrolled_at_ms",
+        "reader.revoked_at_ms",
+        "reader_state.online_since_ms",
+        "reader_state.status_at_ms",
+        "reader_state.received_at_ms",
+        "online_change.at_ms",
+        "journal.started_at_ms",
+    },
+    "of a fault, to look for its cause": {
+        "bad_message.last_at_ms",
+        "quarantine.received_at_ms",
+        "quarantine.resolved_at_ms",
+        "quarantine_hour.hour_ms",
+        "gap.opened_at_ms",
+        "gap.closed_at_ms",
+        "alarm.first_at_ms",
+        "alarm.last_at_ms",
+        "alarm.cleared_at_ms",
+    },
+    "counts by the hour, or where many are members by the minute": {
+        "entry_minute.minute_ms",
+        "stage_minute.from_ms",
+        "counter_minute.from_ms",
+        "telemetry_hour.hour_ms",
+        "telemetry_loss.hour_ms",
+        "online_hour.hour_ms",
+    },
+    "of the fleet and of those who work with it": {
+        "ledger_epoch.began_at_ms",
+        "rule.added_at_ms",
+        "roster.built_at_ms",
+        "lag.at_ms",
+        "audit_run.at_ms",
+        "audit_run.from_ms",
+        "audit_run.to_ms",
+        "audit_run.took_ms",
+        "retention.at_ms",
+        "retired_month.at_ms",
+        "account.added_at_ms",
+        "account.locked_until_ms",
+        "session.begun_at_ms",
+        "session.ends_at_ms",
+        "audit.at_ms",
+    },
+}
+"""Every instant that the console's user may read, and what it is of: none of a single entry."""
+
+
+def test_the_console_may_read_just_these_instants() -> None:
+    granted = {
+        f"{table}.{column}"
+        for table, grant in GRANTS[Role.CONSOLE]["fleet"].items()
+        for column in grant.read
+        if column.endswith("_ms")
+    }
+    assert granted == set().union(*INSTANTS_OF_THE_CONSOLE.values())
 
 
 @pytest.fixture
@@ -32,13 +104,10 @@ def refused(store: Store, statement: str) -> str:
 
 def test_the_console_may_read_no_bytes_credential_or_category_of_an_entry(state: Path) -> None:
     store = open_fleet(Databases(state), Role.CONSOLE)
-    for column in ("body", "credential", "category", "*"):
-        assert "prohibited" in refused(store, f"select {column} from entry")
-    assert "prohibited" in refused(store, "select count(*) from entry where credential = 'x'")
-    assert "prohibited" in refused(store, "select payload from quarantine")
-    assert "prohibited" in refused(store, "select body from conflict")
+    for statement in NOT_FOR_THE_CONSOLE:
+        assert "prohibited" in refused(store, statement)
     with store.read() as connection:
-        assert connection.exec_driver_sql("select count(*), max(n) from entry").one() == (0, None)
+        assert connection.exec_driver_sql("select max(seen) from journal").one() == (None,)
     store.close()
 
 
@@ -234,16 +303,13 @@ def open_month(server: Databases) -> None:
 
 def test_the_server_refuses_the_console_persons_bytes_and_credentials(server: Databases) -> None:
     store = open_fleet(server, Role.CONSOLE)
-    for column in ("body", "credential", "category", "*"):
-        forbidden(store, f"select {column} from entry")
-    forbidden(store, "select count(*) from entry where credential = 'x'")
-    forbidden(store, "select payload from quarantine")
-    forbidden(store, "select body from conflict")
+    for statement in NOT_FOR_THE_CONSOLE:
+        forbidden(store, statement)
     for table in schema.persons.tables:
         forbidden(store, f"select * from persons.{table}")
         forbidden(store, f"select 1 from persons.{table}")
     with store.read() as connection:
-        assert connection.exec_driver_sql("select count(*), max(n) from entry").one() == (0, None)
+        assert connection.exec_driver_sql("select max(seen) from journal").one() == (None,)
     store.close()
 
 
@@ -305,3 +371,39 @@ def test_a_grant_that_was_struck_from_the_table_is_gone_after_the_next_init(
     forbidden(console, "select body from entry")
     console.close()
     owner.close()
+
+
+@pytest.mark.parametrize(
+    ("give", "take"),
+    [
+        ("alter role kazasu_console superuser", "ALTER ROLE kazasu_console NOSUPERUSER"),
+        ("alter role kazasu_console bypassrls", "ALTER ROLE kazasu_console NOBYPASSRLS"),
+        ("grant kazasu_owner to kazasu_console", "REVOKE kazasu_owner FROM kazasu_console"),
+        ("grant pg_read_all_data to kazasu_office", "REVOKE pg_read_all_data FROM kazasu_office"),
+    ],
+)
+def test_a_user_who_may_more_than_his_grants_is_refused_with_what_to_type(
+    server: Databases, postgres: Postgres, give: str, take: str
+) -> None:
+    role = Role.OFFICE if "kazasu_office" in take else Role.CONSOLE
+    with contextlib.closing(postgres.administrator()) as administrator:
+        administrator.execute(give)
+        try:
+            with pytest.raises(StoreUnready, match=take):
+                open_fleet(server, role)
+            with pytest.raises(StoreUnready, match=take):
+                migrate(server)
+        finally:
+            administrator.execute(take)
+    open_fleet(server, role).close()
+    migrate(server)
+
+
+def test_dispatch_may_look_at_the_servers_statistics(server: Databases, postgres: Postgres) -> None:
+    with contextlib.closing(postgres.administrator()) as administrator:
+        administrator.execute("grant pg_read_all_stats to kazasu_dispatch")
+        try:
+            open_fleet(server, Role.DISPATCH).close()
+            migrate(server)
+        finally:
+            administrator.execute("revoke pg_read_all_stats from kazasu_dispatch")
