@@ -113,7 +113,7 @@ def signed_in(site: Site, account: str) -> Site:
     answer = site.http.post(f"{site.url}/login", data=form, timeout=SLOW_S)
     assert answer.status_code == 200, answer.url
     site.fields = {"csrf": token(site, "/")}
-    site.cookies = site.http.cookies.get_dict()
+    site.cookies = {name: value or "" for name, value in site.http.cookies.items()}
     return site
 
 
