@@ -42,6 +42,9 @@ class JournalProof:
         self._answered: list[Span] = []
         self._aside: dict[int, bytes] = {}
         """Bytes in quarantine by number: the chain goes on through them."""
+        self._taken_in: list[Span] = []
+        """Single numbers that were in quarantine, and stand among the entries now."""
+        self._batches_taken_in: list[Span] = []
         self._dropped: dict[int, evidence.Run] = {}
         """By first number."""
         self._stretches: list[Span] = []
@@ -91,7 +94,12 @@ class JournalProof:
     def aside(self, fact: evidence.Aside) -> None:
         """Numbers that are in quarantine, whose hash the reader's batch told."""
         self._known[fact.last] = fact.hash
-        self.spans = gaps.add(self.spans, fact.first, fact.last)
+        if fact.resolved_at_ms is None:
+            self.spans = gaps.add(self.spans, fact.first, fact.last)
+        elif fact.body is None:
+            self._batches_taken_in.append((fact.first, fact.last))
+        else:
+            self._taken_in.append((fact.first, fact.last))
         if fact.body is not None and fact.first == fact.last:
             self._keep_signed(fact.first, fact.body)
             self._aside[fact.first] = fact.body
@@ -209,13 +217,26 @@ class JournalProof:
             return
         self._close()
         self._check_signature()
+        self._check_taken_in()
         self._check_numbers()
+
+    def _check_taken_in(self) -> None:
+        """What is said to be taken in from quarantine stands where every other entry does.
+
+        Of a whole batch not all has to: what its reader lost, it lost for good.
+        """
+        here = _union(self.spans, self._answered)
+        for first, last in self._batches_taken_in:
+            for hole in gaps.missing(here, first, last):
+                self._except("hole", *hole)
+                here = gaps.add(here, *hole)
+        self.spans = _union(self.spans, self._batches_taken_in)
 
     def _check_numbers(self) -> None:
         """Every number is there or answered for, just as the ledger's marks say."""
         told = [(first, last) for first, last in self.fact.spans]
         here = _union(self.spans, self._answered)
-        for first, last in told:
+        for first, last in _union(told, self._taken_in):
             for hole in gaps.missing(here, first, last):
                 self._fault("entries-missing", *hole)
         for first, last in self.spans:

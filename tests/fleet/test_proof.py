@@ -303,6 +303,28 @@ def test_the_signature_reaches_through_what_is_set_aside_with_its_bytes(
     assert judged(fleet).exceptions == {"quarantine": 1}
 
 
+@pytest.mark.parametrize(
+    ("reason", "exceptions", "faults"),
+    [
+        ("entry", {}, {"entries-missing": 1}),
+        ("chain", {"hole": 1, "unvouched": 1}, {}),
+    ],
+)
+def test_what_was_taken_in_from_quarantine_stands_among_the_entries(
+    fleet: VirtualFleet, reason: str, exceptions: dict[str, int], faults: dict[str, int]
+) -> None:
+    _, journal = rides(fleet)
+    taken_in = """insert into quarantine (received_at_ms, reader, topic, reason, detail, payload,
+        sha256, times, journal_id, first, last, hash, resolved_at_ms, resolved_by, resolved_how)
+        select 1, reader, '', :reason, '', :body, hash, 1, journal_id, n, n, hash, 1, 'x', 'y'
+        from entry join journal on journal.id = journal_id where n = 4"""
+    tamper(fleet, taken_in, reason=reason, body=journal.entries[3].body)
+    assert judged(fleet).verdict == "proven"
+    tamper(fleet, "delete from entry where n = 4")
+    proof = judged(fleet)
+    assert (proof.exceptions, proof.faults) == (exceptions, faults)
+
+
 def test_what_the_reader_says_it_wrote_and_has_not_sent_is_named(fleet: VirtualFleet) -> None:
     bus, journal = rides(fleet)
     at_ms = fleet.clock.at_ms
