@@ -13,15 +13,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, TypeVar
 
 import pytest
-from hypothesis import settings
 
 from tests.real_postgres import Postgres, start_postgres
 
 T = TypeVar("T")
-
-# A property is about values: how long one example takes is the machine's business (scripts/bench).
-settings.register_profile("kazasu", deadline=None)
-settings.load_profile("kazasu")
 
 # Many times what the slowest real part (mosquitto, Chromium) takes on two busy cores.
 WITHIN_S = 15.0
