@@ -1,12 +1,14 @@
-"""All that ingest does with the databases, in one thread: plain calls, no network, no waiting.
+"""All that ingest does with messages and databases: plain calls, no network, no waiting.
 
-`groups` hands groups of messages over and sends what comes back; what `dispatch` does with the
-databases stands in `dispatch_books`. One `Books` belongs to one thread.
+`groups` hands messages over and sends what comes back; what `dispatch` does with the databases
+stands in `dispatch_books`. A message is read (`Books.read`) in whatever thread it arrives, since
+that asks no database; everything else belongs to one thread.
 """
 
 import functools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,26 +16,27 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fleet import ingest, intake, lag, members, registry, rules, telemetry, triage, usage
+from fleet import intake, lag, members, registry, rules, store, telemetry, triage, usage
 from fleet.config import Config, ConfigRefused
 from fleet.grants import Role
-from fleet.ingest import Arrived, Ingest
-from fleet.intake import Said
+from fleet.ingest import Ingest, NotAtOnce
+from fleet.intake import Said, Stranger
 from fleet.known import Cards
 from fleet.lag import Figure
 from fleet.months import Months
+from fleet.opening import Arrived, Opened, Refused, credentials, open_batch
 from fleet.reconcile import Known
 from fleet.registry import Reader
 from fleet.roster_files import RosterArchive
-from fleet.schema import ledger_epoch, revision
 from fleet.store import Store, StoreUnready, open_fleet, open_persons
+from fleet.tally import Move, Taken
 from programmes.register import RULEBOOKS
 from wire.clock import Clock
 from wire.envelope import Purpose, Signer
 from wire.messages import Ack
 from wire.mqtt import Message
 from wire.roster import RuleTable
-from wire.topics import UP, Leaf, ReaderName, parse_reader, parse_topic, topic
+from wire.topics import UP, Leaf, parse_reader, parse_topic, topic
 
 TOPICS_MAX: Final = 8_192
 """Topics that a worker has read or written out before: 2,000 readers with all their leaves."""
@@ -48,18 +51,47 @@ class Letter(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What came of a group, after its commit."""
+    """What came of a group, after its commit: how far each reader's journal is in, to be sealed."""
 
-    acks: list[Letter]
+    acks: list[tuple[str, Ack]]
     created: int
 
 
-class Sorted(NamedTuple):
-    """A group by what it carries; refused messages are counted by reader, leaf and reason."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Register:
+    """Who is enrolled and which rules hold, as the database said at one instant."""
 
-    batches: list[Arrived]
-    said: list[Said]
-    refused: Counter[tuple[str, str, str]]
+    readers: Mapping[str, Reader]
+    rules: Mapping[str, Sequence[RuleTable]]
+    state: Mapping[str, str]
+
+    def whose(self, message: Message, now_ms: int) -> Arrived | Said | Stranger:
+        """Return what a message is, by its topic and who may write there."""
+        try:
+            name, leaf = _from_reader(message.topic)
+        except ValueError:
+            return Stranger(intake.UNKNOWN_READER, "?", "topic")
+        reader = self.readers.get(name)
+        if reader is None:
+            return Stranger(intake.UNKNOWN_READER, leaf, "not-enrolled")
+        if reader.revoked:
+            return Stranger(name, leaf, "revoked")
+        if leaf is Leaf.ENTRIES:
+            return Arrived(reader, message.topic, message.payload, now_ms)
+        return Said(reader, leaf, message.payload, now_ms)
+
+
+class Received(NamedTuple):
+    """A message as it was read under one state of the register: verified, decoded, chained."""
+
+    message: Message
+    register: Register
+    what: Opened | Refused | Said | Stranger
+
+    @property
+    def payload(self) -> bytes:
+        """Its bytes as they came."""
+        return self.message.payload
 
 
 def read_signing_key(path: str) -> ed25519.Ed25519PrivateKey:
@@ -73,74 +105,51 @@ def read_signing_key(path: str) -> ed25519.Ed25519PrivateKey:
     return key
 
 
-_LATEST: Final = (
-    sa.select(ledger_epoch.c.epoch).order_by(ledger_epoch.c.id.desc()).limit(1).subquery()
-)
-_STATE: Final = sa.union_all(
-    sa.select(revision.c.name, sa.cast(revision.c.revision, sa.Text).label("revision")),
-    sa.select(sa.literal_column("'epoch'"), _LATEST.c.epoch),
-)
+_STATE: Final = """
+SELECT name, CAST(revision AS text) FROM revision UNION ALL
+SELECT 'epoch', epoch FROM (SELECT epoch FROM ledger_epoch ORDER BY id DESC LIMIT 1) AS latest
+"""
 """One statement for all that is asked at each group: it costs as much as a single row."""
 
 
 class Roll:
-    """Who is enrolled, which rules hold, which life the ledger is in; read again on a change."""
+    """The register as it is now; read again on a change. `present` may be read in any thread."""
 
     def __init__(self, store: Store, programmes: Collection[str] = ()) -> None:
         """Raises StoreUnready when the ledger has no epoch."""
-        self.readers: dict[str, Reader] = {}
-        self.rules: dict[str, Sequence[RuleTable]] = {}
         self._store = store
         self._programmes = programmes
-        self._state: dict[str, str] = {}
-        self.read_again()
+        self.present = self._read()
 
     @property
     def epoch(self) -> str:
         """The ledger's present life."""
-        return self._state["epoch"]
+        return self.present.state["epoch"]
 
     def is_current(self, connection: sa.Connection) -> bool:
         """True when nothing of it has changed since it was read."""
-        return _state(connection) == self._state
+        return _state(connection) == self.present.state
 
     def read_again(self) -> None:
         """Read everything. Raises StoreUnready when the ledger has no epoch."""
+        self.present = self._read()
+
+    def _read(self) -> Register:
         with self._store.read() as connection:
             state = _state(connection)
             if "epoch" not in state:
                 raise StoreUnready("the ledger has no epoch: run `kazasu-fleet init` first")
-            self.readers = dict(registry.load_readers(connection))
-            self.rules = {name: rules.load(connection, name) for name in self._programmes}
-            self._state = state
-
-    def sort(self, messages: Iterable[Message], now_ms: int) -> Sorted:
-        """Sort messages by what they carry and who sent them."""
-        group = Sorted([], [], Counter())
-        for message in messages:
-            try:
-                name, leaf = _from_reader(message.topic)
-            except ValueError:
-                group.refused[intake.UNKNOWN_READER, "?", "topic"] += 1
-                continue
-            reader = self.readers.get(str(name))
-            if reader is None or reader.revoked:
-                known = str(name) if reader else intake.UNKNOWN_READER
-                group.refused[known, leaf, "revoked" if reader else "not-enrolled"] += 1
-            elif leaf is Leaf.ENTRIES:
-                group.batches.append(Arrived(reader, message.topic, message.payload, now_ms))
-            else:
-                group.said.append(Said(reader, leaf, message.payload, now_ms))
-        return group
+            tables = {name: rules.load(connection, name) for name in self._programmes}
+            return Register(dict(registry.load_readers(connection)), tables, state)
 
 
 @functools.lru_cache(TOPICS_MAX)
-def _from_reader(text: str) -> tuple[ReaderName, Leaf]:
+def _from_reader(text: str) -> tuple[str, Leaf]:
     """Return reader and leaf of a topic that readers write. Raises ValueError for any other."""
     name, leaf = parse_topic(text)
     if leaf not in UP:
         raise ValueError(f"{text!r} is not written by readers")
-    return name, leaf
+    return str(name), leaf
 
 
 @functools.lru_cache(TOPICS_MAX)
@@ -149,7 +158,7 @@ def _ack_topic(reader: str) -> str:
 
 
 def _state(connection: sa.Connection) -> dict[str, str]:
-    return {row.name: row.revision for row in connection.execute(_STATE)}
+    return dict(store.run(connection, _STATE))
 
 
 class Books:
@@ -178,7 +187,14 @@ class Books:
         self._fleet.close()
         self._people.close()
 
-    def take(self, messages: Sequence[Message]) -> Done:
+    def read(self, message: Message) -> Received:
+        """Read a message as far as that needs no database; in any thread."""
+        register = self._roll.present
+        found = register.whose(message, self._clock.now_ms())
+        what = open_batch(found) if isinstance(found, Arrived) else found
+        return Received(message, register, what)
+
+    def take(self, received: Sequence[Received]) -> Done:
         """Take a group of messages in; when this returns, it is committed.
 
         Raises sqlalchemy.exc.OperationalError when the database cannot (away, disk full): nothing
@@ -186,42 +202,48 @@ class Books:
         """
         now_ms = self._clock.now_ms()
         self._months.ensure(now_ms)
-        while (done := self._take(messages, now_ms)) is None:
+        at_once = True
+        while True:
+            present = self._roll.present
+            group = [one if one.register is present else self.read(one.message) for one in received]
+            try:
+                done = self._take([one.what for one in group], now_ms, at_once=at_once)
+            except NotAtOnce:
+                at_once = False
+                continue
+            if done is not None:
+                return done
             self._roll.read_again()
-        return done
 
-    def _take(self, messages: Sequence[Message], now_ms: int) -> Done | None:
+    def _take(
+        self, group: Sequence[Opened | Refused | Said | Stranger], now_ms: int, *, at_once: bool
+    ) -> Done | None:
         """Take a group in; None when registry, rules or epoch have changed, and nothing is in.
 
         That is looked at inside the transaction: so it costs no transaction of its own, and a
-        revocation that was committed before this group holds for it.
+        revocation that was committed before this group holds for it. Raises NotAtOnce.
         """
-        group = self._roll.sort(messages, now_ms)
-        opened = [ingest.open_batch(one) for one in group.batches]
+        opened = [one for one in group if isinstance(one, Opened | Refused)]
+        strangers = Counter(one for one in group if isinstance(one, Stranger))
         known = self._known(opened, now_ms)
         with self._fleet.write() as connection:
             if not self._roll.is_current(connection):
                 return None
-            tally = self._ingest.take(connection, opened, known)
-            heard = intake.take(connection, group.said)
+            tally = self._ingest.take(connection, opened, known, at_once=at_once)
+            heard = intake.take(connection, [one for one in group if isinstance(one, Said)])
             self._telemetry.keep(connection, heard.minutes, now_ms)
-            intake.refuse(connection, group.refused, now_ms)
+            intake.refuse(connection, strangers, now_ms)
         self._tell_persons(tally.moves, heard.unknown_cards)
-        acks = [self._ack(one, now_ms) for one in _last_of_each(tally.taken)]
-        return Done(acks, tally.created)
+        return Done([self._ack(one, now_ms) for one in _last_of_each(tally.taken)], tally.created)
 
-    def _known(self, opened: Sequence[ingest.Opened | ingest.Refused], now_ms: int) -> Known:
-        named, rules = ingest.credentials(opened), self._roll.rules
+    def _known(self, opened: Sequence[Opened | Refused], now_ms: int) -> Known:
+        named, rules = credentials(opened), self._roll.present.rules
         if not named:
             return Known({}, rules)
-        with self._people.read() as connection:
-            limited = usage.is_limited(rules, now_ms)
-            known = self._cards.rows(connection, named)
-            cards = self._cards.of_same_member(connection, named) if limited else {}
-            former = self._cards.former(connection, named)
-        return Known(known, rules, former, usage.Running(rules, cards))
+        facts = self._cards.of(self._people, named, limited=usage.is_limited(rules, now_ms))
+        return Known(facts.rows, rules, facts.former, usage.Running(rules, facts.others))
 
-    def _tell_persons(self, moves: Sequence[ingest.Move], unknown: Sequence[Any]) -> None:
+    def _tell_persons(self, moves: Sequence[Move], unknown: Sequence[Any]) -> None:
         if not moves and not unknown:
             return
         now_ms = self._clock.now_ms()
@@ -236,16 +258,19 @@ class Books:
         with self._fleet.write() as connection:
             lag.note(connection, process, figures, self._clock.now_ms())
 
-    def _ack(self, taken: ingest.Taken, now_ms: int) -> Letter:
-        epoch = self._roll.epoch
-        ack = Ack(v=1, epoch=epoch, journal=taken.journal, through=taken.through, at_ms=now_ms)
-        return Letter(
-            _ack_topic(taken.reader),
-            self._signer.seal(Purpose.ACK, taken.reader, ack),
-        )
+    def _ack(self, taken: Taken, now_ms: int) -> tuple[str, Ack]:
+        epoch, journal, through = self._roll.epoch, taken.journal, taken.through
+        return taken.reader, Ack(v=1, epoch=epoch, journal=journal, through=through, at_ms=now_ms)
+
+    def letters(self, done: Done) -> list[Letter]:
+        """Return the acknowledgements of a group, signed; in any thread."""
+        return [
+            Letter(_ack_topic(reader), self._signer.seal(Purpose.ACK, reader, ack))
+            for reader, ack in done.acks
+        ]
 
 
-def _last_of_each(taken: Iterable[ingest.Taken]) -> list[ingest.Taken]:
+def _last_of_each(taken: Iterable[Taken]) -> list[Taken]:
     """Of several batches of one journal in a group only the last mark needs saying."""
     last = {(one.reader, one.journal): one for one in taken}
     return list(last.values())

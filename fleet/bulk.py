@@ -1,18 +1,19 @@
 """Many rows in one statement: what a group of batches costs must not grow with its batches.
 
-Rules: one call is one statement (SQLite: one prepared statement for all rows); an error of the
-database itself is an OperationalError of SQLAlchemy, as everywhere. Part of the store's layer:
+Rules: one call is one statement (SQLite: one prepared statement for all rows), in the driver's own
+words (`store.run`). Part of the store's layer:
 here too SQLite and PostgreSQL differ, and nothing above needs to know.
 """
 
 import functools
+import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
 
-from fleet.store import IN_MAX, AnyRow
+from fleet.store import IN_MAX, named, run
 
 _TYPES: Final[dict[type[Any], str]] = {
     sa.BigInteger: "int8",
@@ -82,7 +83,7 @@ def append(
     else:
         marks = ", ".join("?" * len(names))
         statement = f"INSERT INTO {table.name} ({_quoted(names)}) VALUES ({marks})"  # noqa: S608
-        connection.exec_driver_sql(statement, list(rows))
+        _run_many(connection, statement, rows)
 
 
 def _copy(
@@ -99,10 +100,17 @@ def _copy(
             copy.set_types([_type(column) for column in _columns(table, names)])
             for row in rows:
                 copy.write_row(row)
-    except (psycopg.OperationalError, psycopg.InternalError) as error:
-        raise sa.exc.OperationalError(
-            statement, None, error, connection_invalidated=driver.closed
-        ) from error
+    except psycopg.Error as error:
+        raise named(connection, statement, error) from error
+
+
+def _run_many(connection: sa.Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run a statement of SQLite for each row."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        driver.executemany(statement, rows)
+    except sqlite3.Error as error:
+        raise named(connection, statement, error) from error
 
 
 def count_up(
@@ -121,10 +129,10 @@ def count_up(
     tail = f"ON CONFLICT ({_quoted(key)}) DO UPDATE SET {grow}"
     if connection.dialect.name == "postgresql":
         statement = f"{head} SELECT * FROM {_unnest(table, names)} {tail}"  # noqa: S608
-        connection.exec_driver_sql(statement, _turned(rows))
+        run(connection, statement, _turned(rows))
     else:
         marks = ", ".join("?" * len(names))
-        connection.exec_driver_sql(f"{head} VALUES ({marks}) {tail}", list(rows))
+        _run_many(connection, f"{head} VALUES ({marks}) {tail}", rows)
 
 
 # --- changing ------------------------------------------------------------------------------------
@@ -161,9 +169,9 @@ def update(
         return
     statement = _update(connection.dialect.name, table, names, keep)
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(statement, _turned(rows))
+        run(connection, statement, _turned(rows))
     else:
-        connection.exec_driver_sql(statement, [(*row[1:], row[0]) for row in rows])
+        _run_many(connection, statement, [(*row[1:], row[0]) for row in rows])
 
 
 # --- asking --------------------------------------------------------------------------------------
@@ -171,16 +179,14 @@ def update(
 
 def select_in(
     connection: sa.Connection, statement: str, values: Sequence[str], *others: Any
-) -> Sequence[AnyRow]:
+) -> list[tuple[Any, ...]]:
     """Run a SELECT whose first `IN ?` stands for these texts; its other `?` follow in order.
 
-    A list among the others is for an `IN ?` too. A list as one parameter: SQLAlchemy's own
-    expansion costs 5 us for each value.
+    A list among the others is for an `IN ?` too. On PostgreSQL a list is one parameter.
     """
     if connection.dialect.name == "postgresql":
-        text = statement.replace("IN ?", "= ANY(%s::text[])").replace("?", "%s")
-        return connection.exec_driver_sql(text, (list(values), *others)).all()
-    found: list[AnyRow] = []
+        return run(connection, _of_postgresql(statement), (list(values), *others))
+    found: list[tuple[Any, ...]] = []
     for start in range(0, len(values), IN_MAX):
         asked: list[Any] = []
         text = statement
@@ -190,5 +196,10 @@ def select_in(
                 asked += one
             else:
                 asked.append(one)
-        found += connection.exec_driver_sql(text, tuple(asked)).all()
+        found += run(connection, text, asked)
     return found
+
+
+@functools.cache
+def _of_postgresql(statement: str) -> str:
+    return statement.replace("IN ?", "= ANY(%s::text[])").replace("?", "%s")

@@ -5,6 +5,7 @@ first makes sure that this process is still the only one (`Holding.require`).
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -31,6 +32,7 @@ from fleet.alarms import AlarmKind, sound
 from fleet.books import Letter, Roll, read_signing_key
 from fleet.config import Config
 from fleet.grants import Role
+from fleet.intake import Said, Stranger
 from fleet.lag import Figure
 from fleet.store import open_fleet, open_persons
 from fleet.workers import Holding
@@ -81,13 +83,15 @@ class DispatchBooks:
         return came_online
 
     def _take(self, messages: Sequence[Message], now_ms: int) -> set[str] | None:
-        group = self._roll.sort(messages, now_ms)
+        group = [self._roll.present.whose(message, now_ms) for message in messages]
+        said = [one for one in group if isinstance(one, Said)]
+        strangers = Counter(one for one in group if isinstance(one, Stranger))
         with self._fleet.write() as connection:
             if not self._roll.is_current(connection):
                 return None
-            store.lock(connection, "reader", {one.reader.name for one in group.said})
-            heard = intake.take(connection, group.said)
-            intake.refuse(connection, group.refused, now_ms)
+            store.lock(connection, "reader", {one.reader.name for one in said})
+            heard = intake.take(connection, said)
+            intake.refuse(connection, strangers, now_ms)
         return heard.came_online
 
     # --- what readers are told -------------------------------------------------------------------
@@ -95,7 +99,7 @@ class DispatchBooks:
     def in_service(self) -> list[str]:
         """Return the readers that are told something, by full name."""
         self._refresh()
-        return [name for name, reader in self._roll.readers.items() if not reader.revoked]
+        return [name for name, reader in self._roll.present.readers.items() if not reader.revoked]
 
     def twins(self, only: Iterable[str]) -> list[Letter]:
         """Return the desired state of those of these readers that are in service, signed now."""
@@ -106,7 +110,7 @@ class DispatchBooks:
             fed = usage_files.wanted(connection)
         letters = []
         for name in only:
-            reader = self._roll.readers.get(name)
+            reader = self._roll.present.readers.get(name)
             if reader is None or reader.revoked:
                 continue
             desired = TwinDesired(

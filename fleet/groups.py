@@ -1,10 +1,11 @@
 """The process `ingest`: groups of messages in, acknowledgements out.
 
 Rules: a message is acknowledged, to its reader and to the broker, after its commit and never
-before; a group is what has arrived while the one before was committed, so a lone tap waits for
-nobody and a flood shares its commits; any number of workers share the subscription on PostgreSQL,
-one works on SQLite; while the database cannot write no worker is at the broker, and nobody holds
-messages that he cannot keep; the event loop never waits for a database.
+before; it is verified and decoded when it arrives, beside the commit of those before it; a group
+is what has arrived meanwhile, so a lone tap waits for nobody and a flood shares its commits; any
+number of workers share the subscription on PostgreSQL, one works on SQLite; while the database
+cannot write no worker is at the broker, and nobody holds messages that he cannot keep; the event
+loop never waits for a database.
 """
 
 import asyncio
@@ -15,20 +16,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import sqlalchemy as sa
 import structlog
 
 from fleet import broker
-from fleet.books import Books, Done
+from fleet.books import Books, Done, Received
 from fleet.config import Config
 from fleet.grants import Role
 from fleet.lag import Minute
 from fleet.postgres import program
 from fleet.workers import Holding, one_worker
 from wire.clock import Clock
-from wire.mqtt import Connection, Message
+from wire.mqtt import Connection
 from wire.topics import Leaf, every_reader
 
 log: Final = structlog.get_logger("fleet.ingest")
@@ -44,7 +45,7 @@ ANSWERING_MAX: Final = 4
 TRIES: Final = 2
 """A transaction that lost against another one (a deadlock, a lock's limit) is tried again."""
 LAG_EVERY_S: Final = 60.0
-SWITCH_S: Final = 0.0005
+SWITCH_S: Final = 0.0001
 """How soon the thread that answers may interrupt the one that writes: Python's own 5 ms would be
 the whole of what an answer may take."""
 GARBAGE: Final = (100_000, 50, 100)
@@ -53,7 +54,17 @@ that go with it and holds no circles; at Python's own 700 a fifth of all work is
 LEAVES: Final = (Leaf.ENTRIES, Leaf.TELEMETRY, Leaf.TRIAGE)
 TOPICS: Final = tuple(f"$share/ingest/{every_reader(leaf)}" for leaf in LEAVES)
 
+
+class WithPayload(Protocol):
+    """A message, read already or not."""
+
+    @property
+    def payload(self) -> bytes:
+        """Its bytes."""
+
+
 T = TypeVar("T")
+M = TypeVar("M", bound=WithPayload)
 
 
 class Worker:
@@ -88,19 +99,29 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(self._ledger, work, *arguments)
 
     async def _consume(self, connection: Connection) -> None:
+        waiting: asyncio.Queue[Received] = asyncio.Queue(GROUP_MAX)
+        await broker.until_first(
+            self._read(connection, waiting), self._work_off(connection, waiting)
+        )
+
+    async def _read(self, connection: Connection, waiting: "asyncio.Queue[Received]") -> None:
+        while True:
+            message = await connection.messages.get()
+            await waiting.put(self._books.read(message))
+
+    async def _work_off(self, connection: Connection, waiting: "asyncio.Queue[Received]") -> None:
         """Take groups in; while the broker confirms the answers, the next is worked on."""
         answering: deque[asyncio.Task[None]] = deque()
         try:
             while True:
-                group = await next_group(connection.messages)
+                group = await next_group(waiting)
                 began_ns = time.monotonic_ns()
                 done = await self._in_thread(self._take, group)
                 committed_ns = time.monotonic_ns()
                 answer = self._answer(connection, done, group, committed_ns)
-                oldest_ns = min(message.arrived_ns for message in group)
+                oldest_ns = min(one.message.arrived_ns for one in group)
                 self._minute.committed(committed_ns - began_ns, committed_ns - oldest_ns)
                 answering.append(asyncio.create_task(answer))
-                await asyncio.sleep(0)  # its first step: the answers leave before the next group
                 while answering and (answering[0].done() or len(answering) >= ANSWERING_MAX):
                     await answering.popleft()
         finally:
@@ -108,7 +129,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*answering, return_exceptions=True)
 
-    def _take(self, group: Sequence[Message]) -> Done:
+    def _take(self, group: Sequence[Received]) -> Done:
         for tries in range(TRIES):
             try:
                 return self._books.take(group)
@@ -119,13 +140,14 @@ class Worker:
         raise AssertionError("TRIES is positive")
 
     async def _answer(
-        self, connection: Connection, done: Done, group: Sequence[Message], committed_ns: int
+        self, connection: Connection, done: Done, group: Sequence[Received], committed_ns: int
     ) -> None:
-        sent = broker.send(connection, done.acks)
-        for message in group:
-            connection.acknowledge(message)
+        letters = self._books.letters(done)
+        sent = broker.send(connection, letters)
+        for one in group:
+            connection.acknowledge(one.message)
         connection.flush()
-        await broker.settle(connection, done.acks, sent)
+        await broker.settle(connection, letters, sent)
         self._minute.answered(time.monotonic_ns() - committed_ns)
 
     async def _note_lag(self) -> None:
@@ -134,7 +156,7 @@ class Worker:
             await self._in_thread(self._books.note_lag, f"ingest {program()}", self._minute.take())
 
 
-async def next_group(waiting: "asyncio.Queue[Message]") -> list[Message]:
+async def next_group(waiting: asyncio.Queue[M]) -> list[M]:
     """Return what waits, up to GROUP_MAX messages and about GROUP_BYTES_MAX; wait for one."""
     first = await waiting.get()
     group, size = [first], len(first.payload)

@@ -8,7 +8,6 @@ is kept within limits and acknowledged never.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,29 +17,19 @@ from fleet import careful, gaps, journals, ledger, plain, quarantine, reconcile,
 from fleet.alarms import sound
 from fleet.bookings import Bookings
 from fleet.journals import Family, Journal
-from fleet.opening import Arrived, Opened, Refused, credentials, open_batch
+from fleet.opening import Opened, Refused
 from fleet.plain import Plan
 from fleet.quarantine import Source
 from fleet.reconcile import Finding, History, Judging, Known, Last
 from fleet.roster_files import RosterArchive
-from fleet.tally import Move, Taken, Tally
-from fleet.usage import Running
+from fleet.tally import Taken, Tally
 from wire.entries import ClockStep, Tap
 
-__all__ = [
-    "Arrived",
-    "Ingest",
-    "Move",
-    "Opened",
-    "Refused",
-    "Taken",
-    "Tally",
-    "credentials",
-    "open_batch",
-    "sweep",
-]
-
 log: Final = structlog.get_logger("fleet.ingest")
+
+
+class NotAtOnce(Exception):
+    """Something of a group stands against taking it in at once; nothing of it may be kept."""
 
 
 class Ingest:
@@ -51,14 +40,21 @@ class Ingest:
         self._bookings = Bookings()
 
     def take(
-        self, connection: sa.Connection, opened: Sequence[Opened | Refused], known: Known
+        self,
+        connection: sa.Connection,
+        opened: Sequence[Opened | Refused],
+        known: Known,
+        *,
+        at_once: bool,
     ) -> Tally:
-        """Take one group in, inside the caller's transaction."""
+        """Take one group in, inside the caller's transaction.
+
+        Raises NotAtOnce; the group is taken again, not `at_once` and so one batch after another,
+        after the caller has rolled back.
+        """
         batches = [one for one in opened if isinstance(one, Opened)]
         _lock(connection, opened, batches, known)
-        tally, left = self._plain(connection, batches, known)
-        if len(left) == len(batches):  # whatever the plain batches had counted is gone with them
-            known = replace(known, usage=Running(known.usage.rules, known.usage.cards))
+        tally, left = self._plain(connection, batches, known) if at_once else (Tally(), batches)
         judging, waiting = Judging(self._archive, known), {id(one) for one in left}
         for one in opened:
             if isinstance(one, Refused):
@@ -73,20 +69,16 @@ class Ingest:
     def _plain(
         self, connection: sa.Connection, batches: Sequence[Opened], known: Known
     ) -> tuple[Tally, Sequence[Opened]]:
-        """Take all plain batches in at once; return those that are left, in their order.
-
-        When it cannot be done at once, nothing of it is done, and all are left.
-        """
+        """Take all plain batches in at once; return those that are left, in their order."""
         try:
-            with connection.begin_nested():
-                plans, left = _sort_out(connection, batches)
-                return _write(connection, plans, self._judge(connection, plans, known)), left
+            plans, left = _sort_out(connection, batches)
+            return _write(connection, plans, self._judge(connection, plans, known)), left
         except sa.exc.OperationalError:
             raise  # the database itself: disk full, locked; the whole group is tried again
-        except Exception as error:  # noqa: BLE001  one batch stops no other: each is taken alone
+        except Exception as error:  # one batch stops no other: each is taken alone
             self._bookings = Bookings()
             log.warning("group not taken in at once", batches=len(batches), error=repr(error))
-            return Tally(), batches
+            raise NotAtOnce from error
 
     def _judge(
         self, connection: sa.Connection, plans: Sequence[Plan], known: Known

@@ -32,6 +32,14 @@ class Said(NamedTuple):
     received_at_ms: int
 
 
+class Stranger(NamedTuple):
+    """A message that is not taken in: it is counted, and nothing else of it is kept."""
+
+    reader: str
+    leaf: str
+    reason: str
+
+
 class Heard(NamedTuple):
     """What of a group matters beyond the tables of the fleet."""
 
@@ -53,10 +61,8 @@ def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
     return heard
 
 
-def refuse(
-    connection: sa.Connection, refused: Mapping[tuple[str, str, str], int], at_ms: int
-) -> None:
-    """Count messages that were not taken in, by (reader, leaf, reason)."""
+def refuse(connection: sa.Connection, refused: Mapping[Stranger, int], at_ms: int) -> None:
+    """Count messages that were not taken in."""
     store.upsert(
         connection,
         bad_message,
@@ -71,7 +77,7 @@ def refuse(
 
 
 def _refuse(connection: sa.Connection, said: Said, reason: str) -> None:
-    refuse(connection, {(said.reader.name, said.leaf, reason): 1}, said.received_at_ms)
+    refuse(connection, {Stranger(said.reader.name, said.leaf, reason): 1}, said.received_at_ms)
 
 
 def _status(connection: sa.Connection, said: Said, heard: Heard) -> None:

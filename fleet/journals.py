@@ -16,7 +16,6 @@ from fleet import bulk, gaps
 from fleet.alarms import AlarmKind
 from fleet.gaps import Span
 from fleet.schema import entry, joint, journal, quarantine, reader_state, retired_journal
-from fleet.store import AnyRow
 from wire.entries import JournalId, Start, genesis
 
 
@@ -122,7 +121,7 @@ _FAMILY: Final = _SELECT + "reader IN ? AND superseded IS FALSE"
 _FOLLOWERS: Final = _SELECT + "former_journal IN ?"
 
 
-def _journal(row: AnyRow) -> Journal:
+def _journal(row: Sequence[Any]) -> Journal:
     found = Journal(*row)
     plain: Any = found.spans
     if isinstance(plain, str):

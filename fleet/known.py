@@ -1,20 +1,31 @@
 """What the fleet knows now about cards, remembered for as long as no member or card has changed.
 
-Rules: whether something has changed is asked for each group, in the transaction that also reads
-what is missing, so nothing older than the group's beginning is believed; what is remembered has a
-limit, and is dropped whole when it is reached.
+Rules: whether something has changed is asked for each group, and what is missing is read in one
+state with that answer, so nothing older than the group's beginning is believed; what is remembered
+has a limit, and is dropped whole when it is reached.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from fleet import members, usage
+from fleet.store import Store
 from wire.roster import RosterRow
 
 REMEMBERED_MAX: Final = 50_000
 """Cards; about 500 bytes each are 25 MB."""
+
+
+class Facts(NamedTuple):
+    """What is known of the cards that were asked for, and perhaps of others."""
+
+    rows: Mapping[tuple[str, str], RosterRow]
+    former: Mapping[str, str]
+    """As `members.KnownCards` has both."""
+    others: usage.Cards
+    """All cards of these cards' members: `usage.cards_of_members`; empty unless asked for."""
 
 
 class Cards:
@@ -24,44 +35,40 @@ class Cards:
         self._revisions: Mapping[str, int] = {}
         self._asked: set[str] = set()
         self._rows: dict[tuple[str, str], RosterRow] = {}
+        self._former: dict[str, str] = {}
         self._others_asked: set[str] = set()
         self._others: dict[tuple[str, str], list[str]] = {}
-        self._former_asked: set[str] = set()
-        self._former: dict[str, str] = {}
 
-    def rows(
-        self, people: sa.Connection, named: Collection[str]
-    ) -> Mapping[tuple[str, str], RosterRow]:
-        """Return what is known of these cards, and perhaps of others: `members.known_cards`.
+    def of(self, people: Store, named: Collection[str], *, limited: bool) -> Facts:
+        """Return what is known of these cards; good until the next call.
 
-        The mapping is good until the next call.
+        `limited`: a programme counts what members use, so all cards of each are wanted too.
         """
+        facts = Facts(self._rows, self._former, self._others)
+        wanted = set(named)
+        if wanted <= self._asked and (not limited or wanted <= self._others_asked):
+            with people.glance() as connection:
+                if members.revisions(connection) == self._revisions:
+                    return facts
+        with people.read() as connection:
+            self._read(connection, wanted, limited=limited)
+        return facts
+
+    def _read(self, people: sa.Connection, wanted: set[str], *, limited: bool) -> None:
         revisions = members.revisions(people)
         if revisions != self._revisions or len(self._asked) > REMEMBERED_MAX:
             self._forget(revisions)
-        if new := set(named) - self._asked:
-            self._rows.update(members.known_cards(people, new))
+        if new := wanted - self._asked:
+            found = members.known_cards(people, new)
+            self._rows.update(found.rows)
+            self._former.update(found.former)
             self._asked |= new
-        return self._rows
-
-    def of_same_member(self, people: sa.Connection, named: Collection[str]) -> usage.Cards:
-        """Return all cards of these cards' members: `usage.cards_of_members`. Call `rows` first."""
-        if new := set(named) - self._others_asked:
-            found = usage.cards_of_members(people, new)
-            self._others.update({key: list(cards) for key, cards in found.items()})
+        if limited and (new := wanted - self._others_asked):
+            some = usage.cards_of_members(people, new)
+            self._others.update({key: list(cards) for key, cards in some.items()})
             self._others_asked |= new
-        return self._others
-
-    def former(self, people: sa.Connection, named: Collection[str]) -> Mapping[str, str]:
-        """Return what re-keyed cards were: `members.former_credentials`. Call `rows` first."""
-        if new := set(named) - self._former_asked:
-            self._former.update(members.former_credentials(people, new))
-            self._former_asked |= new
-        return self._former
 
     def _forget(self, revisions: Mapping[str, int]) -> None:
         self._revisions = revisions
-        for kept in (self._asked, self._rows, self._others_asked, self._others):
+        for kept in (self._asked, self._rows, self._former, self._others_asked, self._others):
             kept.clear()
-        self._former_asked.clear()
-        self._former.clear()

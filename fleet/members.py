@@ -7,14 +7,13 @@ by a person leaves a line in the audit, which names registration numbers, never 
 """
 
 import datetime
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, store
+from fleet import audit, bulk, store
 from fleet.schema import card, member, person, programme_revision
-from fleet.store import AnyRow
 from wire.credential import Credential, Scheme
 from wire.individual_number import refuse_individual_number
 from wire.roster import RosterRow
@@ -92,13 +91,19 @@ _DECIDES: Final = (
 _CARDS: Final = card.join(member, card.c.member_id == member.c.id)
 
 
-def _roster_row(row: AnyRow) -> RosterRow:
+def _roster_row(row: Sequence[Any]) -> RosterRow:
     _, credential, category, valid_from, valid_to, member_stopped_ms, card_stopped_ms = row
     stopped_ms = member_stopped_ms
     if card_stopped_ms is not None:
         stopped_ms = card_stopped_ms if stopped_ms is None else min(stopped_ms, card_stopped_ms)
     stopped_from_s = None if stopped_ms is None else stopped_ms // 1000
-    return RosterRow(Credential(credential), category, valid_from, valid_to, stopped_from_s)
+    dates = _date(valid_from), _date(valid_to)
+    return RosterRow(Credential(credential), category, *dates, stopped_from_s)
+
+
+def _date(value: datetime.date | str | None) -> datetime.date | None:
+    """Return a date as the driver gave it: SQLite has none and keeps its text."""
+    return datetime.date.fromisoformat(value) if isinstance(value, str) else value
 
 
 _PRESENT: Final = card.c.superseded_at_ms.is_(None)
@@ -144,48 +149,40 @@ def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
     )
 
 
-_now: Final = card.alias("now")
-_KNOWN: Final = sa.select(
-    *_DECIDES[:-1], _now.c.stopped_from_ms.label("card_stopped_ms")
-).select_from(_CARDS.join(_now, _now.c.id == sa.func.coalesce(card.c.successor, card.c.id)))
+class KnownCards(NamedTuple):
+    """What is known now of some cards."""
+
+    rows: dict[tuple[str, str], RosterRow]
+    """By programme and credential, former credentials too."""
+    former: dict[str, str]
+    """What re-keyed cards were known as under the key epoch before, by credential."""
+
+
+_KNOWN: Final = """
+SELECT card.programme, card.credential, member.category, member.valid_from, member.valid_to,
+    member.stopped_from_ms, now.stopped_from_ms, before.credential
+FROM card JOIN member ON member.id = card.member_id
+JOIN card AS now ON now.id = coalesce(card.successor, card.id)
+LEFT JOIN card AS before ON before.successor = card.id
+WHERE card.credential IN ? ORDER BY before.key_epoch
+"""
 """A former credential may what the card may now; offline readers still find it on their lists."""
 
 
-def known_cards(
-    connection: sa.Connection, credentials: Collection[str]
-) -> Mapping[tuple[str, str], RosterRow]:
-    """Return what is known now of these credentials, former ones too, by programme and them."""
-    found: dict[tuple[str, str], RosterRow] = {}
-    every = sorted(credentials)
-    for start in range(0, len(every), store.IN_MAX):
-        some = every[start : start + store.IN_MAX]
-        for row in store.among(connection, _KNOWN, card.c.credential, some):
-            found[row.programme, row.credential] = _roster_row(row)
-    return found
-
-
-_FORMER: Final = (
-    sa.select(_now.c.credential, card.c.credential.label("former"))
-    .select_from(card.join(_now, card.c.successor == _now.c.id))
-    .order_by(card.c.key_epoch)
-)
-
-
-def former_credentials(connection: sa.Connection, credentials: Collection[str]) -> dict[str, str]:
-    """Return what re-keyed cards were known as under the key epoch before, by credential."""
-    found: dict[str, str] = {}
-    every = sorted(credentials)
-    for start in range(0, len(every), store.IN_MAX):
-        some = every[start : start + store.IN_MAX]
-        for row in store.among(connection, _FORMER, _now.c.credential, some):
-            found[row.credential] = row.former
+def known_cards(connection: sa.Connection, credentials: Collection[str]) -> KnownCards:
+    """Return what is known now of these credentials."""
+    found = KnownCards({}, {})
+    for *row, former in bulk.select_in(connection, _KNOWN, sorted(credentials)):
+        programme, credential = row[:2]
+        found.rows[programme, credential] = _roster_row(row)
+        if former is not None:
+            found.former[credential] = former
     return found
 
 
 def revisions(connection: sa.Connection) -> dict[str, int]:
     """Return how often each programme's members or cards have changed."""
-    rows = connection.execute(sa.select(programme_revision))
-    return {row.programme: row.revision for row in rows}
+    return dict(store.run(connection, "SELECT programme, revision FROM programme_revision"))
 
 
 def bump(connection: sa.Connection, programme: str) -> None:

@@ -139,25 +139,19 @@ def members_cards(cards: Cards, tap: Tap) -> Collection[str]:
     return {other for one in named for other in (one, *cards.get((tap.programme, one), ()))}
 
 
-_LOAD: Final = sa.select(usage.c.period, usage.c.credential, usage.c.times, usage.c.yen).where(
-    usage.c.programme == sa.bindparam("programme"),
-    usage.c.period.in_(sa.bindparam("periods", expanding=True)),
-    usage.c.credential.in_(sa.bindparam("some", expanding=True)),
-)
+_LOAD: Final = """
+SELECT period, credential, times, yen FROM usage
+WHERE credential IN ? AND programme = ? AND period IN ?
+"""
 
 
 def load(
     connection: sa.Connection, programme: str, periods: Iterable[str], credentials: Iterable[str]
 ) -> dict[Key, Used]:
     """Return what stands under these credentials in these periods."""
-    found: dict[Key, Used] = {}
     named, every = sorted(set(periods)), sorted(set(credentials))
-    for start in range(0, len(every), store.IN_MAX):
-        some = every[start : start + store.IN_MAX]
-        asked = {"programme": programme, "periods": named, "some": some}
-        for row in connection.execute(_LOAD, asked):
-            found[programme, row.period, row.credential] = Used(row.times, row.yen)
-    return found
+    rows = bulk.select_in(connection, _LOAD, every, programme, named)
+    return {(programme, period, card): Used(times, yen) for period, card, times, yen in rows}
 
 
 def near(

@@ -1,10 +1,10 @@
-"""One MQTT 5 connection for asyncio, over paho: the same at both ends of the wire.
+"""One MQTT 5 connection for asyncio: the same at both ends of the wire.
 
 Rules: version 5 only, since under 3.1.1 a publish that the broker's rules deny looks like a
 success; no session, so nothing stale is delivered after a restart; a message is acknowledged by
 whoever handled it, after it is safe (`acknowledge`); a lost connection ends this object, and the
 caller closes it and opens a new one after its own back-off. Everything happens in one event loop,
-without threads.
+without threads. The packets themselves stand in `wire.mqtt_packets`.
 """
 
 import asyncio
@@ -14,16 +14,25 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
+from wire import mqtt_packets as packets
 from wire.dial import dial
 from wire.limits import PAYLOAD_BYTES_MAX
+from wire.mqtt_packets import (
+    KEEP_ALIVE_TIMEOUT,
+    PACKET_TOO_LARGE,
+    ConnAck,
+    Disconnect,
+    Inbox,
+    Packet,
+    PingResp,
+    ProtocolError,
+    PubAck,
+    Publish,
+    Reason,
+    SubAck,
+)
 
 KEEPALIVE_S: Final = 20
 """The broker notices a dead link after 1.5 times this, we after twice (or at the first publish
@@ -33,7 +42,7 @@ CONNECT_TIMEOUT_S: Final = 10.0
 ANSWER_TIMEOUT_S: Final = 15.0
 """For a PUBACK or SUBACK: less than the keep-alive, so a stuck broker is left, not waited for."""
 CLOSE_TIMEOUT_S: Final = 1.0
-"""For our last packet to leave; after that the broker will think that the link broke."""
+"""For our goodbye to be heard; after that the broker may think that the link broke."""
 IN_FLIGHT_MAX: Final = 100
 """Publishes waiting for the broker's answer at one time, or fewer where it says so; the rest wait
 here: at most what the caller has sent and not awaited."""
@@ -43,6 +52,9 @@ mosquitto 2.0.11 was seen to send three messages for each one acknowledged. What
 acknowledged, dropped and counted: its sender hears nothing from the other end and says it again."""
 TICK_S: Final = 1.0
 """How often the keep-alive is looked at: often enough for its 20 s."""
+READ_BYTES: Final = 64 * 1024
+"""Read at one time: TLS hands out at most one record of 16 KiB."""
+_GOODBYE: Final = "Normal disconnection"
 
 
 class MqttError(ConnectionError):
@@ -52,9 +64,9 @@ class MqttError(ConnectionError):
 class MqttRefused(MqttError):
     """The broker said no; `reason` is its MQTT 5 reason code as a number (135: not authorised)."""
 
-    def __init__(self, what: str, code: ReasonCode) -> None:
-        super().__init__(f"{what}: {code} ({code.value})")
-        self.reason: Final = code.value
+    def __init__(self, what: str, reason: Reason) -> None:
+        super().__init__(f"{what}: {reason} ({int(reason)})")
+        self.reason: Final = int(reason)
 
 
 class Message(NamedTuple):
@@ -63,7 +75,7 @@ class Message(NamedTuple):
     topic: str
     payload: bytes
     mid: int
-    qos: int
+    """0 where the broker waits for no answer."""
     retained: bool
     """The broker had kept it: nobody knows how old it is."""
     arrived_ns: int = 0
@@ -97,17 +109,8 @@ def client_tls(authority: str, certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-Answer = asyncio.Future[Sequence[ReasonCode]]
+Answer = asyncio.Future[Sequence[Reason]]
 """Of the broker, to one publish or subscribe; an MqttError when the connection breaks before."""
-
-
-class _Client(paho.Client):
-    """paho over a socket that is connected already: its own dialling blocks and needs a thread."""
-
-    dialled: ssl.SSLSocket
-
-    def _create_socket(self) -> ssl.SSLSocket:
-        return self.dialled
 
 
 @dataclass
@@ -134,45 +137,38 @@ class Connection:
         self._answers: dict[int, Answer] = {}
         self._later: deque[tuple[str, bytes, bool, Answer]] = deque()
         self._in_flight_max = IN_FLIGHT_MAX
+        self._packet_bytes_max = packets.PACKET_BYTES_MAX
+        self._keepalive_s = float(KEEPALIVE_S)
         self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._joined = False
+        """The broker has let us in, so it holds our will."""
         self._ticker: asyncio.Task[None] | None = None
-        self._client = self._make_client()
-
-    def _make_client(self) -> _Client:
-        client = _Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self.endpoint.client_id,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            manual_ack=True,
-            reconnect_on_failure=False,
-        )
-        if self.will:
-            client.will_set(self.will.topic, self.will.payload, qos=1, retain=True)
-        client.max_inflight_messages_set(IN_FLIGHT_MAX)
-        client.on_socket_open = self._socket_opened
-        client.on_socket_close = self._socket_closed
-        client.on_socket_register_write = self._want_write
-        client.on_socket_unregister_write = self._unwant_write
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_publish = self._published
-        client.on_subscribe = self._subscribed
-        client.on_message = self._arrived
-        return client
+        self._socket: ssl.SSLSocket | None = None
+        self._inbox = Inbox(2 * PAYLOAD_BYTES_MAX)
+        self._out = bytearray()
+        """At most IN_FLIGHT_MAX publishes and an answer to each message that was handed over."""
+        self._writing = False
+        self._mid = 0
+        self._said_s = self._heard_s = self._loop.time()
+        self._asked_s: float | None = None
+        """Since when a PINGREQ waits for its answer."""
 
     async def open(self) -> None:
         """Connect. Raises MqttRefused when the broker says no, MqttError when it is not there."""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = 0
-        properties.ReceiveMaximum = self.receive_maximum
-        properties.MaximumPacketSize = 2 * PAYLOAD_BYTES_MAX
-
+        host, port = self.endpoint.host, self.endpoint.port
+        will = (self.will.topic, self.will.payload) if self.will else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                host, port = self.endpoint.host, self.endpoint.port
-                self._client.dialled = await dial(host, port, self.endpoint.tls)
-                self._client.connect(
-                    host, port, KEEPALIVE_S, clean_start=True, properties=properties
+                self._socket = await dial(host, port, self.endpoint.tls)
+                self._loop.add_reader(self._socket, self._readable)
+                self._say(
+                    packets.connect(
+                        self.endpoint.client_id,
+                        KEEPALIVE_S,
+                        self.receive_maximum,
+                        self._inbox.packet_bytes_max,
+                        will,
+                    )
                 )
                 self._ticker = self._loop.create_task(self._tick())
                 await self._opened
@@ -182,26 +178,27 @@ class Connection:
         except (OSError, ValueError) as error:
             await self.close()
             why = str(error) or f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
-            raise MqttError(f"{self.endpoint.host}:{self.endpoint.port}: {why}") from error
+            raise MqttError(f"{host}:{port}: {why}") from error
 
     async def subscribe(self, *topics: str) -> None:
         """Subscribe with QoS 1. Raises MqttRefused when one of the topics is denied."""
-        result, mid = self._client.subscribe([(topic, 1) for topic in topics])
         answer: Answer = self._loop.create_future()
-        self._expect(result, mid, answer)
-        (codes,) = await self._in_time(answer)
-        for topic, code in zip(topics, codes, strict=True):
-            if code.is_failure:
-                raise MqttRefused(f"subscribe {topic}", code)
+        mid = self._expect(answer)
+        if mid:
+            self._say(packets.subscribe(mid, topics))
+        (reasons,) = await self._in_time(answer)
+        for topic, reason in zip(topics, reasons, strict=True):
+            if reason.is_failure:
+                raise MqttRefused(f"subscribe {topic}", reason)
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 1 and wait for the broker's answer; it means «received», not «safe».
 
         Raises MqttRefused when the broker's rules deny it, MqttError when the connection breaks.
         """
-        (code,) = await self.answers(self.send(topic, payload, retain=retain))
-        if code.is_failure:
-            raise MqttRefused(f"publish {topic}", code)
+        (reason,) = await self.answers(self.send(topic, payload, retain=retain))
+        if reason.is_failure:
+            raise MqttRefused(f"publish {topic}", reason)
 
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> Answer:
         """Publish with QoS 1, in the order of the calls, without waiting: see `answers`."""
@@ -213,44 +210,54 @@ class Connection:
         return answer
 
     def _send(self, topic: str, payload: bytes, retain: bool, answer: Answer) -> None:
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
-        self._expect(info.rc, info.mid, answer)
+        mid = self._expect(answer)
+        if not mid:
+            return
+        packet = packets.publish(mid, topic, payload, retain=retain)
+        if len(packet) > self._packet_bytes_max:  # the broker would end the connection (3.2.2.3.6)
+            del self._answers[mid]
+            answer.set_result([PACKET_TOO_LARGE])
+        else:
+            self._say(packet)
 
-    async def answers(self, *sent: Answer) -> list[ReasonCode]:
+    async def answers(self, *sent: Answer) -> list[Reason]:
         """Wait for what the broker says to each `send`. Raises MqttError when it cannot."""
-        return [code for codes in await self._in_time(*sent) for code in codes]
+        return [reason for reasons in await self._in_time(*sent) for reason in reasons]
 
     def flush(self) -> None:
         """Write what was sent and acknowledged now, not when the event loop comes round to it."""
-        if not self.closed.is_set():
-            self._client.loop_write()
+        self._write()
 
     def acknowledge(self, message: Message) -> None:
         """Tell the broker that this message is safe here."""
-        if not self.closed.is_set():
-            self._client.ack(message.mid, message.qos)
+        if message.mid:
+            self._say(packets.puback(message.mid))
 
     async def close(self) -> None:
         """Say goodbye, so that the last will is not sent; harmless when already closed."""
-        if self._client.is_connected() and not self.closed.is_set():
-            self._client.disconnect()
+        if self._joined and not self.closed.is_set():
+            self.why_closed = f"disconnected: {_GOODBYE}"
+            self._say(packets.DISCONNECT)
+            self._write()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self.closed.wait()
+                    await self.closed.wait()  # the broker ends it when it has heard us (3.14.4)
         self._end("closed")
         if self._ticker:
             self._ticker.cancel()
-        if sock := self._client.socket():
-            self._forget(sock)
-            sock.close()
 
-    def _expect(self, result: MQTTErrorCode, mid: int | None, answer: Answer) -> None:
-        if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None or self.closed.is_set():
-            answer.set_exception(MqttError(self.why_closed or paho.error_string(result)))
-        else:
-            self._answers[mid] = answer
+    def _expect(self, answer: Answer) -> int:
+        """Return the number under which an answer is awaited; 0 when the connection has ended."""
+        if self.closed.is_set() or self._socket is None:
+            answer.set_exception(MqttError(self.why_closed or "not connected"))
+            return 0
+        while True:
+            self._mid = self._mid % packets.MID_MAX + 1
+            if self._mid not in self._answers:
+                self._answers[self._mid] = answer
+                return self._mid
 
-    async def _in_time(self, *sent: Answer) -> list[Sequence[ReasonCode]]:
+    async def _in_time(self, *sent: Answer) -> list[Sequence[Reason]]:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await asyncio.gather(*sent)
@@ -261,93 +268,130 @@ class Connection:
     def _end(self, why: str) -> None:
         if self.closed.is_set():
             return
-        self.why_closed = why
+        self.why_closed = self.why_closed or why
         self.closed.set()
+        error = MqttError(self.why_closed)
+        if not self._opened.done():
+            self._opened.set_exception(error)
+            self._opened.exception()  # `close` may be the only one that hears of it
         for answer in (*self._answers.values(), *(one[-1] for one in self._later)):
             if not answer.done():
-                answer.set_exception(MqttError(why))
+                answer.set_exception(MqttError(self.why_closed))
         self._answers.clear()
         self._later.clear()
+        self._out.clear()
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
 
     async def _tick(self) -> None:
+        """Ask whether the broker is there when it has been quiet on either side for too long."""
         while not self.closed.is_set():
             await asyncio.sleep(TICK_S)
-            self._client.loop_misc()
+            now_s = self._loop.time()
+            if self._asked_s is None:
+                if now_s - min(self._said_s, self._heard_s) >= self._keepalive_s:
+                    self._asked_s = now_s
+                    self._say(packets.PINGREQ)
+            elif now_s - self._asked_s >= self._keepalive_s:
+                self._end(f"disconnected: {KEEP_ALIVE_TIMEOUT}")
 
-    def _forget(self, sock: Any) -> None:
-        if sock.fileno() >= 0:
-            self._loop.remove_reader(sock)
-            self._loop.remove_writer(sock)
+    # --- bytes -----------------------------------------------------------------------------------
 
-    # What paho calls, always in the loop: whoever reads, writes or ticks is a callback of it.
-
-    def _socket_opened(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        self._loop.add_reader(sock, self._readable, sock)
-
-    def _socket_closed(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        self._forget(sock)
-
-    def _want_write(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        self._loop.add_writer(sock, self._client.loop_write)
-
-    def _unwant_write(self, _client: paho.Client, _data: Any, sock: Any) -> None:
-        if sock.fileno() >= 0:
-            self._loop.remove_writer(sock)
-
-    def _readable(self, sock: ssl.SSLSocket) -> None:
-        """Read on while TLS holds decrypted bytes, which no selector would tell of."""
-        self._client.loop_read()
-        while sock.fileno() >= 0 and sock.pending():
-            self._client.loop_read()
-
-    def _connected(
-        self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, properties: Any
-    ) -> None:
-        if self._opened.done():
+    def _say(self, packet: bytes) -> None:
+        """Write a packet with all that is said before the event loop comes round to it."""
+        if self.closed.is_set():
             return
-        allowed = getattr(properties, "ReceiveMaximum", IN_FLIGHT_MAX)
-        self._in_flight_max = min(allowed, IN_FLIGHT_MAX)
-        if code.is_failure:
-            self._opened.set_exception(MqttRefused("connect", code))
-        else:
-            self._opened.set_result(None)
+        if not self._out:
+            self._loop.call_soon(self._write)
+        self._out += packet
 
-    def _disconnected(
-        self, _client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
-    ) -> None:
-        self._end(f"disconnected: {code}")
-        if not self._opened.done():
-            self._opened.set_exception(MqttError(self.why_closed))
+    def _write(self) -> None:
+        """Write what can be written now; the rest when there is room."""
+        sock = self._socket
+        if sock is None or self.closed.is_set():
+            return
+        try:
+            while self._out:
+                del self._out[: sock.send(self._out)]
+                self._said_s = self._loop.time()
+        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            if not self._writing:
+                self._writing = True
+                self._loop.add_writer(sock, self._write)
+            return
+        except OSError as error:
+            self._end(f"disconnected: {error}")
+            return
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(sock)
 
-    def _published(
-        self, _client: paho.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any
-    ) -> None:
-        self._resolve(mid, [code])
+    def _readable(self) -> None:
+        """Read on while TLS holds decrypted bytes, which no selector would tell of."""
+        sock = self._socket
+        try:
+            while sock is not None and not self.closed.is_set():
+                data = sock.recv(READ_BYTES)
+                if not data:
+                    self._end("disconnected: the broker closed the connection")
+                    return
+                self._heard_s = self._loop.time()
+                for packet in self._inbox.feed(data):
+                    self._take(packet)
+                    if self.closed.is_set():
+                        return
+                if not sock.pending():
+                    return
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except (OSError, ProtocolError) as error:
+            self._end(f"disconnected: {error}")
 
-    def _subscribed(
-        self, _client: paho.Client, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any
-    ) -> None:
-        self._resolve(mid, codes)
+    # --- packets ---------------------------------------------------------------------------------
 
-    def _resolve(self, mid: int, codes: Sequence[ReasonCode]) -> None:
+    def _take(self, packet: Packet) -> None:
+        match packet:
+            case Publish():
+                self._arrived(packet)
+            case PubAck(mid, reason):
+                self._resolve(mid, [reason])
+            case SubAck(mid, reasons):
+                self._resolve(mid, reasons)
+            case PingResp():
+                self._asked_s = None
+            case ConnAck():
+                self._connected(packet)
+            case Disconnect(reason):
+                self._end(f"disconnected: {reason}")
+
+    def _connected(self, packet: ConnAck) -> None:
+        if self._opened.done():
+            if self._opened.cancelled():
+                return
+            raise ProtocolError("a second CONNACK")
+        if packet.reason.is_failure:
+            self._opened.set_exception(MqttRefused("connect", packet.reason))
+            return
+        self._in_flight_max = min(packet.receive_maximum, IN_FLIGHT_MAX)
+        self._packet_bytes_max = packet.packet_bytes_max
+        if packet.keepalive_s is not None:
+            self._keepalive_s = packet.keepalive_s or float("inf")  # 0: none is kept (3.1.2.10)
+        self._joined = True
+        self._opened.set_result(None)
+
+    def _resolve(self, mid: int, reasons: Sequence[Reason]) -> None:
         answer = self._answers.pop(mid, None)
         if answer and not answer.done():
-            answer.set_result(codes)
+            answer.set_result(reasons)
         while self._later and len(self._answers) < self._in_flight_max:
             self._send(*self._later.popleft())
 
-    def _arrived(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _arrived(self, packet: Publish) -> None:
         if self.messages.qsize() >= self.messages_max:
             self.dropped += 1
-            client.ack(message.mid, message.qos)
+            if packet.mid:
+                self._say(packets.puback(packet.mid))
             return
-        self.messages.put_nowait(
-            Message(
-                message.topic,
-                bytes(message.payload),
-                message.mid,
-                message.qos,
-                message.retain,
-                time.monotonic_ns(),
-            )
-        )
+        self.messages.put_nowait(Message(*packet, time.monotonic_ns()))

@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import pickle
+import socket
 import time
 from collections import deque
 from pathlib import Path
@@ -21,6 +22,14 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 ACKS: Final = "kazasu/1/+/+/ack"
 ENDS_IN_S_MAX: Final = 600.0
+
+
+def _at_once(_client: mqtt.Client, _data: object, sock: Any) -> None:
+    """Let no packet wait for the answer to the one before, as our readers do (wire.dial).
+
+    Without this Nagle's wait is what is measured: 22 ms for an echo at 200 messages a second.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class Readers:
@@ -38,6 +47,7 @@ class Readers:
             CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id="load"
         )
         self.client.max_inflight_messages_set(65_535)
+        self.client.on_socket_open = _at_once
         self.client.on_connect = self._connected
         self.client.on_subscribe = self._subscribed
         self.client.on_message = self._acknowledged

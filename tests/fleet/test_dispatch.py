@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from fleet.books import Received, Register
 from fleet.broker import hold, until_first
 from fleet.dispatch_books import DispatchBooks
 from fleet.groups import GROUP_BYTES_MAX, GROUP_MAX, next_group
+from fleet.intake import Stranger
 from fleet.lag import KEPT_MS, Figure, Growth, Minute, quantile
 from fleet.store import StoreUnusable
 from fleet.workers import Held, Holding, Lost
@@ -93,13 +95,18 @@ def test_a_quantile_is_one_of_the_values(share: float, value: int) -> None:
 # --- groups --------------------------------------------------------------------------------------
 
 
+def received(payload: bytes) -> Received:
+    message = Message("t", payload, 1, False)
+    return Received(message, Register({}, {}, {}), Stranger("?", "?", "topic"))
+
+
 async def test_a_group_is_what_waits_within_both_limits() -> None:
-    waiting: asyncio.Queue[Message] = asyncio.Queue()
+    waiting: asyncio.Queue[Received] = asyncio.Queue()
     for _ in range(GROUP_MAX + 3):
-        waiting.put_nowait(Message("t", b"x", 1, 1, False))
+        waiting.put_nowait(received(b"x"))
     assert [len(await next_group(waiting)) for _ in range(2)] == [GROUP_MAX, 3]
     for _ in range(5):
-        waiting.put_nowait(Message("t", bytes(GROUP_BYTES_MAX // 2), 1, 1, False))
+        waiting.put_nowait(received(bytes(GROUP_BYTES_MAX // 2)))
     assert [len(await next_group(waiting)) for _ in range(3)] == [2, 2, 1]
 
 

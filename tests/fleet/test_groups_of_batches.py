@@ -29,6 +29,7 @@ from tests.fleet.virtual import (
     bus,
     make_fleet,
     reader_of,
+    take_in,
 )
 from wire.codes import Code
 from wire.entries import new_journal
@@ -176,9 +177,9 @@ def test_a_group_comes_to_the_same_as_its_batches_one_by_one(
     while messages:
         size = data.draw(st.integers(1, 9))
         group, messages = messages[:size], messages[size:]
-        twins.together.take(group)
+        take_in(twins.together, group)
         for message in group:
-            twins.alone.take([message])
+            take_in(twins.alone, [message])
     twins.same()
     twins.clock.pass_s(1)
 
@@ -310,7 +311,7 @@ def test_two_workers_on_the_same_readers_take_everything_once(fleet: VirtualFlee
         books = Books(config, fleet.clock)
         try:
             for group in rounds:
-                books.take(group if turn else group[::-1])
+                take_in(books, group if turn else group[::-1])
         except BaseException as error:  # noqa: BLE001  shown by the test itself
             failed.append(error)
         finally:

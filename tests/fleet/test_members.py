@@ -241,7 +241,7 @@ def test_a_moved_cards_former_credential_stays_the_members(
         assert [row.credential for row in members.roster_rows(connection, "senior-pass")] == [newer]
         assert members.roster_facts(connection, "senior-pass").key_epoch == 2
         members.stop(connection, "senior-pass", "1", "lost", "clerk", NOON_MS)
-        known = members.known_cards(connection, [older, newer])
+        known = members.known_cards(connection, [older, newer]).rows
     assert {row.stopped_from_s for row in known.values()} == {NOON_MS // 1000}
     assert len(known) == 2
     (row,) = listed(fleet)
@@ -281,7 +281,7 @@ def test_a_stop_of_the_card_itself_is_known_of_its_former_credential(fleet: Virt
         connection.exec_driver_sql(
             f"update card set stopped_from_ms = {NOON_MS} where credential = '{newer}'"
         )
-        known = members.known_cards(connection, [older])
+        known = members.known_cards(connection, [older]).rows
     assert known["senior-pass", older].stopped_from_s == NOON_MS // 1000
 
 
@@ -346,7 +346,7 @@ def test_the_card_just_held_is_assigned_and_then_known(office: VirtualFleet) -> 
             assign(connection, card.id, "A-9", "clerk", NOON_MS)
         assign(connection, card.id, NewMember("A-9", "佐藤一郎"), "clerk", NOON_MS)
     with office.people.write() as connection:
-        assert list(members.known_cards(connection, [CARD])) == [("senior-pass", CARD)]
+        assert list(members.known_cards(connection, [CARD]).rows) == [("senior-pass", CARD)]
         assert waiting(connection, office.clock.now_ms()) == []
         with pytest.raises(MemberRefused, match="no longer listed"):
             assign(connection, card.id, "A-9", "clerk", NOON_MS)

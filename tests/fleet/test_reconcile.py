@@ -8,7 +8,7 @@ from fleet.books import Books, read_signing_key
 from fleet.roster_files import RosterArchive
 from programmes.register import rulebook
 from programmes.rulebook import Booked, Facts, Place
-from tests.fleet.virtual import NOON_MS, RULES, Journal, VirtualFleet, add_member
+from tests.fleet.virtual import NOON_MS, RULES, Journal, VirtualFleet, add_member, take_in
 from wire.clock import ClockState
 from wire.codes import Code
 from wire.credential import Credential
@@ -235,7 +235,7 @@ def test_a_card_found_under_the_older_key_moves_to_the_newer(fleet: VirtualFleet
         fleet.through((bus, journal.all()))
     assert findings(fleet) == []
     with fleet.people.read() as connection:
-        known = members.known_cards(connection, [card, newer])
+        known = members.known_cards(connection, [card, newer]).rows
         listed = [row.credential for row in members.roster_rows(connection, "senior-pass")]
         (row,) = members.find(connection, "senior-pass")
     assert set(known) == {("senior-pass", newer), ("senior-pass", card)}
@@ -340,7 +340,7 @@ def test_what_another_worker_took_in_is_not_overlooked(fleet: VirtualFleet) -> N
     journal.tap(**decided(fleet, 1, other))
     fleet.through((bus, journal.all()))
     journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 10_000))
-    worker.take([bus.message(journal.batch(3, 3))])
+    take_in(worker, [bus.message(journal.batch(3, 3))])
     worker.close()
     journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 40_000))
     fleet.through((bus, journal.batch(4, 4)))

@@ -20,7 +20,7 @@ from fleet.telemetry_lines import lines_of
 from fleet.telemetry_sql import read_losses
 from fleet.telemetry_writer import Writer
 from tests.conftest import Eventually
-from tests.fleet.virtual import NOON_MS, VirtualFleet
+from tests.fleet.virtual import NOON_MS, VirtualFleet, take_in
 from tests.real_influx import DATABASE, Moody, ask, closed_port, start_victoria
 from wire.clock import SystemClock
 from wire.envelope import Purpose
@@ -190,11 +190,12 @@ def test_entries_are_acknowledged_as_ever_while_the_telemetry_server_is_bad(
             counters={"tap.ok": 1},
         )
         journal = reader.journal().taps(2)
-        done = books.take(
+        done = take_in(
+            books,
             [
                 reader.message(journal.all()),
                 reader.say(Purpose.TELEMETRY, minute, Leaf.TELEMETRY),
-            ]
+            ],
         )
         assert [ack.through for ack in fleet.acks(done)] == [3]
     assert time.monotonic() - started < 5

@@ -181,7 +181,7 @@ class VirtualReader:
         return self.raw(self.sign(batch))
 
     def raw(self, payload: bytes, leaf: Leaf = Leaf.ENTRIES) -> Message:
-        return Message(topic(parse_reader(self.name), leaf), payload, 1, 1, False)
+        return Message(topic(parse_reader(self.name), leaf), payload, 1, False)
 
     def say(self, purpose: Purpose, body: msgspec.Struct, leaf: Leaf) -> Message:
         return self.raw(Signer(self.key).seal(purpose, self.name, body), leaf)
@@ -198,6 +198,11 @@ def pinned_key(town: RealTown) -> ed25519.Ed25519PublicKey:
     key = load_pem_public_key((town.folder / "fleet" / "signing.pub").read_bytes())
     assert isinstance(key, ed25519.Ed25519PublicKey)
     return key
+
+
+def take_in(books: Books, messages: Iterable[Message]) -> Done:
+    """Let a worker take a group in, as `fleet.groups` does it."""
+    return books.take([books.read(message) for message in messages])
 
 
 @dataclass
@@ -223,7 +228,7 @@ class VirtualFleet:
         return cli.run(["--config", str(self.config_path), *argv], self.clock)
 
     def take(self, *messages: Message) -> Done:
-        return self.books.take(messages)
+        return take_in(self.books, messages)
 
     def hear(self, *messages: Message) -> set[str]:
         """Take statuses and twins in; return the readers that are online."""
@@ -232,7 +237,7 @@ class VirtualFleet:
     def acks(self, done: Done) -> list[Ack]:
         """Return the acknowledgements, each verified with the key that readers have pinned."""
         opened = []
-        for letter in done.acks:
+        for letter in self.books.letters(done):
             name = "/".join(letter.topic.split("/")[2:4])
             key = pinned_key(self.town)
             opened.append(open_envelope(letter.payload, Purpose.ACK, name, key, Ack))

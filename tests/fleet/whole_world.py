@@ -47,6 +47,7 @@ from tests.fleet.virtual import (
     make_fleet,
     make_tap,
     pinned_key,
+    take_in,
 )
 from tests.real import RealTown
 from tests.real_postgres import Postgres
@@ -306,8 +307,8 @@ class World:
 
     def take(self, worker: int, group: list[Message]) -> None:
         """Let a worker take a group in; what it promises must be in the ledger."""
-        done = self.books[worker % len(self.books)].take(group)
-        self.promise(done.acks)
+        books = self.books[worker % len(self.books)]
+        self.promise(books.letters(take_in(books, group)))
 
     def fail(self, worker: int, group: list[Message]) -> None:
         """Let the commit fail; the worker goes on and remembers nothing of it."""
@@ -319,7 +320,7 @@ class World:
         engine = books._fleet._engine
         sa.event.listen(engine, "commit", refuse)
         try:
-            books.take(group)
+            take_in(books, group)
         except sa.exc.OperationalError:
             pass
         else:

@@ -150,7 +150,7 @@ def test_no_topic_stops_anybody(scene: Scene) -> None:
     @examples(GROUPS)
     @given(st.lists(TOPICS, min_size=1, max_size=6))
     def run(topics: list[str]) -> None:
-        strange = [Message(topic, payload, 1, 1, False) for topic in topics]
+        strange = [Message(topic, payload, 1, False) for topic in topics]
         scene.take(strange)
         scene.hear([one for one in strange if not one.topic.endswith("/entries")])
 
