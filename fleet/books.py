@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fleet import intake, lag, members, registry, rules, store, telemetry, triage, usage
+from fleet import ingest, intake, lag, members, registry, rules, store, telemetry, triage, usage
 from fleet.config import Config, ConfigRefused
 from fleet.grants import Role
 from fleet.ingest import Ingest, NotAtOnce
@@ -158,7 +158,7 @@ def _ack_topic(reader: str) -> str:
 
 
 def _state(connection: sa.Connection) -> dict[str, str]:
-    return dict(store.run(connection, _STATE))
+    return dict(store.select(connection, _STATE))
 
 
 class Books:
@@ -227,8 +227,10 @@ class Books:
         strangers = Counter(one for one in group if isinstance(one, Stranger))
         known = self._known(opened, now_ms)
         with self._fleet.write() as connection:
-            if not self._roll.is_current(connection):
-                return None
+            with store.together(connection):
+                ingest.lock(connection, opened, known)
+                if not self._roll.is_current(connection):
+                    return None
             tally = self._ingest.take(connection, opened, known, at_once=at_once)
             heard = intake.take(connection, [one for one in group if isinstance(one, Said)])
             self._telemetry.keep(connection, heard.minutes, now_ms)

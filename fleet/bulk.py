@@ -5,6 +5,7 @@ words (`store.run`). Part of the store's layer:
 here too SQLite and PostgreSQL differ, and nothing above needs to know.
 """
 
+import contextlib
 import functools
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -13,8 +14,11 @@ from typing import Any, Final
 import psycopg
 import sqlalchemy as sa
 
-from fleet.store import IN_MAX, named, run
+from fleet.store import IN_MAX, named, run, select, together
 
+FEW: Final = 64
+"""Rows that are sent as one statement's arrays; more go by COPY, which is quicker for each row, and
+three round trips."""
 _TYPES: Final[dict[type[Any], str]] = {
     sa.BigInteger: "int8",
     sa.Integer: "int4",
@@ -66,6 +70,13 @@ def _unnest(table: sa.Table, names: tuple[str, ...]) -> str:
     return f"unnest({', '.join(casts)})"
 
 
+def few(
+    connection: sa.Connection, rows: Sequence[object]
+) -> contextlib.AbstractContextManager[None]:
+    """Let what is written in here be one round trip, as long as no row goes by COPY."""
+    return contextlib.nullcontext() if len(rows) > FEW else together(connection)
+
+
 # --- adding --------------------------------------------------------------------------------------
 
 
@@ -79,7 +90,11 @@ def append(
     if not rows:
         return
     if connection.dialect.name == "postgresql":
-        _copy(connection, table, names, rows)
+        if len(rows) > FEW:
+            _copy(connection, table, names, rows)
+        else:
+            statement = f"INSERT INTO {table.name} ({_quoted(names)}) SELECT * FROM "  # noqa: S608
+            run(connection, statement + _unnest(table, names), _turned(rows))
     else:
         marks = ", ".join("?" * len(names))
         statement = f"INSERT INTO {table.name} ({_quoted(names)}) VALUES ({marks})"  # noqa: S608
@@ -185,7 +200,7 @@ def select_in(
     A list among the others is for an `IN ?` too. On PostgreSQL a list is one parameter.
     """
     if connection.dialect.name == "postgresql":
-        return run(connection, _of_postgresql(statement), (list(values), *others))
+        return select(connection, _of_postgresql(statement), (list(values), *others))
     found: list[tuple[Any, ...]] = []
     for start in range(0, len(values), IN_MAX):
         asked: list[Any] = []
@@ -196,7 +211,7 @@ def select_in(
                 asked += one
             else:
                 asked.append(one)
-        found += run(connection, text, asked)
+        found += select(connection, text, asked)
     return found
 
 

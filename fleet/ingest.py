@@ -13,7 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 import structlog
 
-from fleet import careful, gaps, journals, ledger, plain, quarantine, reconcile, store, usage
+from fleet import bulk, careful, gaps, journals, ledger, plain, quarantine, reconcile, store, usage
 from fleet.alarms import sound
 from fleet.bookings import Bookings
 from fleet.journals import Family, Journal
@@ -26,6 +26,16 @@ from fleet.tally import Taken, Tally
 from wire.entries import ClockStep, Tap
 
 log: Final = structlog.get_logger("fleet.ingest")
+
+
+def lock(connection: sa.Connection, opened: Iterable[Opened | Refused], known: Known) -> None:
+    """Let no other worker touch these readers' journals, nor what limited programmes count."""
+    store.lock(connection, "reader", {one.arrived.reader.name for one in opened})
+    taps = (tap for one in opened if isinstance(one, Opened) for tap in one.taps)
+    hours = {(tap.programme, tap.at_ms // usage.HOUR_MS) for tap in taps}
+    limits = known.usage.limits
+    limited = {name for name, hour in hours if limits(name, hour * usage.HOUR_MS)}
+    store.lock(connection, "programme", limited)
 
 
 class NotAtOnce(Exception):
@@ -47,13 +57,12 @@ class Ingest:
         *,
         at_once: bool,
     ) -> Tally:
-        """Take one group in, inside the caller's transaction.
+        """Take one group in, inside the caller's transaction, which has its `lock`.
 
         Raises NotAtOnce; the group is taken again, not `at_once` and so one batch after another,
         after the caller has rolled back.
         """
         batches = [one for one in opened if isinstance(one, Opened)]
-        _lock(connection, opened, batches, known)
         tally, left = self._plain(connection, batches, known) if at_once else (Tally(), batches)
         judging, waiting = Judging(self._archive, known), {id(one) for one in left}
         for one in opened:
@@ -63,7 +72,8 @@ class Ingest:
             elif id(one) in waiting:
                 self._bookings.forget(one.arrived.reader.name)
                 tally.taken.append(careful.take(connection, one, judging, tally))
-        usage.count(connection, tally.taps)
+        if left:
+            usage.count(connection, tally.taps)
         return tally
 
     def _plain(
@@ -72,7 +82,8 @@ class Ingest:
         """Take all plain batches in at once; return those that are left, in their order."""
         try:
             plans, left = _sort_out(connection, batches)
-            return _write(connection, plans, self._judge(connection, plans, known)), left
+            judged = self._judge(connection, plans, known)
+            return _write(connection, plans, judged, is_all=not left), left
         except sa.exc.OperationalError:
             raise  # the database itself: disk full, locked; the whole group is tried again
         except Exception as error:  # one batch stops no other: each is taken alone
@@ -113,21 +124,6 @@ def _keep(connection: sa.Connection, refused: Refused) -> None:
     arrived = refused.arrived
     source = Source(arrived.reader.name, arrived.topic, arrived.received_at_ms)
     quarantine.keep(connection, source, refused.reason, refused.detail, arrived.payload)
-
-
-def _lock(
-    connection: sa.Connection,
-    opened: Iterable[Opened | Refused],
-    batches: Iterable[Opened],
-    known: Known,
-) -> None:
-    """Let no other worker touch these readers' journals, nor what limited programmes count."""
-    store.lock(connection, "reader", {one.arrived.reader.name for one in opened})
-    taps = (tap for one in batches for tap in one.entries if isinstance(tap, Tap))
-    hours = {(tap.programme, tap.at_ms // usage.HOUR_MS) for tap in taps}
-    limits = known.usage.limits
-    limited = {name for name, hour in hours if limits(name, hour * usage.HOUR_MS)}
-    store.lock(connection, "programme", limited)
 
 
 def _sort_out(
@@ -195,8 +191,13 @@ def _write(
     connection: sa.Connection,
     plans: Sequence[Plan],
     judged: Sequence[tuple[Sequence[Finding], int]],
+    *,
+    is_all: bool,
 ) -> Tally:
-    """Write what the plans come to: a few statements, however many there are."""
+    """Write what the plans come to: a few statements, however many there are.
+
+    `is_all`: nothing else of the group follows, so usage is counted too.
+    """
     tally = Tally()
     states: dict[tuple[str, str], Journal] = {}
     unreplayed: dict[tuple[str, str], int] = {}
@@ -212,7 +213,6 @@ def _write(
     every = states.values()
     goes_on = [one for one in every if one.id and one.journal not in begun]
     journals.save(connection, [one for one in every if not one.id or one.journal in begun])
-    journals.move(connection, goes_on)
     rows: list[ledger.Row] = []
     counts: ledger.Counts = {}
     found: list[tuple[Journal, Sequence[Finding]]] = []
@@ -226,7 +226,11 @@ def _write(
         found.append((state, findings))
         for kind, subject, detail in plan.alarms:
             sound(connection, kind, subject, state.reader, detail, arrived.received_at_ms)
-    ledger.append(connection, rows, counts)
+    with bulk.few(connection, rows):
+        journals.move(connection, goes_on)
+        ledger.append(connection, rows, counts)
+        if is_all:
+            usage.count(connection, tally.taps)
     careful.note_findings(
         connection, found, max((one.received_at_ms for one, _ in found), default=0)
     )

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import members, usage
-from fleet.store import Store
+from fleet.store import Store, together
 from wire.roster import RosterRow
 
 REMEMBERED_MAX: Final = 50_000
@@ -50,7 +50,7 @@ class Cards:
             with people.glance() as connection:
                 if members.revisions(connection) == self._revisions:
                     return facts
-        with people.read() as connection:
+        with people.read() as connection, together(connection):
             self._read(connection, wanted, limited=limited)
         return facts
 

@@ -182,7 +182,7 @@ def known_cards(connection: sa.Connection, credentials: Collection[str]) -> Know
 
 def revisions(connection: sa.Connection) -> dict[str, int]:
     """Return how often each programme's members or cards have changed."""
-    return dict(store.run(connection, "SELECT programme, revision FROM programme_revision"))
+    return dict(store.select(connection, "SELECT programme, revision FROM programme_revision"))
 
 
 def bump(connection: sa.Connection, programme: str) -> None:

@@ -306,20 +306,47 @@ def new_id(added: sa.CursorResult[Any]) -> int:
     return int(key[0])
 
 
-def run(
-    connection: sa.Connection, statement: str, parameters: Sequence[Any] = ()
-) -> list[tuple[Any, ...]]:
-    """Run a statement in the driver's own words, in the connection's transaction; return its rows.
+def run(connection: sa.Connection, statement: str, parameters: Sequence[Any] = ()) -> None:
+    """Run a statement in the driver's own words, in the connection's transaction.
 
     For what ingest does with each group: SQLAlchemy's own work around a statement costs 20 to 60 us
     and a group has ten. Errors have SQLAlchemy's names, as everywhere.
     """
     driver: Any = connection.connection.driver_connection
     try:
-        cursor = driver.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
+        driver.execute(statement, parameters)
     except OF_DRIVERS as error:
         raise named(connection, statement, error) from error
+
+
+def select(
+    connection: sa.Connection, statement: str, parameters: Sequence[Any] = ()
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a SELECT in the driver's own words, as `run` runs it."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        rows: list[tuple[Any, ...]] = driver.execute(statement, parameters).fetchall()
+    except OF_DRIVERS as error:
+        raise named(connection, statement, error) from error
+    return rows
+
+
+@contextlib.contextmanager
+def together(connection: sa.Connection) -> Iterator[None]:
+    """Let statements follow each other without waiting: on PostgreSQL all are one round trip.
+
+    In here only `run` and `select` are used. The server does one after the other as always; the
+    error of a `run` may come up at the next `select` or at the end.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.pipeline():
+            yield
+    except psycopg.Error as error:
+        raise named(connection, "several statements", error) from error
 
 
 def named(connection: sa.Connection, statement: str, error: Exception) -> sa.exc.DBAPIError:

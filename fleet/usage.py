@@ -184,25 +184,18 @@ def reaches(used: Used, limit: Used) -> bool:
     return (0 < limit.times <= used.times) or (0 < limit.yen <= used.yen)
 
 
-_SIBLING: Final = card.alias("sibling")
-_SIBLINGS: Final = (
-    sa.select(card.c.programme, card.c.credential, _SIBLING.c.credential.label("other"))
-    .join(_SIBLING, _SIBLING.c.member_id == card.c.member_id)
-    .where(
-        card.c.credential.in_(sa.bindparam("some", expanding=True)),
-        card.c.credential != _SIBLING.c.credential,
-    )
-)
+_SIBLINGS: Final = """
+SELECT card.programme, card.credential, sibling.credential
+FROM card JOIN card AS sibling ON sibling.member_id = card.member_id
+WHERE card.credential IN ? AND card.credential <> sibling.credential
+"""
 
 
 def cards_of_members(people: sa.Connection, credentials: Collection[str]) -> Cards:
     """Return all cards of each member that has others than the one named, superseded ones too."""
     found: dict[tuple[str, str], list[str]] = {}
-    every = sorted(credentials)
-    for start in range(0, len(every), store.IN_MAX):
-        for row in people.execute(_SIBLINGS, {"some": every[start : start + store.IN_MAX]}):
-            key = (row.programme, row.credential)
-            found.setdefault(key, [row.credential]).append(row.other)
+    for programme, one, other in bulk.select_in(people, _SIBLINGS, sorted(credentials)):
+        found.setdefault((programme, one), [one]).append(other)
     return found
 
 
