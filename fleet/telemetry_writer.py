@@ -59,6 +59,8 @@ def connect(server: TelemetryServer, timeout_ms: int) -> Any:
             token = Path(server.token_file).read_text("utf-8").strip()
         except (OSError, ValueError) as error:
             raise ConfigRefused(f"telemetry.token_file {server.token_file}: {error}") from error
+        if not token:  # also in the instant in which somebody writes another one into it
+            raise ConfigRefused(f"telemetry.token_file {server.token_file} is empty")
     return InfluxDBClient(url=server.url, token=token, org=server.organisation, timeout=timeout_ms)
 
 

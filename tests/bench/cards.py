@@ -174,7 +174,8 @@ def bench() -> Table:
     return Table(
         "Identifying a card",
         f"Medians of {RUNS} runs each; the card thinks 10 ms per APDU. The baseline is nfcpy's "
-        "`connect()` with its defaults and the whole certificate (1.5 kB) in short APDUs.",
+        "`connect()` with its defaults and the whole certificate (1.5 kB) in short APDUs. Limited "
+        "by the number of commands (10 ms each) and by the bits on the air.",
         columns,
         rows,
         goals,

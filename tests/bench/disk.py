@@ -93,7 +93,8 @@ def bench(beside: Path) -> Table:
     size = len(encode(TAP))
     return Table(
         "Keeping an entry",
-        f"µs until an entry of {size} bytes is on the disk, {RUNS} times each, one by one.",
+        f"µs until an entry of {size} bytes is on the disk, {RUNS} times each, one by one. "
+        "Limited by the flush of the device.",
         ["how", "p50", "p95", "p99"],
         rows,
     )

@@ -108,7 +108,8 @@ def bench() -> Table:
     return Table(
         "Start of the card half",
         f"ms from exec, median and tail of {len(halves)} starts in turn, files cached, a roster of "
-        "one card; MB of anonymous and of file memory (proportional).",
+        "one card; MB of anonymous and of file memory (proportional). Limited by Python's imports, "
+        "of which nfcpy and cryptography are the largest.",
         ["what", "p50", "p95", "p99", "anonymous", "file"],
         rows,
         [

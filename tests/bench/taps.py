@@ -128,7 +128,8 @@ def bench() -> Table:
         "A tap by stage",
         f"ms over {RUNS} presentations at each card speed (ms per APDU), `common-ap`, all three "
         "technologies polled, nothing else running but where it is said. `detect` is the sense "
-        "call that found the card, `host` what is left without card and air.",
+        "call that found the card, `host` what is left without card and air. Limited by the card's "
+        "own thinking and the air (`identify`), then by the sync of the disk (`journal`).",
         ["stage", "p50", "p95", "p99"],
         rows,
         goals,

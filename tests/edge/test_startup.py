@@ -28,7 +28,7 @@ sys.exit(main(["tap", sys.argv[1]]))
 """
 NEVER: Final = {
     "aiohttp", "alembic", "argon2", "asyncio", "babel", "email", "fleet", "influxdb_client",
-    "jinja2", "paho", "prometheus_client", "psycopg", "rich", "sqlalchemy", "sqlite3", "ssl",
+    "jinja2", "prometheus_client", "psycopg", "rich", "sqlalchemy", "sqlite3", "ssl",
     "structlog", "typer",
 }  # fmt: skip
 

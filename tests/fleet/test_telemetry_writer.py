@@ -143,6 +143,9 @@ def test_a_token_that_was_changed_is_read_again(
     writer = writer_to(url, store, str(token))
     writer.put([line(1)])
     eventually(lambda: server.asked)
+    token.write_text("")  # as whoever writes a file leaves it for an instant
+    asked = server.asked
+    eventually(lambda: server.asked > asked + 2)
     token.write_text("new\n")
     eventually(lambda: "Token new" in server.tokens)
     server.mood = "well"
@@ -258,5 +261,8 @@ def test_a_telemetry_server_is_named_in_the_configuration(tmp_path: Path) -> Non
 
 def test_a_token_that_cannot_be_read_is_said_at_the_start(store: Store, tmp_path: Path) -> None:
     server = TelemetryServer("http://127.0.0.1:1", DATABASE, "", str(tmp_path / "none"))
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(ConfigRefused, match=r"token_file .*empty is empty"):
+        writer_to("http://127.0.0.1:1", store, str(tmp_path / "empty"))
     with pytest.raises(ConfigRefused, match=r"token_file .*none"):
         InfluxTelemetry(server, store, SystemClock())

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 # Network, database, terminal and templates have no business beside the keys and the NFC thread.
-NOT_IN_TAP = ("aiohttp", "paho", "sqlalchemy", "typer", "rich", "jinja2", "babel", "structlog")
+NOT_IN_TAP = ("aiohttp", "ssl", "sqlalchemy", "typer", "rich", "jinja2", "babel", "structlog")
 # Neither NFC nor a driver in the process that the network can reach.
 NOT_IN_LINK = ("nfc", "serial", "usb1", "sqlalchemy", "typer", "rich", "structlog")
 TELL = "import sys, {module}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
