@@ -95,8 +95,8 @@ def bench(beside: Path) -> Table:
     return Table(
         "Taking entries in",
         f"Entries per second over {GROUPS} groups, each of one full batch ({BATCH_ENTRIES_MAX} "
-        f"entries) of {len(READERS)} readers; one process, SQLite. Limited by Python's work for each "
-        "entry (decode, chain, decide, row) and by SQLite's two indexes.",
+        f"entries) of {len(READERS)} readers; one process, SQLite. Limited by Python's work for "
+        "each entry (decode, chain, decide, row) and by SQLite's two indexes.",
         ["how", "median", "slowest of twenty"],
         rows,
     )

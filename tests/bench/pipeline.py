@@ -425,10 +425,10 @@ def bench(beside: Path) -> Table:
         f"{READERS} readers with one batch in flight each, {MEMBERS:,} members; load, broker, "
         "database and workers share this machine's cores. Ours includes TLS, signatures, chain, "
         "the decision made again, counts, commit and a signed acknowledgement; the answer is timed "
-        "from publishing to the acknowledgement. Full batches are limited by Python's work for each "
-        "entry in one process, lone ones by what a group costs: a signature checked and one made for "
-        "each message, a commit, and on PostgreSQL six round trips beside four other processes on "
-        "the same cores, which is also why a second worker brings less than twice.",
+        "from publishing to the acknowledgement. Full batches are limited by Python's work for "
+        "each entry in one process, lone ones by what a group costs: a signature checked and one "
+        "made for each message, a commit, and on PostgreSQL six round trips beside four other "
+        "processes on the same cores, which is also why a second worker brings less than twice.",
         ["how", "entries/s", "CPU µs/entry", "÷ obvious", "answer p50 ms", "p99 ms"],
         rows,
         list(_goals(found)),
