@@ -142,8 +142,8 @@ def test_subscribing_publishing_and_answering_are_written_as_the_standard_has_th
     assert packets.subscribe(1, ["a/b"]) == raw("82 09 00 01 00 00 03 61 2f 62 01")
     assert packets.publish(10, "a/b", b"hi") == raw("32 0a 00 03 61 2f 62 00 0a 00 68 69")
     assert packets.puback(258) == raw("40 02 01 02")
-    assert packets.PINGREQ == raw("c0 00")
-    assert packets.DISCONNECT == raw("e0 00")
+    assert raw("c0 00") == packets.PINGREQ
+    assert raw("e0 00") == packets.DISCONNECT
 
 
 def test_a_topic_that_is_too_long_is_not_sent() -> None:
