@@ -240,6 +240,17 @@ def test_a_reader_that_is_revoked_or_unknown_is_answered_nothing(fleet: VirtualF
     ]
 
 
+def test_what_was_read_before_a_reader_was_revoked_is_read_again(fleet: VirtualFleet) -> None:
+    bus, other = fleet.reader("bus-1"), fleet.reader("bus-2")
+    messages = [one.message(one.journal().taps(1).all()) for one in (bus, other)]
+    received = [fleet.books.read(message) for message in messages]
+    assert fleet.command("readers", "revoke", bus.name, "stolen") == 0
+    fleet.take(other.message(other.journal().taps(1).all()))  # so the worker knows it already
+    assert [reader for reader, _ in fleet.books.take(received).acks] == [other.name]
+    assert fleet.rows("select distinct reader from journal") == [(other.name,)]
+    assert fleet.rows("select reader, reason from bad_message") == [(bus.name, "revoked")]
+
+
 def test_a_restored_ledger_says_so_in_a_new_epoch(fleet: VirtualFleet) -> None:
     bus = fleet.reader("bus-1")
     journal = bus.journal().taps(1)
