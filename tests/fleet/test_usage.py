@@ -102,6 +102,16 @@ def test_an_entry_counts_once_however_often_and_in_whatever_batches_it_comes(
     assert counters(fleet) == {(YEAR, A): (6, 300)}
 
 
+def test_a_batch_that_goes_on_counts_once_beside_one_that_comes_again(fleet: VirtualFleet) -> None:
+    one, two = fleet.reader("bus-1"), fleet.reader("bus-2")
+    known, new = one.journal(), two.journal()
+    ride(known)
+    ride(new, B)
+    fleet.through((one, known.all()))
+    fleet.through((one, known.all()), (two, new.all()))
+    assert counters(fleet) == {(YEAR, A): (1, 50), (YEAR, B): (1, 50)}
+
+
 def test_what_comes_behind_a_hole_counts_and_what_fills_it_counts_once(fleet: VirtualFleet) -> None:
     bus = fleet.reader("bus-1")
     journal = bus.journal()
