@@ -9,6 +9,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from pathlib import Path
 from typing import Final, Self
 
@@ -16,6 +17,8 @@ FS_IOC_SHUTDOWN: Final = 0x8004587D
 """_IOR('X', 125, __u32), include/uapi/linux/fs.h."""
 NO_LOG_FLUSH: Final = 2
 SIZE_MB: Final = 32
+CLOSING_S_MAX: Final = 10.0
+"""A killed process is gone for its parent before the last of its files is closed."""
 
 
 class Disk:
@@ -44,8 +47,17 @@ class Disk:
             os.close(descriptor)
 
     def pull_out(self) -> None:
-        """Unmount it; nobody may have a file open."""
-        _run("umount", self.root)
+        """Unmount it; nobody may have a file open, but the kernel may still be closing one."""
+        deadline = time.monotonic() + CLOSING_S_MAX
+        while True:
+            try:
+                _run("umount", self.root)
+            except subprocess.CalledProcessError as error:
+                if "busy" not in error.stderr or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def __enter__(self) -> Self:
         return self

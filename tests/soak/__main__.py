@@ -4,6 +4,7 @@ import argparse
 import datetime
 import functools
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -56,7 +57,8 @@ class Part:
                     for _ in range(tally.kills - done):
                         advance()
                     done = tally.kills
-            except (AssertionError, OSError, RuntimeError) as error:  # what never came back
+            except (AssertionError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+                # what never came back
                 tallies[lane].wrong.append(f"ended after {done} kills: {error}")
 
         with ThreadPoolExecutor(self.lanes) as lanes:
