@@ -10,15 +10,19 @@ from typing import Final
 
 from tests.bench.disk import TAP
 from tests.bench.figures import Table, quantile
-from tests.fleet.virtual import NOON_MS, VirtualFleet, make_fleet
+from tests.fleet.virtual import NOON_MS, VirtualFleet, bus, make_fleet
 from wire.codes import Code
 from wire.credential import Scheme
 from wire.entries import encode
+from wire.envelope import Purpose
 from wire.limits import BATCH_ENTRIES_MAX
+from wire.messages import Status
 from wire.mqtt import Message
+from wire.topics import Leaf
 
 GROUPS: Final = 20
 READERS: Final = ("bus-1", "bus-2")
+STATUSES: Final = 50
 CARDS: Final = 500
 """Different cards in the taps; each comes again in the ledger's own count of bookings."""
 
@@ -80,6 +84,32 @@ def row_by_row(folder: Path) -> list[float]:
     return rates
 
 
+def statuses(folder: Path) -> list[float]:
+    """Statuses per second of each group: what one `dispatch` hears of all readers of a tenant."""
+    fleet = make_fleet(folder / "statuses", [bus(f"bus-{n}") for n in range(STATUSES)])
+    rates = []
+    try:
+        readers = [fleet.reader(f"bus-{n}") for n in range(STATUSES)]
+        journals = [reader.journal().id for reader in readers]
+        for group in range(GROUPS):
+            messages = [
+                reader.say(
+                    Purpose.STATUS,
+                    Status(
+                        v=1, online=True, at_ms=NOON_MS + group, agent="a", journal=one, n=group + 1
+                    ),
+                    Leaf.STATUS,
+                )
+                for reader, one in zip(readers, journals, strict=True)
+            ]
+            started = time.perf_counter()
+            fleet.hear(*messages)
+            rates.append(STATUSES / (time.perf_counter() - started))
+    finally:
+        fleet.close()
+    return rates
+
+
 def bench(beside: Path) -> Table:
     """Measure on the disk that holds `beside`."""
     with tempfile.TemporaryDirectory(dir=beside, prefix=".bench-") as name:
@@ -87,6 +117,7 @@ def bench(beside: Path) -> Table:
         found = {
             "ingest: signatures, chain, commit, acknowledgement": ours(folder),
             "one INSERT and commit a row, nothing verified": row_by_row(folder),
+            "dispatch: statuses, verified and kept": statuses(folder),
         }
     rows = [
         [how, f"{quantile(rates, 0.5):,.0f}", f"{quantile(rates, 0.05):,.0f}"]
@@ -94,9 +125,9 @@ def bench(beside: Path) -> Table:
     ]
     return Table(
         "Taking entries in",
-        f"Entries per second over {GROUPS} groups, each of one full batch ({BATCH_ENTRIES_MAX} "
-        f"entries) of {len(READERS)} readers; one process, SQLite. Limited by Python's work for "
-        "each entry (decode, chain, decide, row) and by SQLite's two indexes.",
+        f"Entries (and statuses) per second over {GROUPS} groups, each of one full batch "
+        f"({BATCH_ENTRIES_MAX} entries) of {len(READERS)} readers, or a status of "
+        f"{STATUSES}; one process, SQLite. Limited by Python's work for each entry (decode, chain, decide, row) and by SQLite's two indexes.",
         ["how", "median", "slowest of twenty"],
         rows,
     )
