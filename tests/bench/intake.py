@@ -126,8 +126,9 @@ def bench(beside: Path) -> Table:
     return Table(
         "Taking entries in",
         f"Entries (and statuses) per second over {GROUPS} groups, each of one full batch "
-        f"({BATCH_ENTRIES_MAX} entries) of {len(READERS)} readers, or a status of "
-        f"{STATUSES}; one process, SQLite. Limited by Python's work for each entry (decode, chain, decide, row) and by SQLite's two indexes.",
+        f"({BATCH_ENTRIES_MAX} entries) of {len(READERS)} readers, or a status of {STATUSES}; one "
+        "process, SQLite. Limited by Python's work for each entry (decode, chain, decide, row) and "
+        "by SQLite's two indexes.",
         ["how", "median", "slowest of twenty"],
         rows,
     )
