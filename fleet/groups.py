@@ -105,9 +105,11 @@ class Worker:
         )
 
     async def _read(self, connection: Connection, waiting: "asyncio.Queue[Received]") -> None:
+        """Read what arrives, up to a group ahead of the commits."""
         while True:
             message = await connection.messages.get()
             await waiting.put(self._books.read(message))
+            await asyncio.sleep(0)  # answers leave between two messages of a flood
 
     async def _work_off(self, connection: Connection, waiting: "asyncio.Queue[Received]") -> None:
         """Take groups in; while the broker confirms the answers, the next is worked on."""

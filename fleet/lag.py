@@ -32,7 +32,7 @@ class Figure(enum.StrEnum):
     INGEST_GROUPS = "ingest.groups"
     """Groups committed in the last minute."""
     INGEST_COMMIT_P50_US = "ingest.commit_p50_us"
-    """From a group's first look to the end of its commit: verified, decided, written."""
+    """From a group's beginning to the end of its commit: decided and written."""
     INGEST_COMMIT_P99_US = "ingest.commit_p99_us"
     INGEST_OLDEST_MS = "ingest.oldest_ms"
     """The longest that a message of the last minute had waited here when it was committed."""
