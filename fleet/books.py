@@ -85,6 +85,8 @@ class Received(NamedTuple):
     """A message as it was read under one state of the register: verified, decoded, chained."""
 
     message: Message
+    at_ms: int
+    """When it was read: its time of receipt."""
     register: Register
     what: Opened | Refused | Said | Stranger
 
@@ -189,10 +191,10 @@ class Books:
 
     def read(self, message: Message) -> Received:
         """Read a message as far as that needs no database; in any thread."""
-        register = self._roll.present
-        found = register.whose(message, self._clock.now_ms())
+        register, now_ms = self._roll.present, self._clock.now_ms()
+        found = register.whose(message, now_ms)
         what = open_batch(found) if isinstance(found, Arrived) else found
-        return Received(message, register, what)
+        return Received(message, now_ms, register, what)
 
     def take(self, received: Sequence[Received]) -> Done:
         """Take a group of messages in; when this returns, it is committed.
@@ -201,11 +203,12 @@ class Books:
         of the group is in then, and it may be tried again.
         """
         now_ms = self._clock.now_ms()
-        self._months.ensure(now_ms)
         at_once = True
         while True:
             present = self._roll.present
             group = [one if one.register is present else self.read(one.message) for one in received]
+            for one in group:
+                self._months.ensure(one.at_ms)
             try:
                 done = self._take([one.what for one in group], now_ms, at_once=at_once)
             except NotAtOnce:

@@ -163,7 +163,8 @@ class Dispatcher:
             if said:
                 self._online.put_nowait(await self._in_thread(self._books.take, said))
             for message in group:
-                if message.topic == BROKER_DROPPED and message.retained:
+                told = message.retained and message.payload.isdigit()
+                if message.topic == BROKER_DROPPED and told:
                     counted.put_nowait(int(message.payload))
                 connection.acknowledge(message)
 

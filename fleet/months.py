@@ -63,15 +63,17 @@ class Months:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: set[datetime.date] = set()
+        self._known: list[range] = []
+        """Each month's instants, that of the last question first."""
 
     def ensure(self, at_ms: int) -> None:
         """See to it that entries received at this time can be written; commits by itself."""
-        month = month_of(at_ms)
-        if month in self._known:
-            return
+        for place, month in enumerate(self._known):
+            if at_ms in month:
+                if place:
+                    self._known.insert(0, self._known.pop(place))
+                return
         with self._store.write() as connection:
             ensure(connection, at_ms)
-        if len(self._known) >= _MONTHS_MAX:
-            self._known.clear()
-        self._known.add(month)
+        self._known.insert(0, range(*bounds_ms(month_of(at_ms))))
+        del self._known[_MONTHS_MAX:]

@@ -52,6 +52,9 @@ mosquitto 2.0.11 was seen to send three messages for each one acknowledged. What
 acknowledged, dropped and counted: its sender hears nothing from the other end and says it again."""
 TICK_S: Final = 1.0
 """How often the keep-alive is looked at: often enough for its 20 s."""
+OUT_BYTES_MAX: Final = (IN_FLIGHT_MAX + 2) * 2 * PAYLOAD_BYTES_MAX
+"""Waiting to be written: all that may be in flight at once, and its answers. A broker that makes it
+more asks and does not listen."""
 READ_BYTES: Final = 64 * 1024
 """Read at one time: TLS hands out at most one record of 16 KiB."""
 _GOODBYE: Final = "Normal disconnection"
@@ -113,6 +116,14 @@ Answer = asyncio.Future[Sequence[Reason]]
 """Of the broker, to one publish or subscribe; an MqttError when the connection breaks before."""
 
 
+class Awaited(NamedTuple):
+    """What an identifier stands for until it is answered."""
+
+    answer: Answer
+    topics: int
+    """How many a subscribe asked for; 0 for a publish."""
+
+
 @dataclass
 class Connection:
     """An open connection, between `open` and `close`; `closed` is set when it has broken.
@@ -134,7 +145,7 @@ class Connection:
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._answers: dict[int, Answer] = {}
+        self._awaited: dict[int, Awaited] = {}
         self._later: deque[tuple[str, bytes, bool, Answer]] = deque()
         self._in_flight_max = IN_FLIGHT_MAX
         self._packet_bytes_max = packets.PACKET_BYTES_MAX
@@ -146,7 +157,7 @@ class Connection:
         self._socket: ssl.SSLSocket | None = None
         self._inbox = Inbox(2 * PAYLOAD_BYTES_MAX)
         self._out = bytearray()
-        """At most IN_FLIGHT_MAX publishes and an answer to each message that was handed over."""
+        """At most OUT_BYTES_MAX."""
         self._writing = False
         self._mid = 0
         self._said_s = self._heard_s = self._loop.time()
@@ -183,9 +194,10 @@ class Connection:
     async def subscribe(self, *topics: str) -> None:
         """Subscribe with QoS 1. Raises MqttRefused when one of the topics is denied."""
         answer: Answer = self._loop.create_future()
-        mid = self._expect(answer)
-        if mid:
-            self._say(packets.subscribe(mid, topics))
+        if mid := self._free(answer):
+            packet = packets.subscribe(mid, topics)
+            self._awaited[mid] = Awaited(answer, len(topics))
+            self._say(packet)
         (reasons,) = await self._in_time(answer)
         for topic, reason in zip(topics, reasons, strict=True):
             if reason.is_failure:
@@ -203,22 +215,21 @@ class Connection:
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> Answer:
         """Publish with QoS 1, in the order of the calls, without waiting: see `answers`."""
         answer: Answer = self._loop.create_future()
-        if self._later or len(self._answers) >= self._in_flight_max:
+        if self._later or len(self._awaited) >= self._in_flight_max:
             self._later.append((topic, payload, retain, answer))
         else:
             self._send(topic, payload, retain, answer)
         return answer
 
     def _send(self, topic: str, payload: bytes, retain: bool, answer: Answer) -> None:
-        mid = self._expect(answer)
-        if not mid:
+        if not (mid := self._free(answer)):
             return
         packet = packets.publish(mid, topic, payload, retain=retain)
         if len(packet) > self._packet_bytes_max:  # the broker would end the connection (3.2.2.3.6)
-            del self._answers[mid]
             answer.set_result([PACKET_TOO_LARGE])
-        else:
-            self._say(packet)
+            return
+        self._awaited[mid] = Awaited(answer, 0)
+        self._say(packet)
 
     async def answers(self, *sent: Answer) -> list[Reason]:
         """Wait for what the broker says to each `send`. Raises MqttError when it cannot."""
@@ -239,22 +250,24 @@ class Connection:
             self.why_closed = f"disconnected: {_GOODBYE}"
             self._say(packets.DISCONNECT)
             self._write()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self.closed.wait()  # the broker ends it when it has heard us (3.14.4)
-        self._end("closed")
-        if self._ticker:
-            self._ticker.cancel()
+        try:
+            if self._joined:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                        await self.closed.wait()  # the broker ends it when it has heard us (3.14.4)
+        finally:
+            self._end("closed")
+            if self._ticker:
+                self._ticker.cancel()
 
-    def _expect(self, answer: Answer) -> int:
-        """Return the number under which an answer is awaited; 0 when the connection has ended."""
+    def _free(self, answer: Answer) -> int:
+        """Return an identifier that nothing stands under; 0 when the connection has ended."""
         if self.closed.is_set() or self._socket is None:
             answer.set_exception(MqttError(self.why_closed or "not connected"))
             return 0
         while True:
             self._mid = self._mid % packets.MID_MAX + 1
-            if self._mid not in self._answers:
-                self._answers[self._mid] = answer
+            if self._mid not in self._awaited:
                 return self._mid
 
     async def _in_time(self, *sent: Answer) -> list[Sequence[Reason]]:
@@ -274,10 +287,11 @@ class Connection:
         if not self._opened.done():
             self._opened.set_exception(error)
             self._opened.exception()  # `close` may be the only one that hears of it
-        for answer in (*self._answers.values(), *(one[-1] for one in self._later)):
+        awaited = (one.answer for one in self._awaited.values())
+        for answer in (*awaited, *(one[-1] for one in self._later)):
             if not answer.done():
                 answer.set_exception(MqttError(self.why_closed))
-        self._answers.clear()
+        self._awaited.clear()
         self._later.clear()
         self._out.clear()
         if self._socket is not None:
@@ -306,6 +320,8 @@ class Connection:
         if not self._out:
             self._loop.call_soon(self._write)
         self._out += packet
+        if len(self._out) > OUT_BYTES_MAX:
+            self._end("disconnected: the broker asks and does not listen")
 
     def _write(self) -> None:
         """Write what can be written now; the rest when there is room."""
@@ -316,7 +332,9 @@ class Connection:
             while self._out:
                 del self._out[: sock.send(self._out)]
                 self._said_s = self._loop.time()
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        except ssl.SSLWantReadError:
+            return  # TLS itself wants to hear first: `_readable` goes on
+        except ssl.SSLWantWriteError:
             if not self._writing:
                 self._writing = True
                 self._loop.add_writer(sock, self._write)
@@ -331,6 +349,8 @@ class Connection:
     def _readable(self) -> None:
         """Read on while TLS holds decrypted bytes, which no selector would tell of."""
         sock = self._socket
+        if self._out and not self._writing:
+            self._write()
         try:
             while sock is not None and not self.closed.is_set():
                 data = sock.recv(READ_BYTES)
@@ -352,13 +372,15 @@ class Connection:
     # --- packets ---------------------------------------------------------------------------------
 
     def _take(self, packet: Packet) -> None:
+        if not self._joined and not isinstance(packet, ConnAck | Disconnect):
+            raise ProtocolError("something before the CONNACK")
         match packet:
             case Publish():
                 self._arrived(packet)
             case PubAck(mid, reason):
-                self._resolve(mid, [reason])
+                self._resolve(mid, [reason], 0)
             case SubAck(mid, reasons):
-                self._resolve(mid, reasons)
+                self._resolve(mid, reasons, len(reasons))
             case PingResp():
                 self._asked_s = None
             case ConnAck():
@@ -377,16 +399,22 @@ class Connection:
         self._in_flight_max = min(packet.receive_maximum, IN_FLIGHT_MAX)
         self._packet_bytes_max = packet.packet_bytes_max
         if packet.keepalive_s is not None:
-            self._keepalive_s = packet.keepalive_s or float("inf")  # 0: none is kept (3.1.2.10)
+            # 0: the broker keeps none (3.1.2.10); we still want to know whether it is there.
+            self._keepalive_s = min(packet.keepalive_s or KEEPALIVE_S, KEEPALIVE_S)
         self._joined = True
         self._opened.set_result(None)
 
-    def _resolve(self, mid: int, reasons: Sequence[Reason]) -> None:
-        answer = self._answers.pop(mid, None)
-        if answer and not answer.done():
-            answer.set_result(reasons)
-        while self._later and len(self._answers) < self._in_flight_max:
-            self._send(*self._later.popleft())
+    def _resolve(self, mid: int, reasons: Sequence[Reason], topics: int) -> None:
+        if awaited := self._awaited.get(mid):
+            if awaited.topics != topics:
+                raise ProtocolError(f"an answer for {topics} topics, not for {awaited.topics}")
+            del self._awaited[mid]
+            if not awaited.answer.done():
+                awaited.answer.set_result(reasons)
+        while self._later and len(self._awaited) < self._in_flight_max:
+            later = self._later.popleft()
+            if not later[-1].done():  # nobody waits for it any more
+                self._send(*later)
 
     def _arrived(self, packet: Publish) -> None:
         if self.messages.qsize() >= self.messages_max:

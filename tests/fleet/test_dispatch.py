@@ -97,7 +97,7 @@ def test_a_quantile_is_one_of_the_values(share: float, value: int) -> None:
 
 def received(payload: bytes) -> Received:
     message = Message("t", payload, 1, False)
-    return Received(message, Register({}, {}, {}), Stranger("?", "?", "topic"))
+    return Received(message, NOON_MS, Register({}, {}, {}), Stranger("?", "?", "topic"))
 
 
 async def test_a_group_is_what_waits_within_both_limits() -> None:

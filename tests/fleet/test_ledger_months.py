@@ -53,3 +53,16 @@ def test_all_months_together_are_all_entries(fleet: VirtualFleet, days: list[int
         name = f"{month_of(at_ms):%Y-%m}"
         expected[name] = expected.get(name, 0) + 1
     assert {month: n for month, n in found.items() if n} == expected
+
+
+def test_a_batch_that_was_read_in_the_month_before_its_commit_stands_in_the_ledger(
+    fleet: VirtualFleet,
+) -> None:
+    _, after_ms = bounds_ms(month_of(NOON_MS + 70 * 86_400_000))
+    fleet.clock.at_ms = after_ms - 100
+    bus = fleet.reader("bus-1")
+    received = fleet.books.read(bus.message(bus.journal().taps(2).all()))
+    fleet.clock.pass_s(0.2)
+    assert [ack.through for ack in fleet.acks(fleet.books.take([received]))] == [3]
+    assert len(fleet.stored()) == 3
+    assert fleet.rows("select count(*) from quarantine") == [(0,)]
