@@ -78,18 +78,22 @@ def cut_while_replacing(tmp_path: Path, target: Path, contents: list[bytes], see
             path.unlink(missing_ok=True)
             disk.pull_out()
             disk.plug_in()
-            promised = replace_until_cut(disk, path, sources, rng.uniform(0.02, 0.2))
+            promised, begun = replace_until_cut(disk, path, sources, rng.uniform(0.02, 0.2))
             disk.pull_out()
             disk.plug_in()
-            if promised >= 0:
-                found = path.read_bytes()
-                turn = contents.index(found) if found in contents else None
-                later = {promised % len(contents), (promised + 1) % len(contents)}
-                assert turn in later, f"promised {promised}, found {turn}"
+            found = path.read_bytes()
+            turn = contents.index(found) if found in contents else None
+            later = {one % len(contents) for one in range(promised, begun + 1)}
+            assert turn in later, f"promised {promised}, begun {begun}, found {turn}"
 
 
-def replace_until_cut(disk: Disk, path: Path, sources: list[Path], after_s: float) -> int:
-    """Return the last turn that was promised; -1 before the first."""
+def replace_until_cut(
+    disk: Disk, path: Path, sources: list[Path], after_s: float
+) -> tuple[int, int]:
+    """Return the last turn that was promised before the cut, and the last that had begun.
+
+    However busy the machine is: turns may end between what was heard last and the cut.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.replacer", str(path), *map(str, sources)],
         stdout=subprocess.PIPE,
@@ -102,10 +106,15 @@ def replace_until_cut(disk: Disk, path: Path, sources: list[Path], after_s: floa
     while (left_s := end_s - time.monotonic()) > 0:
         if select.select([process.stdout], [], [], left_s)[0]:
             said += os.read(process.stdout.fileno(), 65536).decode()
-    disk.cut()  # what is said from here on nobody hears
-    process.stdout.close()
+    disk.cut()  # what is said from here on is no promise
     process.kill()
+    after = said + process.stdout.read().decode()
+    process.stdout.close()
     process.wait(10)
+    return _last(said), _last(after) + 1
+
+
+def _last(said: str) -> int:
     return int(said.rsplit("\n", 2)[-2])
 
 
