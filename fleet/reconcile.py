@@ -24,7 +24,7 @@ from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Credential
 from wire.entries import Tap
-from wire.roster import RosterRow, RuleTable
+from wire.roster import Roster, RosterRow, RuleTable
 
 NOT_DECIDED: Final = frozenset(
     {
@@ -73,16 +73,6 @@ class Known:
     """What cards that were re-keyed were known as under the key epoch before."""
     usage: Running = field(default_factory=lambda: Running({}, {}))
     """What members have used, at each tap's place in the order of commit."""
-    compared: dict[tuple[int, int], tuple[Tables, Tables, bool]] = field(default_factory=dict)
-    """Which tables of rosters are the ones of now, by identity: compared once, not for each tap."""
-
-    def are_now(self, tables: Tables, held: Tables) -> bool:
-        """True when a roster holds the same tables."""
-        key = id(tables), id(held)
-        kept = self.compared.get(key)
-        if kept is None:
-            kept = self.compared[key] = (tables, held, list(tables) == list(held))
-        return kept[2]
 
 
 @dataclass(slots=True)
@@ -155,72 +145,89 @@ def judge_all(
     """
     found: list[Finding] = []
     unreplayed = 0
+    basis: _Basis | None = None
     for tap in taps:
-        judged = judge(tap, place, judging.archive, judging.known, history)
-        if judged is None:
-            unreplayed += 1
-        elif judged:
-            found += judged
+        if _is_decided(tap):
+            if basis is None or not basis.is_of(tap):
+                basis = _basis(tap, place, judging)
+            if basis is None:
+                unreplayed += 1
+            else:
+                found += _judge(tap, place, basis, judging.known, history)
         history.book(tap)
         judging.known.usage.book(tap)
     return found, unreplayed
 
 
-def judge(
-    tap: Tap, place: Place, archive: RosterArchive, known: Known, history: History
-) -> list[Finding] | None:
-    """Return what the ledger finds about one tap; None when it cannot be replayed."""
-    if tap.code in NOT_DECIDED or tap.credential is None or tap.roster == 0:
-        return []
+def _is_decided(tap: Tap) -> bool:
+    """True when a rulebook decided, on a card that a roster knows."""
+    return tap.credential is not None and tap.roster != 0 and tap.code not in NOT_DECIDED
+
+
+class _Basis(NamedTuple):
+    """What a reader's taps under one roster have in common."""
+
+    programme: str
+    book: Rulebook
+    roster: Roster
+    tables: Tables
+    """The programme's tables of now."""
+    are_held: bool
+    """The roster holds the same ones."""
+
+    def is_of(self, tap: Tap) -> bool:
+        return tap.roster == self.roster.header.version and tap.programme == self.programme
+
+
+def _basis(tap: Tap, place: Place, judging: Judging) -> _Basis | None:
+    """Return what a tap rests on; None when it cannot be replayed."""
     book = RULEBOOKS.get(tap.programme)
-    held = archive.get(tap.programme, place.name, tap.roster)
+    held = judging.archive.get(tap.programme, place.name, tap.roster)
     if book is None or held is None:
         return None
-    row = held.find(Credential(tap.credential))
+    tables = judging.known.rules[tap.programme]
+    return _Basis(tap.programme, book, held, tables, list(tables) == list(held.header.rules))
+
+
+def _judge(
+    tap: Tap, place: Place, basis: _Basis, known: Known, history: History
+) -> Sequence[Finding]:
+    """Return what the ledger finds about one tap."""
+    find = basis.roster.find
+    row = find(Credential(tap.credential or ""))
     if row is None and tap.older_credential:
-        row = held.find(Credential(tap.older_credential))
+        row = find(Credential(tap.older_credential))
     last = history.of(tap)
-    facts = _facts(tap, place, row, held.header.rules, tap.roster_age_s, last)
-    findings = _replay(tap, book, facts, last, history)
+    facts = Facts(
+        tap.at_ms,
+        RulePlace(place.name, cast(PlaceKind, place.kind), tap.line or place.line),
+        row,
+        basis.roster.header.rules,
+        tap.roster_age_s,
+        tap.clock is not ClockState.UNKNOWN,
+        tap.declared,
+        (last.booked,) if last else (),
+        tap.used,
+        tap.usage_age_s,
+    )
+    findings = _replay(tap, basis.book, facts, last, history)
     if findings and history.looks_again(tap):
         last = history.of(tap)
         facts = replace(facts, booked=(last.booked,) if last else ())
-        findings = _replay(tap, book, facts, last, history)
-    return findings + _lag(tap, book, facts, known) + _allowance(tap, book, facts, known)
-
-
-def _facts(
-    tap: Tap,
-    place: Place,
-    row: RosterRow | None,
-    rules: Sequence[RuleTable],
-    age_s: int,
-    last: Last | None,
-) -> Facts:
-    return Facts(
-        at_ms=tap.at_ms,
-        place=RulePlace(place.name, cast(PlaceKind, place.kind), tap.line or place.line),
-        member=row,
-        rules=rules,
-        roster_age_s=age_s,
-        clock_known=tap.clock is not ClockState.UNKNOWN,
-        declared=tap.declared,
-        booked=(last.booked,) if last else (),
-        used=tap.used,
-        usage_age_s=tap.usage_age_s,
-    )
+        findings = _replay(tap, basis.book, facts, last, history)
+    return (*findings, *_lag(tap, basis, facts, known), *_allowance(tap, basis.book, facts, known))
 
 
 def _replay(
     tap: Tap, book: Rulebook, facts: Facts, last: Last | None, history: History
-) -> list[Finding]:
+) -> Sequence[Finding]:
     decision = _decide(book, facts)
     if decision is None or _same(tap, decision):
-        return []
+        return ()
     for other in _also_possible(facts, last, history):
         if (again := _decide(book, other)) is not None and _same(tap, again):
-            return []
-    return [Finding(tap.n, "replay", decision)]
+            return ()
+    return (Finding(tap.n, "replay", decision),)
 
 
 def _also_possible(facts: Facts, last: Last | None, history: History) -> list[Facts]:
@@ -244,37 +251,35 @@ def _also_possible(facts: Facts, last: Last | None, history: History) -> list[Fa
     return others
 
 
-def _lag(tap: Tap, book: Rulebook, facts: Facts, known: Known) -> list[Finding]:
+def _lag(tap: Tap, basis: _Basis, facts: Facts, known: Known) -> Sequence[Finding]:
     """Decide with what the fleet knows, only where it knows something else."""
     row = known.cards.get((tap.programme, tap.credential or ""))
     if row is None and tap.older_credential:
         row = known.cards.get((tap.programme, tap.older_credential))
-    tables = known.rules[tap.programme]
-    same = row == facts.member and known.are_now(tables, facts.rules)
-    if same and tap.code is not Code.STALE:
-        return []
-    decision = _decide(book, replace(facts, member=row, rules=tables, roster_age_s=0))
-    return _finding(tap, "roster-lag", decision)
+    if basis.are_held and row == facts.member and tap.code is not Code.STALE:
+        return ()
+    now = replace(facts, member=row, rules=basis.tables, roster_age_s=0)
+    return _finding(tap, "roster-lag", _decide(basis.book, now))
 
 
-def _allowance(tap: Tap, book: Rulebook, facts: Facts, known: Known) -> list[Finding]:
+def _allowance(tap: Tap, book: Rulebook, facts: Facts, known: Known) -> Sequence[Finding]:
     """Decide with what the ledger had counted before this tap, where that could matter."""
     used = known.usage.of(tap)
     if used is None or tap.outcome is Outcome.REPEAT:
-        return []
+        return ()
     decision = _decide(book, replace(facts, used=used, usage_age_s=0))
     return _finding(tap, "allowance", decision)
 
 
-def _finding(tap: Tap, kind: Kind, decision: Decision | None) -> list[Finding]:
+def _finding(tap: Tap, kind: Kind, decision: Decision | None) -> Sequence[Finding]:
     """Say so when the fleet's own decision is another one; the table's version may differ."""
     if decision is None or (tap.outcome, tap.code, tap.rider_pays_yen) == (
         decision.outcome,
         decision.code,
         decision.rider_pays_yen,
     ):
-        return []
-    return [Finding(tap.n, kind, decision)]
+        return ()
+    return (Finding(tap.n, kind, decision),)
 
 
 def _decide(book: Rulebook, facts: Facts) -> Decision | None:
@@ -285,9 +290,9 @@ def _decide(book: Rulebook, facts: Facts) -> Decision | None:
 
 
 def _same(tap: Tap, decision: Decision) -> bool:
-    return (tap.outcome, tap.code, tap.rule, tap.rider_pays_yen) == (
-        decision.outcome,
-        decision.code,
-        decision.rule,
-        decision.rider_pays_yen,
+    return (
+        tap.outcome is decision.outcome
+        and tap.code is decision.code
+        and tap.rule == decision.rule
+        and tap.rider_pays_yen == decision.rider_pays_yen
     )

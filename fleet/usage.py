@@ -45,13 +45,14 @@ def _keys(tap: Tap) -> Iterator[Key]:
             yield tap.programme, period, tap.credential
 
 
-def sums(taps: Iterable[Tap]) -> dict[Key, Used]:
-    """Return what these taps come to, by programme, period and credential."""
-    found: dict[Key, Used] = {}
+def sums(taps: Iterable[Tap]) -> dict[tuple[str, str], dict[str, Used]]:
+    """Return what these taps come to, by programme and period, and there by credential."""
+    found: dict[tuple[str, str], dict[str, Used]] = {}
     for tap in taps:
-        for key in _keys(tap):
-            before = found.get(key)
-            found[key] = add(before, counted(tap)) if before else counted(tap)
+        for programme, period, credential in _keys(tap):
+            cards = found.setdefault((programme, period), {})
+            before = cards.get(credential)
+            cards[credential] = add(before, counted(tap)) if before else counted(tap)
     return found
 
 
@@ -60,7 +61,11 @@ def count(connection: sa.Connection, taps: Iterable[Tap]) -> None:
 
     What is no accepted tap of a counted programme adds nothing and may be among them.
     """
-    rows = [(*key, used.times, used.yen) for key, used in sorted(sums(taps).items())]
+    rows = [
+        (*key, credential, cards[credential].times, cards[credential].yen)
+        for key, cards in sorted(sums(taps).items())
+        for credential in sorted(cards)
+    ]
     bulk.count_up(connection, usage, ("programme", "period", "credential"), ("times", "yen"), rows)
 
 

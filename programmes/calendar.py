@@ -16,6 +16,7 @@ import jpholiday
 ZONE: Final = ZoneInfo("Asia/Tokyo")
 """Every Japanese municipality; UTC+9 without summer time."""
 FISCAL_YEAR_STARTS: Final = (4, 1)
+_HOUR_MS: Final = 3_600_000
 _ERAS: Final = (
     (datetime.date(2019, 5, 1), "令和"),
     (datetime.date(1989, 1, 8), "平成"),
@@ -33,8 +34,16 @@ def local(at_ms: int) -> datetime.datetime:
 
 
 def local_day(at_ms: int, starts_at_hour: int = 0) -> datetime.date:
-    """Return the day an instant belongs to, for a place whose day starts at this hour (0 to 23)."""
-    return (local(at_ms) - datetime.timedelta(hours=starts_at_hour)).date()
+    """Return the day an instant belongs to, for a place whose day starts at this hour (0 to 23).
+
+    Quick, since a whole local hour lies in one day.
+    """
+    return _day_of_hour(at_ms // _HOUR_MS - starts_at_hour)
+
+
+@functools.lru_cache(maxsize=4_096)
+def _day_of_hour(hour: int) -> datetime.date:
+    return local(hour * _HOUR_MS).date()
 
 
 def start_of_day_ms(day: datetime.date, starts_at_hour: int = 0) -> int:
@@ -48,12 +57,9 @@ def fiscal_year(day: datetime.date) -> int:
     return day.year if (day.month, day.day) >= FISCAL_YEAR_STARTS else day.year - 1
 
 
-_HOUR_MS: Final = 3_600_000
-
-
 @functools.lru_cache(maxsize=4_096)
 def _fiscal_year_of_hour(hour: int) -> int:
-    return fiscal_year(local_day(hour * _HOUR_MS))
+    return fiscal_year(_day_of_hour(hour))
 
 
 def fiscal_year_of(at_ms: int) -> int:

@@ -91,19 +91,19 @@ def decide(facts: Facts) -> Decision:
         return refuse(code, table.version)
     if is_repeat(facts, rules.repeat_window_s):
         return Decision(Outcome.REPEAT, Code.REPEAT, f"{NAME}.repeat", table.version)
-    year = _this_year(facts)
+    shown = f"{NAME}.accepted" if rules.rider_pays_yen else f"{NAME}.accepted-free"
+    said = {"yen": f"{rules.rider_pays_yen:,}"} if rules.rider_pays_yen else {}
     if rules.rides_per_year is not None and facts.clock_known:
-        if year.times >= rules.rides_per_year:
+        year = _this_year(facts)
+        left = rules.rides_per_year - year.times - 1  # after this one
+        if left < 0:
             return refuse(Code.USED_UP, table.version)
         if _knows_too_little(facts, rules, year):
             shown = f"{NAME}.usage-not-known"
             return Decision(Outcome.REFUSED, Code.STALE, shown, table.version)
-    shown = f"{NAME}.accepted" if rules.rider_pays_yen else f"{NAME}.accepted-free"
-    said = {"yen": f"{rules.rider_pays_yen:,}"} if rules.rider_pays_yen else {}
-    left = _left(facts, rules, year)
-    if left is not None and left <= FEW_LEFT:
-        shown = f"{shown}-few" if left else f"{shown}-last"
-        said |= {"left": str(left)} if left else {}
+        if left <= FEW_LEFT and not _usage_is_old(facts, rules):
+            shown = f"{shown}-few" if left else f"{shown}-last"
+            said |= {"left": str(left)} if left else {}
     return Decision(Outcome.ACCEPTED, Code.OK, shown, table.version, rules.rider_pays_yen, said)
 
 
@@ -121,13 +121,6 @@ def _knows_too_little(facts: Facts, rules: Parameters, year: Used) -> bool:
     if rules.without_usage == "accept" or not _usage_is_old(facts, rules):
         return False
     return rules.without_usage == "refuse" or year.own >= rules.rides_without_usage
-
-
-def _left(facts: Facts, rules: Parameters, year: Used) -> int | None:
-    """Return the rides that remain after this one; None without a limit, or when nobody knows."""
-    if rules.rides_per_year is None or not facts.clock_known or _usage_is_old(facts, rules):
-        return None
-    return rules.rides_per_year - year.times - 1
 
 
 def periods(at_ms: int) -> tuple[str, ...]:
@@ -182,7 +175,9 @@ def _untimely(
 
 def _in_service(facts: Facts, rules: Parameters) -> bool:
     now = local(facts.at_ms).time()
-    return rules.from_time <= now and now.replace(second=0, microsecond=0) <= rules.to_time
+    if now < rules.from_time:
+        return False
+    return now <= rules.to_time or now.replace(second=0, microsecond=0) <= rules.to_time
 
 
 def fare(table: RuleTable) -> int:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.credential import Credential, Scheme
+from wire.credential import CREDENTIAL_BYTES, Credential, Scheme
 from wire.envelope import MessageRefused, Purpose, Signer
 from wire.limits import ROSTER_HEADER_BYTES_MAX
 from wire.roster import (
@@ -123,6 +123,8 @@ def test_however_credentials_lie_each_row_is_found_at_its_place(
         expected = bisect.bisect_left(keys, wanted)
         assert roster.rows.lower_bound(wanted) == expected
         assert roster.rows.lower_bound(wanted, low=expected // 2) == expected
+        found = roster.find(Credential(wanted.hex()))
+        assert (found and found.credential) == (wanted.hex() if wanted in keys else None)
     roster.close()
 
 
@@ -140,6 +142,18 @@ def test_neighbours_of_a_member_are_not_the_member(path: Path) -> None:
     assert roster.find(A_ROW.credential) == A_ROW
     for near in ("ab" * 15 + "aa", "ab" * 15 + "ac", "aa" + "ab" * 15, "ac" + "ab" * 15):
         assert roster.find(Credential(near)) is None
+    roster.close()
+
+
+def test_bytes_that_lie_across_rows_are_nobodys_credential(path: Path) -> None:
+    draw = random.Random(5)
+    rows = [A_ROW._replace(credential=Credential(draw.randbytes(16).hex())) for _ in range(3)]
+    packed = pack_rows(rows, CATEGORIES)
+    roster = opened(path, built(rows))
+    for start in range(len(packed) - CREDENTIAL_BYTES + 1):
+        credential = Credential(packed[start : start + CREDENTIAL_BYTES].hex())
+        found = roster.find(credential)
+        assert (found is not None) == (start % ROW.size == 0)
     roster.close()
 
 
