@@ -133,6 +133,28 @@ def test_what_an_old_roster_let_through_stands_and_is_flagged(fleet: VirtualFlee
     assert fleet.alarms() == set()
 
 
+def test_each_tap_of_a_batch_is_decided_again_with_the_roster_that_it_names(
+    fleet: VirtualFleet,
+) -> None:
+    card, other = add_member(fleet, "1"), add_member(fleet, "2")
+    build(fleet)
+    with fleet.people.write() as connection:
+        members.stop(connection, "senior-pass", "1", "lost", "clerk", NOON_MS)
+    build(fleet)
+    bus = fleet.reader("bus-1")
+    journal = bus.journal()
+    journal.tap(**decided(fleet, 1, other, at_ms=NOON_MS - 60_000))
+    journal.tap(**decided(fleet, 2, card, at_ms=NOON_MS + 60_000))
+    journal.tap(**decided(fleet, 1, card, at_ms=NOON_MS + 120_000))
+    fleet.through((bus, journal.all()))
+    assert fleet.rows("select n, code from entry where kind = 'tap' order by n") == [
+        (2, "ok"),
+        (3, "stop-listed"),
+        (4, "ok"),
+    ]
+    assert findings(fleet) == [(4, "roster-lag", "refused", "stop-listed", None)]
+
+
 def test_a_power_cut_explains_a_longer_window_but_nothing_else_does(fleet: VirtualFleet) -> None:
     card = add_member(fleet, "1")
     build(fleet)
