@@ -144,18 +144,23 @@ def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:
         raise sa.exc.InvalidatePoolError
 
 
-def _name_as_operational(context: sa.engine.ExceptionContext) -> None:
+def operational(error: sa.exc.DBAPIError, *, lost: bool) -> sa.exc.DBAPIError:
     """Whatever way the server cannot: callers know one error for it, and try again.
 
     Lost connections have several names; an InternalError is a server that may only read (class 25,
-    as after a failover) or has damaged files (class XX).
+    as after a failover) or has damaged files (class XX). Any other error is returned as it is.
     """
+    cannot = lost or isinstance(error, sa.exc.InternalError)
+    if not cannot or isinstance(error, sa.exc.OperationalError):
+        return error
+    return sa.exc.OperationalError(
+        error.statement, None, error.orig or error, connection_invalidated=lost
+    )
+
+
+def _name_as_operational(context: sa.engine.ExceptionContext) -> None:
     error = context.sqlalchemy_exception
-    cannot = context.is_disconnect or isinstance(error, sa.exc.InternalError)
-    if cannot and not isinstance(error, sa.exc.OperationalError):
-        raise sa.exc.OperationalError(
-            context.statement,
-            None,
-            context.original_exception,
-            connection_invalidated=context.is_disconnect,
-        ) from context.original_exception
+    if isinstance(error, sa.exc.DBAPIError):
+        named = operational(error, lost=context.is_disconnect)
+        if named is not error:
+            raise named from context.original_exception

@@ -352,8 +352,7 @@ def together(connection: sa.Connection) -> Iterator[None]:
 def named(connection: sa.Connection, statement: str, error: Exception) -> sa.exc.DBAPIError:
     """Return a driver's error under SQLAlchemy's name; forget the connection when it is lost.
 
-    The names are those of PEP 249 on both sides. As in `postgres`, a server that cannot is one
-    OperationalError.
+    The names are those of PEP 249 on both sides.
     """
     kind: type[sa.exc.DBAPIError] = sa.exc.DatabaseError
     for cls in type(error).__mro__:
@@ -363,11 +362,11 @@ def named(connection: sa.Connection, statement: str, error: Exception) -> sa.exc
             break
     driver: Any = connection.connection.driver_connection
     lost = isinstance(error, psycopg.Error) and bool(driver.closed)
-    if lost or kind is sa.exc.InternalError:
-        kind = sa.exc.OperationalError
     if lost:
         connection.invalidate(error)
-    return kind(statement, None, error, connection_invalidated=lost)
+    return postgres.operational(
+        kind(statement, None, error, connection_invalidated=lost), lost=lost
+    )
 
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(k) FROM unnest(%s::bigint[]) AS k"

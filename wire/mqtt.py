@@ -4,7 +4,8 @@ Rules: version 5 only, since under 3.1.1 a publish that the broker's rules deny 
 success; no session, so nothing stale is delivered after a restart; a message is acknowledged by
 whoever handled it, after it is safe (`acknowledge`); a lost connection ends this object, and the
 caller closes it and opens a new one after its own back-off. Everything happens in one event loop,
-without threads. The packets themselves stand in `wire.mqtt_packets`.
+without threads. The bytes and the keep-alive stand in `wire.mqtt_stream`, the packets in
+`wire.mqtt_packets`.
 """
 
 import asyncio
@@ -18,21 +19,18 @@ from typing import Final, NamedTuple
 
 from wire import mqtt_packets as packets
 from wire.dial import dial
-from wire.limits import PAYLOAD_BYTES_MAX
 from wire.mqtt_packets import (
-    KEEP_ALIVE_TIMEOUT,
     PACKET_TOO_LARGE,
     ConnAck,
     Disconnect,
-    Inbox,
     Packet,
-    PingResp,
     ProtocolError,
     PubAck,
     Publish,
     Reason,
     SubAck,
 )
+from wire.mqtt_stream import Stream
 
 KEEPALIVE_S: Final = 20
 """The broker notices a dead link after 1.5 times this, we after twice (or at the first publish
@@ -50,13 +48,6 @@ MESSAGES_MAX: Final = 1_000
 """Kept for the caller: 25 MB of usual batches. A broker may hand over more than it was asked to:
 mosquitto 2.0.11 was seen to send three messages for each one acknowledged. What does not fit is
 acknowledged, dropped and counted: its sender hears nothing from the other end and says it again."""
-TICK_S: Final = 1.0
-"""How often the keep-alive is looked at: often enough for its 20 s."""
-OUT_BYTES_MAX: Final = (IN_FLIGHT_MAX + 2) * 2 * PAYLOAD_BYTES_MAX
-"""Waiting to be written: all that may be in flight at once, and its answers. A broker that makes it
-more asks and does not listen."""
-READ_BYTES: Final = 64 * 1024
-"""Read at one time: TLS hands out at most one record of 16 KiB."""
 _GOODBYE: Final = "Normal disconnection"
 
 
@@ -149,20 +140,11 @@ class Connection:
         self._later: deque[tuple[str, bytes, bool, Answer]] = deque()
         self._in_flight_max = IN_FLIGHT_MAX
         self._packet_bytes_max = packets.PACKET_BYTES_MAX
-        self._keepalive_s = float(KEEPALIVE_S)
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._joined = False
         """The broker has let us in, so it holds our will."""
-        self._ticker: asyncio.Task[None] | None = None
-        self._socket: ssl.SSLSocket | None = None
-        self._inbox = Inbox(2 * PAYLOAD_BYTES_MAX)
-        self._out = bytearray()
-        """At most OUT_BYTES_MAX."""
-        self._writing = False
+        self._stream: Stream | None = None
         self._mid = 0
-        self._said_s = self._heard_s = self._loop.time()
-        self._asked_s: float | None = None
-        """Since when a PINGREQ waits for its answer."""
 
     async def open(self) -> None:
         """Connect. Raises MqttRefused when the broker says no, MqttError when it is not there."""
@@ -170,18 +152,17 @@ class Connection:
         will = (self.will.topic, self.will.payload) if self.will else None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._socket = await dial(host, port, self.endpoint.tls)
-                self._loop.add_reader(self._socket, self._readable)
-                self._say(
+                sock = await dial(host, port, self.endpoint.tls)
+                stream = self._stream = Stream(sock, KEEPALIVE_S, self._take, self._end)
+                stream.say(
                     packets.connect(
                         self.endpoint.client_id,
                         KEEPALIVE_S,
                         self.receive_maximum,
-                        self._inbox.packet_bytes_max,
+                        stream.packet_bytes_max,
                         will,
                     )
                 )
-                self._ticker = self._loop.create_task(self._tick())
                 await self._opened
         except (MqttError, asyncio.CancelledError):
             await self.close()
@@ -237,7 +218,8 @@ class Connection:
 
     def flush(self) -> None:
         """Write what was sent and acknowledged now, not when the event loop comes round to it."""
-        self._write()
+        if self._stream:
+            self._stream.flush()
 
     def acknowledge(self, message: Message) -> None:
         """Tell the broker that this message is safe here."""
@@ -249,7 +231,7 @@ class Connection:
         if self._joined and not self.closed.is_set():
             self.why_closed = f"disconnected: {_GOODBYE}"
             self._say(packets.DISCONNECT)
-            self._write()
+            self.flush()
         try:
             if self._joined:
                 with contextlib.suppress(TimeoutError):
@@ -257,12 +239,10 @@ class Connection:
                         await self.closed.wait()  # the broker ends it when it has heard us (3.14.4)
         finally:
             self._end("closed")
-            if self._ticker:
-                self._ticker.cancel()
 
     def _free(self, answer: Answer) -> int:
         """Return an identifier that nothing stands under; 0 when the connection has ended."""
-        if self.closed.is_set() or self._socket is None:
+        if self.closed.is_set() or self._stream is None:
             answer.set_exception(MqttError(self.why_closed or "not connected"))
             return 0
         while True:
@@ -293,83 +273,14 @@ class Connection:
                 answer.set_exception(MqttError(self.why_closed))
         self._awaited.clear()
         self._later.clear()
-        self._out.clear()
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
-            self._socket.close()
-
-    async def _tick(self) -> None:
-        """Ask whether the broker is there when it has been quiet on either side for too long."""
-        while not self.closed.is_set():
-            await asyncio.sleep(TICK_S)
-            now_s = self._loop.time()
-            if self._asked_s is None:
-                if now_s - min(self._said_s, self._heard_s) >= self._keepalive_s:
-                    self._asked_s = now_s
-                    self._say(packets.PINGREQ)
-            elif now_s - self._asked_s >= self._keepalive_s:
-                self._end(f"disconnected: {KEEP_ALIVE_TIMEOUT}")
-
-    # --- bytes -----------------------------------------------------------------------------------
+        if self._stream:
+            self._stream.end(why)
 
     def _say(self, packet: bytes) -> None:
-        """Write a packet with all that is said before the event loop comes round to it."""
-        if self.closed.is_set():
-            return
-        if not self._out:
-            self._loop.call_soon(self._write)
-        self._out += packet
-        if len(self._out) > OUT_BYTES_MAX:
-            self._end("disconnected: the broker asks and does not listen")
+        if self._stream:
+            self._stream.say(packet)
 
-    def _write(self) -> None:
-        """Write what can be written now; the rest when there is room."""
-        sock = self._socket
-        if sock is None or self.closed.is_set():
-            return
-        try:
-            while self._out:
-                del self._out[: sock.send(self._out)]
-                self._said_s = self._loop.time()
-        except ssl.SSLWantReadError:
-            return  # TLS itself wants to hear first: `_readable` goes on
-        except ssl.SSLWantWriteError:
-            if not self._writing:
-                self._writing = True
-                self._loop.add_writer(sock, self._write)
-            return
-        except OSError as error:
-            self._end(f"disconnected: {error}")
-            return
-        if self._writing:
-            self._writing = False
-            self._loop.remove_writer(sock)
-
-    def _readable(self) -> None:
-        """Read on while TLS holds decrypted bytes, which no selector would tell of."""
-        sock = self._socket
-        if self._out and not self._writing:
-            self._write()
-        try:
-            while sock is not None and not self.closed.is_set():
-                data = sock.recv(READ_BYTES)
-                if not data:
-                    self._end("disconnected: the broker closed the connection")
-                    return
-                self._heard_s = self._loop.time()
-                for packet in self._inbox.feed(data):
-                    self._take(packet)
-                    if self.closed.is_set():
-                        return
-                if not sock.pending():
-                    return
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except (OSError, ProtocolError) as error:
-            self._end(f"disconnected: {error}")
-
-    # --- packets ---------------------------------------------------------------------------------
+    # --- what the broker says --------------------------------------------------------------------
 
     def _take(self, packet: Packet) -> None:
         if not self._joined and not isinstance(packet, ConnAck | Disconnect):
@@ -381,8 +292,6 @@ class Connection:
                 self._resolve(mid, [reason], 0)
             case SubAck(mid, reasons):
                 self._resolve(mid, reasons, len(reasons))
-            case PingResp():
-                self._asked_s = None
             case ConnAck():
                 self._connected(packet)
             case Disconnect(reason):
@@ -398,9 +307,9 @@ class Connection:
             return
         self._in_flight_max = min(packet.receive_maximum, IN_FLIGHT_MAX)
         self._packet_bytes_max = packet.packet_bytes_max
-        if packet.keepalive_s is not None:
+        if packet.keepalive_s is not None and self._stream:
             # 0: the broker keeps none (3.1.2.10); we still want to know whether it is there.
-            self._keepalive_s = min(packet.keepalive_s or KEEPALIVE_S, KEEPALIVE_S)
+            self._stream.keepalive_s = min(packet.keepalive_s or KEEPALIVE_S, KEEPALIVE_S)
         self._joined = True
         self._opened.set_result(None)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge.rig import Authority, Broker, free_port, running_broker, silent_listener, until
-from wire import mqtt
+from wire import mqtt, mqtt_stream
 from wire.limits import PAYLOAD_BYTES_MAX
 from wire.mqtt import Connection, Endpoint, MqttError, MqttRefused, Will, client_tls
 from wire.topics import Leaf, ReaderName, every_reader, topic
@@ -191,7 +191,7 @@ async def test_a_stuck_broker_is_noticed_by_the_keep_alive(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mqtt, "KEEPALIVE_S", 1)
-    monkeypatch.setattr(mqtt, "TICK_S", 0.1)
+    monkeypatch.setattr(mqtt_stream, "TICK_S", 0.1)
     reader = Connection(broker.reader(str(BUS)))
     await reader.open()
     assert broker.process
@@ -208,7 +208,7 @@ async def test_an_idle_connection_is_kept_alive(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mqtt, "KEEPALIVE_S", 1)
-    monkeypatch.setattr(mqtt, "TICK_S", 0.1)
+    monkeypatch.setattr(mqtt_stream, "TICK_S", 0.1)
     reader = Connection(broker.reader(str(BUS)))
     await reader.open()
     with pytest.raises(TimeoutError):
@@ -237,8 +237,8 @@ async def test_the_will_is_sent_when_the_process_dies_and_not_after_a_goodbye(
     assert polite.why_closed == "disconnected: Normal disconnection"
     rude = Connection(broker.reader(str(BUS)), Will(topic(BUS, Leaf.STATUS), b"gone"))
     await rude.open()
-    assert rude._socket
-    rude._socket.shutdown(socket.SHUT_RDWR)
+    assert rude._stream
+    rude._stream._socket.shutdown(socket.SHUT_RDWR)
     message = await arrived(fleet)
     assert (message.topic, message.payload) == (topic(BUS, Leaf.STATUS), b"gone")
     await rude.close()

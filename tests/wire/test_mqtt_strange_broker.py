@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge.rig import Authority, until
-from wire import mqtt
+from wire import mqtt, mqtt_stream
 from wire.mqtt import Connection, Endpoint, MqttError, MqttRefused, client_tls
 
 CONNACK = bytes.fromhex("20 03 00 00 00")
@@ -126,14 +126,15 @@ async def test_a_broker_that_keeps_nobody_alive_is_asked_all_the_same(broker: St
     async with broker.listening() as endpoint:
         connection = Connection(endpoint)
         await connection.open()
-        assert connection._keepalive_s == mqtt.KEEPALIVE_S
+        assert connection._stream
+        assert connection._stream.keepalive_s == mqtt.KEEPALIVE_S
         await connection.close()
 
 
 async def test_a_broker_that_speaks_and_does_not_listen_is_left(
     broker: Strange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt, "OUT_BYTES_MAX", 2_000)
+    monkeypatch.setattr(mqtt_stream, "OUT_BYTES_MAX", 2_000)
     message = bytes.fromhex("32 06 00 01 74 00 01 00")
     broker.script = answering(connect=CONNACK + message * 5_000)
     async with broker.listening() as endpoint:
