@@ -28,7 +28,7 @@ from fleet.store import open_fleet, open_persons
 from fleet.workers import Holding, sole_worker
 from wire.clock import Clock
 from wire.envelope import Signer
-from wire.mqtt import Connection, MqttRefused
+from wire.mqtt import Connection, Message, MqttRefused
 from wire.topics import Leaf, every_reader
 
 log: Final = structlog.get_logger("fleet.dispatch")
@@ -51,6 +51,8 @@ COUNTER_S: Final = 1.0
 RETRY_S: Final = 1.0
 MESSAGES_MAX: Final = 24_000
 """Status and twin of the most readers of one tenant, which all come at the start (a few MB)."""
+COUNTER_DIGITS_MAX: Final = 20
+"""64 bits."""
 BROKER_DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 """mosquitto's counter (mosquitto(8), BROKER STATUS); other brokers have none."""
 TOPICS: Final = tuple(every_reader(leaf) for leaf in (Leaf.STATUS, Leaf.TWIN_REPORTED))
@@ -163,9 +165,8 @@ class Dispatcher:
             if said:
                 self._online.put_nowait(await self._in_thread(self._books.take, said))
             for message in group:
-                told = message.retained and message.payload.isdigit()
-                if message.topic == BROKER_DROPPED and told:
-                    counted.put_nowait(int(message.payload))
+                if (count := dropped_by_broker(message)) is not None:
+                    counted.put_nowait(count)
                 connection.acknowledge(message)
 
     async def _wish_all(self, connection: Connection) -> None:
@@ -210,6 +211,17 @@ class Dispatcher:
                 newly = self._dropped.to(now)
             await self._in_thread(self._books.measure, f"dispatch {program()}", figures, newly)
             await asyncio.sleep(MEASURE_EVERY_S)
+
+
+def dropped_by_broker(message: Message) -> int | None:
+    """Return what the broker's own counter says; None for any other message.
+
+    Only a retained one says how it stands.
+    """
+    told = message.retained and message.topic == BROKER_DROPPED
+    if not told or not message.payload.isdigit() or len(message.payload) > COUNTER_DIGITS_MAX:
+        return None
+    return int(message.payload)
 
 
 def _some_at_once(readers: Iterable[str]) -> Iterator[list[str]]:

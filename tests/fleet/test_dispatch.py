@@ -1,13 +1,17 @@
 """What `dispatch` does with the databases, and how it measures them."""
 
 import asyncio
+import itertools
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from fleet.books import Received, Register
+from fleet.books import Books, Received, Register
 from fleet.broker import hold, until_first
+from fleet.dispatch import BROKER_DROPPED, dropped_by_broker
 from fleet.dispatch_books import DispatchBooks
-from fleet.groups import GROUP_BYTES_MAX, GROUP_MAX, next_group
+from fleet.groups import GROUP_BYTES_MAX, GROUP_MAX, READ_AT_ONCE, Worker, next_group
 from fleet.intake import Stranger
 from fleet.lag import KEPT_MS, Figure, Growth, Minute, quantile
 from fleet.store import StoreUnusable
@@ -15,7 +19,7 @@ from fleet.workers import Held, Holding, Lost
 from tests.fleet.virtual import NOON_MS, VirtualFleet
 from wire.envelope import Purpose
 from wire.messages import Status
-from wire.mqtt import Message
+from wire.mqtt import Connection, Message
 from wire.topics import Leaf
 
 
@@ -108,6 +112,47 @@ async def test_a_group_is_what_waits_within_both_limits() -> None:
     for _ in range(5):
         waiting.put_nowait(received(bytes(GROUP_BYTES_MAX // 2)))
     assert [len(await next_group(waiting)) for _ in range(3)] == [2, 2, 1]
+
+
+class Flood:
+    """A connection on which everything has arrived at once."""
+
+    def __init__(self, count: int) -> None:
+        self.messages: asyncio.Queue[Message] = asyncio.Queue()
+        for _ in range(count):
+            self.messages.put_nowait(Message("t", b"x", 1, False))
+
+
+async def test_a_flood_lets_others_have_their_turn() -> None:
+    """Of messages that all have arrived some wait while answers leave and the broker is heard."""
+    worker = Worker.__new__(Worker)
+    read: list[Message] = []
+    worker._books = cast(Books, SimpleNamespace(read=read.append))
+    connection = cast(Connection, Flood(GROUP_MAX))
+    reading = asyncio.create_task(worker._read(connection, asyncio.Queue()))
+    turns = []
+    while len(read) < GROUP_MAX:
+        await asyncio.sleep(0)
+        turns.append(len(read))
+    reading.cancel()
+    steps = [after - before for before, after in itertools.pairwise([0, *turns])]
+    assert max(steps) <= READ_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("message", "count"),
+    [
+        (Message(BROKER_DROPPED, b"12", 1, True), 12),
+        (Message(BROKER_DROPPED, b"12", 1, False), None),
+        (Message("$SYS/broker/uptime", b"12", 1, True), None),
+        (Message(BROKER_DROPPED, b"", 1, True), None),
+        (Message(BROKER_DROPPED, b"-1", 1, True), None),
+        (Message(BROKER_DROPPED, "１２".encode(), 1, True), None),
+        (Message(BROKER_DROPPED, b"9" * 5_000, 1, True), None),
+    ],
+)
+def test_the_brokers_counter_is_a_number_or_nothing(message: Message, count: int | None) -> None:
+    assert dropped_by_broker(message) == count
 
 
 # --- the lock ------------------------------------------------------------------------------------
