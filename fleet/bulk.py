@@ -200,7 +200,7 @@ def select_in(
     A list among the others is for an `IN ?` too. On PostgreSQL a list is one parameter.
     """
     if connection.dialect.name == "postgresql":
-        return select(connection, _of_postgresql(statement), (list(values), *others))
+        return select(connection, of_postgresql(statement), (list(values), *others))
     found: list[tuple[Any, ...]] = []
     for start in range(0, len(values), IN_MAX):
         asked: list[Any] = []
@@ -216,5 +216,6 @@ def select_in(
 
 
 @functools.cache
-def _of_postgresql(statement: str) -> str:
+def of_postgresql(statement: str) -> str:
+    """Return a statement for `select_in` in PostgreSQL's words: a list is one parameter."""
     return statement.replace("IN ?", "= ANY(%s::text[])").replace("?", "%s")

@@ -232,7 +232,7 @@ class Asked(NamedTuple):
 
 
 # `nth` 1 is the newest; of two at one instant the one that was committed later.
-_LAST_BOOKINGS: Final = """
+LAST_BOOKINGS: Final = """
 SELECT reader, credential, journal, at_ms, declared FROM (
     SELECT j.reader, e.credential, j.journal, e.at_ms, e.declared, row_number() OVER (
         PARTITION BY j.reader, e.credential ORDER BY e.at_ms DESC, e.position DESC) AS nth
@@ -251,7 +251,7 @@ def last_bookings(connection: sa.Connection, asked: Asked) -> dict[str, dict[str
         return found
     since = (asked.since_ms, asked.received_from_ms, Outcome.ACCEPTED.value)
     for reader, card, name, at_ms, declared in bulk.select_in(
-        connection, _LAST_BOOKINGS, named, *since, sorted(asked.cards)
+        connection, LAST_BOOKINGS, named, *since, sorted(asked.cards)
     ):
         if card in asked.cards[reader]:
             last = Last(name, Booked(at_ms, declared or ""))

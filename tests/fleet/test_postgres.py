@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import gaps
+from fleet import bulk, gaps, ledger, store
 from fleet.config import Databases, check_database
 from fleet.grants import Role, user_of
 from fleet.months import Months, bounds_ms, ensure, month_of, next_month, partition
@@ -164,6 +164,40 @@ def test_two_writers_queue_as_they_do_on_sqlite(opened: Callable[[Role], Store])
     assert sorted(seen) == list(range(began_with, began_with + 40))
 
 
+_MANY = """
+INSERT INTO entry (journal_id, n, hash, body, received_at_ms, kind, at_ms, clock, outcome,
+                   credential)
+SELECT 1, g, '', '', :at_ms + g, 'tap', :at_ms + g, 'synchronised', 'accepted',
+       lpad((g % 500)::text, 32, '0')
+FROM generate_series(1, 20000) AS g
+"""
+
+
+def test_last_bookings_are_found_by_their_cards_however_many_entries_came_since(
+    opened: Callable[[Role], Store],
+) -> None:
+    fleet = opened(Role.INGEST)
+    Months(fleet).ensure(NOON_MS)
+    with opened(Role.OWNER).write() as connection:
+        _journal(connection)
+        connection.execute(sa.text(_MANY), {"at_ms": NOON_MS})
+        connection.exec_driver_sql("ANALYZE entry")
+    asked = bulk.of_postgresql(ledger.LAST_BOOKINGS)
+    with fleet.read() as connection:
+        plan = [
+            line
+            for (line,) in store.select(
+                connection,
+                f"EXPLAIN {asked}",
+                (["0" * 32], NOON_MS, NOON_MS, "accepted", ["town/bus-1"]),
+            )
+        ]
+    by = [line for line in plan if "Index Cond" in line]
+    assert any("credential" in line for line in by), plan
+    assert not any("received_at_ms" in line for line in by), plan
+    assert not any("Bitmap" in line for line in plan), plan
+
+
 def test_sums_are_whole_numbers(opened: Callable[[Role], Store]) -> None:
     with opened(Role.OWNER).read() as connection:
         total = connection.scalar(sa.text("select sum(x) from (values (1::bigint), (2)) v (x)"))
@@ -247,7 +281,7 @@ def test_a_gap_is_not_written_off_while_its_reader_is_taken_in(
     write_off("5s")
 
 
-def _gap(connection: sa.Connection) -> None:
+def _journal(connection: sa.Connection) -> None:
     connection.execute(
         place.insert(),
         {"name": "p", "kind": "bus", "programmes": [], "triage_programmes": []},
@@ -256,6 +290,10 @@ def _gap(connection: sa.Connection) -> None:
     connection.execute(reader.insert(), {"name": "t/r", "place": "p", **keys})
     marks = {"journal": "j", "received_at_ms": 1, "spans": [[2, 2]], "seen": 2}
     connection.execute(journal.insert(), {"reader": "t/r", **marks})
+
+
+def _gap(connection: sa.Connection) -> None:
+    _journal(connection)
     hole = {"journal_id": 1, "first": 1, "last": 1, "missing": 1, "cause": "not-arrived"}
     connection.execute(gap.insert(), {**hole, "opened_at_ms": 1})
 
