@@ -36,7 +36,7 @@ customary 100 connections."""
 CONNECTIONS_MORE: Final = 10
 """Opened beyond those in a rush, and closed again."""
 STATEMENTS_CACHED: Final = 256
-"""Prepared statements a connection keeps; ingest uses about 60."""
+"""Prepared statements that psycopg keeps for a connection (ingest: `fleet.exchange`)."""
 _PATIENT: Final = frozenset({Role.OWNER})
 """A person at the command line may export for hours."""
 _PAGES: Final = frozenset({Role.CONSOLE, Role.OFFICE, Role.DEVICES})
@@ -95,7 +95,7 @@ def engine(url: str, database: Database, role: Role) -> sa.Engine:
         login(url, role),
         connect_args={
             **arguments(role, database, settings),
-            "prepare_threshold": 3,
+            "prepare_threshold": None if role is Role.INGEST else 3,
         },
         pool_size=CONNECTIONS,
         max_overflow=CONNECTIONS_MORE,

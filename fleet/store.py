@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from fleet import grants, postgres
 from fleet.config import Databases
+from fleet.exchange import Exchange
 from fleet.grants import Database, Role
 
 BUSY_TIMEOUT_S: Final = 20.0
@@ -312,19 +313,38 @@ def run(connection: sa.Connection, statement: str, parameters: Sequence[Any] = (
     For what ingest does with each group: SQLAlchemy's own work around a statement costs 20 to 60 us
     and a group has ten. Errors have SQLAlchemy's names, as everywhere.
     """
-    driver: Any = connection.connection.driver_connection
     try:
-        driver.execute(statement, parameters)
+        if connection.dialect.name == "postgresql":
+            exchange = _exchange(connection)
+            exchange.add(statement, parameters)
+            if not exchange.is_open:
+                exchange.ask()
+        else:
+            driver: Any = connection.connection.driver_connection
+            driver.execute(statement, parameters)
     except OF_DRIVERS as error:
         raise named(connection, statement, error) from error
+
+
+def _exchange(connection: sa.Connection) -> Exchange:
+    kept: dict[str, Exchange] = connection.info
+    found = kept.get("exchange")
+    if found is None:
+        driver: Any = connection.connection.driver_connection
+        found = kept["exchange"] = Exchange(driver)
+    return found
 
 
 def select(
     connection: sa.Connection, statement: str, parameters: Sequence[Any] = ()
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a SELECT in the driver's own words, as `run` runs it."""
-    driver: Any = connection.connection.driver_connection
     try:
+        if connection.dialect.name == "postgresql":
+            exchange = _exchange(connection)
+            exchange.add(statement, parameters)
+            return exchange.ask()
+        driver: Any = connection.connection.driver_connection
         rows: list[tuple[Any, ...]] = driver.execute(statement, parameters).fetchall()
     except OF_DRIVERS as error:
         raise named(connection, statement, error) from error
@@ -341,12 +361,16 @@ def together(connection: sa.Connection) -> Iterator[None]:
     if connection.dialect.name != "postgresql":
         yield
         return
-    driver: Any = connection.connection.driver_connection
+    exchange = _exchange(connection)
+    exchange.is_open = True
     try:
-        with driver.pipeline():
-            yield
+        yield
+        exchange.ask()
     except psycopg.Error as error:
         raise named(connection, "several statements", error) from error
+    finally:
+        exchange.is_open = False
+        exchange.forget()
 
 
 def named(connection: sa.Connection, statement: str, error: Exception) -> sa.exc.DBAPIError:
