@@ -85,7 +85,7 @@ def test_the_first_error_is_raised_and_nothing_behind_it_is_done(
 ) -> None:
     exchange.add("SELECT 7", ())
     exchange.add("SELECT 1 / %s::int8", [0])
-    exchange.add("SELECT no_such_column", ())
+    exchange.add("SELECT 8", ())
     with pytest.raises(psycopg.errors.DivisionByZero):
         exchange.ask()
     with pytest.raises(psycopg.errors.InFailedSqlTransaction):
@@ -93,6 +93,7 @@ def test_the_first_error_is_raised_and_nothing_behind_it_is_done(
     driver.rollback()
     for _ in range(2):  # what was prepared before the error and what was not
         assert asked(exchange, "SELECT 7") == [(7,)]
+        assert asked(exchange, "SELECT 8") == [(8,)]
         assert asked(exchange, "SELECT 1 / %s::int8", 1) == [(1,)]
         driver.rollback()
 
