@@ -11,8 +11,6 @@ import functools
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import jpholiday
-
 ZONE: Final = ZoneInfo("Asia/Tokyo")
 """Every Japanese municipality; UTC+9 without summer time."""
 FISCAL_YEAR_STARTS: Final = (4, 1)
@@ -91,4 +89,6 @@ def era_date(day: datetime.date) -> str:
 
 def is_school_day(day: datetime.date) -> bool:
     """True from Monday to Friday unless a national holiday (国民の祝日に関する法律)."""
+    import jpholiday  # it would cost each start of a reader 20 ms
+
     return day.weekday() < 5 and not jpholiday.is_holiday(day)
