@@ -47,11 +47,13 @@ _BY_KEY: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
+    "max_parallel_workers_per_gather": 0,
 }
 """For who asks for some rows by their keys, thousands of times the same: without these a table that
 has just been filled, and of which the server has no statistics yet, is read from end to end for
 each group, 20 ms of its 30; and a month's index of receipt is joined to that of the cards, 15 ms
-over 200,000 entries (planner: https://www.postgresql.org/docs/15/runtime-config-query.html).
+over 200,000 entries; and over ten million two helpers are called for one card's rows, 12 ms
+(planner: https://www.postgresql.org/docs/15/runtime-config-query.html).
 """
 
 

@@ -164,6 +164,13 @@ def test_two_writers_queue_as_they_do_on_sqlite(opened: Callable[[Role], Store])
     assert sorted(seen) == list(range(began_with, began_with + 40))
 
 
+_LIKE_MILLIONS = (
+    "parallel_setup_cost",
+    "parallel_tuple_cost",
+    "min_parallel_table_scan_size",
+    "min_parallel_index_scan_size",
+)
+"""Set to 0 these make the server ask helpers as it does of itself over ten million entries."""
 _MANY = """
 INSERT INTO entry (journal_id, n, hash, body, received_at_ms, kind, at_ms, clock, outcome,
                    credential)
@@ -184,6 +191,8 @@ def test_last_bookings_are_found_by_their_cards_however_many_entries_came_since(
         connection.exec_driver_sql("ANALYZE entry")
     asked = bulk.of_postgresql(ledger.LAST_BOOKINGS)
     with fleet.read() as connection:
+        for name in _LIKE_MILLIONS:
+            connection.exec_driver_sql(f"SET LOCAL {name} = 0")
         plan = [
             line
             for (line,) in store.select(
@@ -195,7 +204,7 @@ def test_last_bookings_are_found_by_their_cards_however_many_entries_came_since(
     by = [line for line in plan if "Index Cond" in line]
     assert any("credential" in line for line in by), plan
     assert not any("received_at_ms" in line for line in by), plan
-    assert not any("Bitmap" in line for line in plan), plan
+    assert not any("Bitmap" in line or "Gather" in line for line in plan), plan
 
 
 def test_sums_are_whole_numbers(opened: Callable[[Role], Store]) -> None:
