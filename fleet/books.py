@@ -16,7 +16,18 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fleet import ingest, intake, lag, members, registry, rules, store, telemetry, triage, usage
+from fleet import (
+    ingest,
+    intake,
+    lag,
+    members,
+    registry,
+    rules,
+    statements,
+    telemetry,
+    triage,
+    usage,
+)
 from fleet.config import Config, ConfigRefused
 from fleet.grants import Role
 from fleet.ingest import Ingest, NotAtOnce
@@ -160,7 +171,7 @@ def _ack_topic(reader: str) -> str:
 
 
 def _state(connection: sa.Connection) -> dict[str, str]:
-    return dict(store.select(connection, _STATE))
+    return dict(statements.select(connection, _STATE))
 
 
 class Books:
@@ -230,7 +241,7 @@ class Books:
         strangers = Counter(one for one in group if isinstance(one, Stranger))
         known = self._known(opened, now_ms)
         with self._fleet.write() as connection:
-            with store.together(connection):
+            with statements.together(connection):
                 ingest.lock(connection, opened, known)
                 if not self._roll.is_current(connection):
                     return None

@@ -1,7 +1,7 @@
 """Many rows in one statement: what a group of batches costs must not grow with its batches.
 
 Rules: one call is one statement (SQLite: one prepared statement for all rows), in the driver's own
-words (`store.run`). Part of the store's layer:
+words (`fleet.statements`). Part of the store's layer:
 here too SQLite and PostgreSQL differ, and nothing above needs to know.
 """
 
@@ -15,7 +15,8 @@ import psycopg
 import sqlalchemy as sa
 
 from fleet.exchange import array
-from fleet.store import IN_MAX, named, run, select, together
+from fleet.statements import named, run, select, together
+from fleet.store import IN_MAX
 
 FEW: Final = 64
 """Rows that are sent as one statement's arrays; more go by COPY, which is quicker for each row, and

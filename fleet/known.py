@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import members, usage
-from fleet.store import Store, together
+from fleet.statements import together
+from fleet.store import Store
 from wire.roster import RosterRow
 
 REMEMBERED_MAX: Final = 50_000

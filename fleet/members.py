@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, bulk, store
+from fleet import audit, bulk, statements, store
 from fleet.schema import card, member, person, programme_revision
 from wire.credential import Credential, Scheme
 from wire.individual_number import refuse_individual_number
@@ -182,7 +182,7 @@ def known_cards(connection: sa.Connection, credentials: Collection[str]) -> Know
 
 def revisions(connection: sa.Connection) -> dict[str, int]:
     """Return how often each programme's members or cards have changed."""
-    return dict(store.select(connection, "SELECT programme, revision FROM programme_revision"))
+    return dict(statements.select(connection, "SELECT programme, revision FROM programme_revision"))
 
 
 def bump(connection: sa.Connection, programme: str) -> None:

@@ -30,7 +30,7 @@ from wire.mqtt_packets import (
     Reason,
     SubAck,
 )
-from wire.mqtt_stream import Stream
+from wire.mqtt_stream import IN_FLIGHT_MAX, Stream
 
 KEEPALIVE_S: Final = 20
 """The broker notices a dead link after 1.5 times this, we after twice (or at the first publish
@@ -41,9 +41,6 @@ ANSWER_TIMEOUT_S: Final = 15.0
 """For a PUBACK or SUBACK: less than the keep-alive, so a stuck broker is left, not waited for."""
 CLOSE_TIMEOUT_S: Final = 1.0
 """For our goodbye to be heard; after that the broker may think that the link broke."""
-IN_FLIGHT_MAX: Final = 100
-"""Publishes waiting for the broker's answer at one time, or fewer where it says so; the rest wait
-here: at most what the caller has sent and not awaited."""
 MESSAGES_MAX: Final = 1_000
 """Kept for the caller: 25 MB of usual batches. A broker may hand over more than it was asked to:
 mosquitto 2.0.11 was seen to send three messages for each one acknowledged. What does not fit is

@@ -16,9 +16,12 @@ from wire.mqtt_packets import KEEP_ALIVE_TIMEOUT, Inbox, Packet, PingResp, Proto
 
 TICK_S: Final = 1.0
 """How often the keep-alive is looked at: often enough for its 20 s."""
-OUT_BYTES_MAX: Final = 2 * 102 * PAYLOAD_BYTES_MAX
-"""Waiting to be written: all that may be in flight at once (`wire.mqtt.IN_FLIGHT_MAX`), and its
-answers. A broker that makes it more asks and does not listen."""
+IN_FLIGHT_MAX: Final = 100
+"""Publishes waiting for the broker's answer at one time, or fewer where it says so; the rest wait
+here: at most what the caller has sent and not awaited."""
+OUT_BYTES_MAX: Final = (IN_FLIGHT_MAX + 2) * 2 * PAYLOAD_BYTES_MAX
+"""Waiting to be written: all that may be in flight at once, and its answers. A broker that makes it
+more asks and does not listen."""
 READ_BYTES: Final = 64 * 1024
 """Read at one time: TLS hands out at most one record of 16 KiB."""
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import bulk, gaps, ledger, store
+from fleet import bulk, gaps, ledger, statements
 from fleet.config import Databases, check_database
 from fleet.grants import Role, user_of
 from fleet.months import Months, bounds_ms, ensure, month_of, next_month, partition
@@ -195,7 +195,7 @@ def test_last_bookings_are_found_by_their_cards_however_many_entries_came_since(
             connection.exec_driver_sql(f"SET LOCAL {name} = 0")
         plan = [
             line
-            for (line,) in store.select(
+            for (line,) in statements.select(
                 connection,
                 f"EXPLAIN {asked}",
                 (["0" * 32], NOON_MS, NOON_MS, "accepted", ["town/bus-1"]),

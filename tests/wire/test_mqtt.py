@@ -330,7 +330,7 @@ async def test_more_than_the_broker_takes_at_once_is_sent_in_order_and_answered(
 ) -> None:
     await fleet.subscribe(every_reader(Leaf.ENTRIES))
     here = topic(BUS, Leaf.ENTRIES)
-    answers = [reader.send(here, b"%d" % number) for number in range(3 * mqtt.IN_FLIGHT_MAX)]
+    answers = [reader.send(here, b"%d" % number) for number in range(3 * mqtt_stream.IN_FLIGHT_MAX)]
     assert not any(code.is_failure for code in await reader.answers(*answers))
     for number in range(len(answers)):
         message = await arrived(fleet)
@@ -342,7 +342,7 @@ async def test_what_still_waits_to_be_sent_is_told_that_the_connection_broke(
     reader: Connection,
 ) -> None:
     here = topic(BUS, Leaf.ENTRIES)
-    answers = [reader.send(here, b"%d" % number) for number in range(3 * mqtt.IN_FLIGHT_MAX)]
+    answers = [reader.send(here, b"%d" % number) for number in range(3 * mqtt_stream.IN_FLIGHT_MAX)]
     await reader.close()
     ends = await asyncio.gather(*answers, return_exceptions=True)
     assert isinstance(ends[-1], MqttError)
