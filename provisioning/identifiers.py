@@ -5,6 +5,7 @@
                   or as 2024-04-01T00:00:00Z
     felica-idm    16 hex digits
     staff-token   8 or 14 hex digits
+    card-ap       the bytes as read, as 2 to 128 hex digits
 
 No message names an identifier.
 """
@@ -14,7 +15,7 @@ import re
 import unicodedata
 from typing import Final
 
-from wire.credential import Scheme
+from wire.credential import IDENTIFIER_BYTES_MAX, Scheme
 
 SERIAL_BYTES_MAX: Final = 20
 """RFC 5280, 4.1.2.2."""
@@ -23,7 +24,12 @@ _UTC_TIME: Final = re.compile(r"\d{12}Z\Z", re.ASCII)
 _GENERALIZED_TIME: Final = re.compile(r"\d{14}Z\Z", re.ASCII)
 _DIGITS_15: Final = re.compile(r"\d{15}\Z", re.ASCII)
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
-_HEX_LENGTHS: Final = {Scheme.FELICA_IDM: (16,), Scheme.STAFF_TOKEN: (8, 14)}
+_HEX_LENGTHS: Final = {
+    Scheme.FELICA_IDM: ((16,), "16"),
+    Scheme.STAFF_TOKEN: ((8, 14), "8 or 14"),
+    Scheme.CARD_AP: (range(2, 2 * IDENTIFIER_BYTES_MAX + 1), f"2 to {2 * IDENTIFIER_BYTES_MAX}"),
+}
+"""How many hex digits a scheme's identifier has, and how that is said."""
 
 
 class IdentifierRefused(ValueError):
@@ -44,9 +50,8 @@ def identifier_bytes(scheme: Scheme, written: str, not_before: str = "") -> byte
     text = text.replace(":", "").replace(" ", "")
     if scheme is Scheme.JPKI_AUTH:
         return _serial(text) + _not_before(not_before)
-    lengths = _HEX_LENGTHS[scheme]
+    lengths, wanted = _HEX_LENGTHS[scheme]
     if len(text) not in lengths or not _HEX.match(text):
-        wanted = " or ".join(str(length) for length in lengths)
         raise IdentifierRefused(f"identifier: {scheme} has {wanted} hex digits")
     return bytes.fromhex(text)
 

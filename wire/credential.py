@@ -21,7 +21,7 @@ CREDENTIAL_BYTES: Final = 16
 """128 bits: among 10^7 members two collide with probability 10^-25."""
 PROGRAMME_KEY_BYTES: Final = 32
 IDENTIFIER_BYTES_MAX: Final = 64
-"""The longest identifier of any scheme (jpki-auth: 20 + 13 bytes), with room."""
+"""The longest identifier of any scheme: a user id of card-ap (jpki-auth has 20 + 15 bytes)."""
 
 _CREDENTIAL: Final = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -35,12 +35,14 @@ class Scheme(enum.StrEnum):
       neither name nor serial alone tells two cards apart.
     * `felica-idm`: the 8 bytes of IDm for the configured system code.
     * `staff-token`: the fixed UID of a Type A token, 4 or 7 bytes.
+    * `card-ap`: the bytes, 1 to 64, of the user id in a card application of the tenant's own.
     """
 
     COMMON_AP = "common-ap"
     JPKI_AUTH = "jpki-auth"
     FELICA_IDM = "felica-idm"
     STAFF_TOKEN = "staff-token"  # noqa: S105  a kind of card, no secret
+    CARD_AP = "card-ap"
 
 
 def credential(programme_key: bytes, scheme: Scheme, identifier: bytes | bytearray) -> Credential:
