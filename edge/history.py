@@ -4,7 +4,8 @@ Rebuilt from the journals at the start, so a restart opens no window. Upheld: bo
 last entry before the start may never have been shown, so it keeps a longer window
 (programmes.rulebook.PERHAPS_NOT_SHOWN_WINDOW_S): nobody pays twice for a power cut · when the
 clock jumps, what it said before, in this boot and without the fleet's word, moves with it: a clock
-that is set neither opens a window nor keeps one open.
+that is set neither opens a window nor keeps one open · a card that was read by two schemes is known
+as the same one when it is read by either alone.
 """
 
 from collections import deque
@@ -19,6 +20,7 @@ from edge.usage import OwnEntries
 from programmes.rulebook import Booked
 from wire.clock import ClockState
 from wire.codes import Outcome
+from wire.credential import Credential
 from wire.entries import ClockStep, Entry, Start, Tap
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
@@ -26,6 +28,8 @@ CARDS_MAX: Final = 50_000
 """Cards of a week: ten times the busiest bus; about 20 MB if it were ever reached."""
 PER_CARD_MAX: Final = 100
 """Bookings of one card in a week: 14 a day."""
+NAMES_MAX: Final = 4
+"""Names to which one name of a card has moved in a week: a scheme, and key epochs that began."""
 
 _Key = tuple[str, str]
 
@@ -40,6 +44,8 @@ class History:
         """The last tap, if it booked something."""
         self._unsure: deque[tuple[_Key, Booked]] = deque(maxlen=CARDS_MAX)
         """Booked in this boot by a clock that the fleet had not set."""
+        self._moved: dict[_Key, tuple[str, ...]] = {}
+        """What cards moved to: by what they were found under, the one read last at the end."""
 
     def take(self, entry: Entry) -> None:
         """Remember an entry if it booked something for a card, or says how the clock jumped."""
@@ -51,8 +57,22 @@ class History:
                 self._step(entry.step_ms)
             case Tap():
                 self._latest = None
+                self._link(entry)
                 if entry.outcome is Outcome.ACCEPTED and entry.credential is not None:
                     self._book((entry.programme, entry.credential), entry)
+
+    def _link(self, tap: Tap) -> None:
+        if tap.credential and tap.older_credential:
+            key = (tap.programme, tap.older_credential)
+            before = self._moved.pop(key, ())
+            self._moved[key] = tuple(dict.fromkeys((tap.credential, *before)))[:NAMES_MAX]
+            if len(self._moved) > CARDS_MAX:
+                del self._moved[next(iter(self._moved))]
+
+    def names(self, programme: str, under: Sequence[Credential]) -> tuple[Credential, ...]:
+        """Return a card's credentials and those to which it has moved, each once."""
+        moved = (new for one in under for new in self._moved.get((programme, one), ()))
+        return tuple(dict.fromkeys((*under, *map(Credential, moved))))
 
     def _book(self, key: _Key, tap: Tap) -> None:
         one = Booked(tap.at_ms, tap.declared)

@@ -86,11 +86,13 @@ class Tap(_Entry, frozen=True, tag="tap"):
     """One presentation of one card and what the reader decided.
 
     `credential` is absent when no identifier was read and for cards that no roster knows: strangers
-    leave nothing. `older_credential` is the card's credential under the key epoch
-    before, when it was found only there. `declared` is the direction a person chose beforehand.
-    `line` is what the vehicle served at that moment: the decision may rest on it. `used` is what
-    the reader counted for this card before this tap, by period, where a limit is in force, and
-    `usage_age_s` how old the usage file was that it rests on, absent when it had none.
+    leave nothing. `older_credential` is the card's credential under the key epoch before, when it
+    was found only there, or under the scheme that members move from, by which it was found: then
+    `scheme` and `credential` are those that they move to. `declared` is the direction a person
+    chose beforehand. `line` is what the vehicle served at that moment: the decision may rest on
+    it. `used` is what the reader counted for this card before this tap, by period, where a limit
+    is in force, and `usage_age_s` how old the usage file was that it rests on, absent when it had
+    none.
     """
 
     programme: Name

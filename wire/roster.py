@@ -48,6 +48,8 @@ so, the next by the root of that; after three a million leave about five."""
 NEAR: Final = 16
 """Rows to either side of the last guess in which nearly every search ends."""
 _PREFIX: Final = struct.Struct(">Q")
+MOVING_SINCE: Final = (0, 2)
+"""Agents from this version on read `RosterHeader.moving` and the scheme `card-ap`."""
 
 
 class RosterRefused(MessageRefused):
@@ -64,7 +66,19 @@ class RuleTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, Any]
 
 
-class RosterHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Moving(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"from_scheme": "from", "to_scheme": "to"},
+):
+    """Members move from one scheme to another; until the deadline both are good."""
+
+    from_scheme: Scheme
+    to_scheme: Scheme
+
+
+class RosterHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is signed: the rows by their hash, and what a decision needs beside them.
 
     `schemes` are those that members in the rows still use, in the programme's order of
@@ -85,6 +99,9 @@ class RosterHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The reader reports cards that no roster knows (wire.messages.Triage), for a clerk."""
     rows: Annotated[int, Meta(ge=0, le=ROSTER_ROWS_MAX)]
     rows_sha256: Hash
+    moving: Moving | None = None
+    """A member who is found by the one scheme is read by the other too. Absent unless a campaign
+    runs, and where a reader's agent is older than MOVING_SINCE: older agents read this header."""
 
 
 class RosterRow(NamedTuple):
