@@ -6,12 +6,16 @@ was lost on either way is recovered by the reader's R-block and never executes a
 (7.5.4, rules D, E and 9 to 13). What is not for this card, or not a block, is met with silence.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 FRAME_BYTES = (16, 24, 32, 40, 48, 64, 96, 128, 256)  # by the codes FSCI and FSDI 0 to 8
 FSCI = 8  # our cards take the largest frame
 CRC_BYTES = 2  # part of the frame size, though the simulated air carries no CRC
+
+# An extended APDU with all its lengths (ISO/IEC 7816-4, 5.2); a chain of blocks ends there.
+COMMAND_BYTES_MAX = 4 + 3 + 65535 + 2
 
 CHAINING = 0x10  # in an I-block: more follows
 NAK = 0x10  # in an R-block
@@ -39,7 +43,7 @@ class BlockProtocol:
 
     `application` answers a whole APDU. `fsd` is the reader's frame size, `cid` the number that
     the reader gave the card. A card that thinks longer than `wtx_us` asks for time with S(WTX),
-    again and again; with None it never asks.
+    again and again.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class BlockProtocol:
         *,
         fsd: int,
         cid: int = 0,
-        wtx_us: int | None = None,
+        wtx_us: float = math.inf,
     ) -> None:
         self.deselected = False
         self._application = application
@@ -89,7 +93,9 @@ class BlockProtocol:
             return Reply(bytes([DESELECT]))
         return None
 
-    def _information(self, inf: bytes, *, chaining: bool) -> Reply:
+    def _information(self, inf: bytes, *, chaining: bool) -> Reply | None:
+        if len(self._command) + len(inf) > COMMAND_BYTES_MAX:
+            return None
         self._number ^= 1  # rule D
         self._command += inf
         if chaining:
@@ -113,11 +119,12 @@ class BlockProtocol:
         return bytes([0x02 | (CHAINING if self._answer else 0) | self._number]) + inf
 
     def _think(self, ready: Reply) -> Reply:
-        if self._wtx_us is None or ready.cpu_us <= self._wtx_us:
+        if ready.cpu_us <= self._wtx_us:
             self._thinking = None
             return self._send(ready)
-        self._thinking = ready._replace(cpu_us=ready.cpu_us - self._wtx_us)
-        return self._send(Reply(bytes([WTX, WTXM]), self._wtx_us))
+        asks_after_us = round(self._wtx_us)
+        self._thinking = ready._replace(cpu_us=ready.cpu_us - asks_after_us)
+        return self._send(Reply(bytes([WTX, WTXM]), asks_after_us))
 
     def _send(self, reply: Reply) -> Reply:
         self._last = reply.data

@@ -4,6 +4,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import nfc
@@ -14,7 +15,8 @@ from cryptography import x509
 
 from hw.sim.antenna import Antenna
 from hw.sim.cards import Card
-from hw.sim.certificate import authentication_certificate, ca_certificate
+from hw.sim.certificate import ca_certificate
+from hw.sim.chipdata import Purpose
 from hw.sim.mynumber import (
     COMMON_AP,
     FACE_AP,
@@ -34,6 +36,7 @@ DATA = ChipData(
     not_before=datetime(2025, 4, 1, 3, 0, 0, tzinfo=UTC),
     not_after=datetime(2030, 3, 31, 14, 59, 59, tzinfo=UTC),
 )
+AUTHORITY = ca_certificate(DATA.authority(Purpose.AUTHENTICATION))
 READ_RECORD = bytes.fromhex("00B2010C00")
 
 Hold = Callable[[Card], nfc.tag.tt4.Type4Tag]
@@ -111,7 +114,7 @@ def test_the_certificate_is_read_byte_for_byte_and_is_the_authoritys(
     assert der == card.certificate
     assert 1200 <= len(der) <= 1600
     certificate = x509.load_der_x509_certificate(der)
-    certificate.verify_directly_issued_by(x509.load_der_x509_certificate(ca_certificate()))
+    certificate.verify_directly_issued_by(x509.load_der_x509_certificate(AUTHORITY))
     assert certificate.serial_number == DATA.certificate_serial
     assert certificate.not_valid_before_utc == DATA.not_before
     assert certificate.not_valid_after_utc == DATA.not_after
@@ -121,7 +124,7 @@ def test_the_certificate_is_read_byte_for_byte_and_is_the_authoritys(
 @pytest.mark.parametrize("length", range(1, 21))
 def test_serials_of_1_to_20_bytes_end_within_the_first_35(length: int) -> None:
     serial = (1 << (8 * length - 2)) + 1
-    der = authentication_certificate(serial, "X", DATA.not_before, DATA.not_after)
+    der = replace(DATA, certificate_serial=serial).certificate()
     assert der[:1] + der[13:15] == bytes([0x30, 0x02, length])
     assert int.from_bytes(der[15 : 15 + length], "big") == serial
 
@@ -142,7 +145,7 @@ def test_filler_may_follow_the_certificate(hold_chip: Hold) -> None:
     ("commands", "status"),
     [
         ([select(bytes.fromhex("D2760000850101"))], "6a82"),
-        ([select(JPKI_AP), select_file(0x0002)], "6a82"),
+        ([select(JPKI_AP), select_file(0x0003)], "6a82"),
         ([select_file(0x000A)], "6a82"),
         ([select(JPKI_AP), bytes.fromhex("00B00000FF")], "6986"),
         ([select(JPKI_AP), bytes.fromhex("00B08A00")], "6700"),
@@ -157,8 +160,15 @@ def test_filler_may_follow_the_certificate(hold_chip: Hold) -> None:
         ([bytes.fromhex("00A40000")], "6a86"),
         ([bytes.fromhex("00A4040C0AD392")], "6700"),
         ([b"\x00\xa4"], "6700"),
-        ([bytes.fromhex("00CA004500")], "6d00"),
-        ([bytes.fromhex("802A0080")], "6e00"),
+        ([select(JPKI_AP), bytes.fromhex("00A40000")], "9000"),
+        ([bytes.fromhex("00A40000023F00")], "6a82"),
+        ([bytes.fromhex("00CA004600")], "6a88"),
+        ([select(JPKI_AP), bytes.fromhex("00CA004500")], "6a88"),
+        ([bytes.fromhex("00C0000000")], "6d00"),
+        ([bytes.fromhex("002A0080")], "6e00"),
+        ([bytes.fromhex("40A4040C")], "6e00"),
+        ([bytes.fromhex("01A4040C")], "6881"),
+        ([bytes.fromhex("0CB08A0000")], "6882"),
     ],
 )
 def test_a_refused_command_gets_the_status_word_of_the_real_card(
@@ -260,4 +270,4 @@ def test_a_seed_draws_the_same_town_of_cards_within_a_second_or_so() -> None:
 
 def test_a_certificate_is_the_same_in_every_run() -> None:
     digest = hashlib.sha256(MyNumberCard(DATA).certificate).hexdigest()
-    assert digest == "3104a9747b2227442b61db3ef0afb4738e0cbd3d1e26b73127a0497d2c7738cc"
+    assert digest == "3d51c3872c3ed9cce954deb9c487def325313054609dfc4c9b51875c7cd3bceb"
