@@ -10,8 +10,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from edge.schemes.card_ap import CardAp
 from wire.entries import Name, Short
-from wire.limits import PROGRAMMES_PER_PLACE_MAX
+from wire.limits import FRONT_END_PATH, PROGRAMMES_PER_PLACE_MAX
 from wire.topics import ReaderName, parse_reader
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
@@ -30,8 +31,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     place_kind: Literal["bus", "taxi", "school", "desk", "kiosk"]
     programmes: Annotated[list[Name], Meta(min_length=1, max_length=PROGRAMMES_PER_PLACE_MAX)]
     """In the order in which a card is looked up; `unknown` stands under the first."""
-    front_end: Annotated[str, Meta(pattern="^(udp|tty|usb)(:[A-Za-z0-9.:-]+)?$")]
-    """nfcpy's path, such as `usb:054c:06c3` or `udp:127.0.0.1:54321`."""
+    front_end: Annotated[str, Meta(pattern=FRONT_END_PATH)]
+    """Such as `pcsc`, `pn532:/dev/ttyAMA0` or `usb:054c:06c3`: see edge/frontends/opening.py."""
     technologies: Annotated[list[Literal["106B", "212F", "106A"]], Meta(min_length=1)]
     """In the order of polling; the commonest card of the place first."""
     broker_host: str
@@ -43,6 +44,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: Short = ""
     felica_system: Annotated[str, Meta(pattern="^[0-9A-F]{4}$")] = "0003"
     """The system code whose IDm identifies a FeliCa card: 0003 is Japanese transit IC."""
+    card_ap: CardAp | None = None
+    """Where the tenant's own card application keeps its user id, when it has one."""
     state: str = "state"
     """Folder of journal, rosters and marks."""
     authority: str = "authority.pem"

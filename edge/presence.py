@@ -17,6 +17,8 @@ from wire.codes import Code
 
 EMPTY_ROUNDS: Final = 2
 """So many rounds without a card mean that it was taken away; a single one may be a lost frame."""
+CROWDED_ROUNDS: Final = 3
+"""In a row, some 100 ms: a single one is the instant in which a card enters the field."""
 REMEMBERED_MAX: Final = 64
 """Cards that came one after the other without a pause; the field was never empty between them."""
 
@@ -33,10 +35,19 @@ class Presence:
         self._seen: dict[bytes, None] = {}
         self._answered: set[Technology] = set()
         self._empty_rounds = 0
+        self._crowded_rounds = 0
+
+    def crowded(self) -> bool:
+        """Several cards answered at once; True when their holder is to be told so, once."""
+        self._empty_rounds = 0
+        self._crowded_rounds += 1
+        return self._crowded_rounds == CROWDED_ROUNDS
 
     def nothing_found(self) -> None:
         """One full round found no card."""
         self._empty_rounds += 1
+        if self._crowded_rounds < CROWDED_ROUNDS:
+            self._crowded_rounds = 0
         if self._empty_rounds >= EMPTY_ROUNDS:
             self._forget()
 
@@ -58,7 +69,8 @@ class Presence:
         if identified.code is Code.HOLD_AGAIN and self.may_be_leaving(card):
             return False
         match = identified.match
-        what = match.credential if match else f"{card.technology} {identified.code}"
+        # by the scheme it was found by and the older key: the same when a second scheme is not read
+        what = match.under[-1] if match else f"{card.technology} {identified.code}"
         name = self._hash(b"what", what.encode())
         known = name in self._seen
         if len(self._seen) >= 2 * REMEMBERED_MAX:
@@ -70,6 +82,7 @@ class Presence:
         return not known
 
     def _forget(self) -> None:
+        self._crowded_rounds = 0
         self._seen.clear()
         self._answered.clear()
 

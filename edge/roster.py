@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from edge.config import Config, ConfigRefused
 from edge.frontends import Technology
 from edge.panel import RosterCurrent
-from edge.schemes import REGISTER
+from edge.schemes import register
 from edge.schemes.allowlist import CardScheme
 from programmes.register import rulebook
 from programmes.rulebook import Rulebook
@@ -51,10 +51,11 @@ class Match(NamedTuple):
     key_epoch: int
     credential: Credential
     older_credential: Credential | None
-    """Under the epoch before, when the card was found only there."""
+    """Under the epoch before, when the card was found only there; or, of a card that was read by
+    two schemes, the one under which it was found by the first."""
     member: RosterRow | None
     under: Sequence[Credential]
-    """The card under each epoch held: what it booked before its key rolled over is its own."""
+    """The card under each epoch held, and each scheme read: what it booked is its own."""
 
 
 class Holding:
@@ -83,6 +84,15 @@ class Holding:
                 return Match(self, scheme, epoch, present, older, member, under)
         return Match(self, scheme, epoch, present, None, None, under)
 
+    def moved(self, found: Match, scheme: Scheme, identifier: bytearray) -> Match:
+        """Return a member's card, found by one scheme, as it is under the one they move to."""
+        new = self.match(scheme, identifier)
+        return new._replace(
+            older_credential=found.older_credential or found.credential,
+            member=self.roster.find(new.credential) or found.member,
+            under=(*new.under, *found.under),
+        )
+
 
 class _Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Count
@@ -100,6 +110,7 @@ class Rosters:
         self._state = Path(config.state)
         self.fleet_key: Final = _public_key(Path(config.fleet_key))
         self._sealing_key = _sealing_key(Path(config.sealing_key))
+        self._schemes = register(config.card_ap)
         self._rosters: dict[str, Roster] = {}
         self._current: dict[str, _Current] = {}
         self._keys: list[ProgrammeKey] = []
@@ -257,7 +268,15 @@ class Rosters:
         named = dict.fromkeys(
             scheme for holding in self.holdings for scheme in holding.roster.header.schemes
         )
-        return [REGISTER[name] for name in named if REGISTER[name].technology == technology]
+        readable = (self._schemes[name] for name in named if name in self._schemes)
+        return [scheme for scheme in readable if scheme.technology == technology]
+
+    def moving_to(self, match: Match) -> CardScheme | None:
+        """Return the scheme to which members move from a match's, if they do and we can read it."""
+        moving = match.holding.roster.header.moving
+        if moving is None or moving.from_scheme is not match.scheme:
+            return None
+        return self._schemes.get(moving.to_scheme)
 
     def look_up(self, scheme: Scheme, identifier: bytearray) -> Match:
         """Return the first programme that knows the card; if none does, the first programme.

@@ -23,11 +23,12 @@ from typing import Final
 from edge.clock import ReaderClock
 from edge.config import Config, ConfigRefused, read_config
 from edge.decide import Circumstances, decide, fare, press_entry, tap_entry
-from edge.frontends import Card, FrontEnd, FrontEndFault
-from edge.frontends.nfcpy import Nfcpy
+from edge.frontends import Card, Crowded, FrontEnd, FrontEndFault
+from edge.frontends.opening import open_front_end
+from edge.frontends.power import power_cycle
 from edge.frontends.recovery import Recovering
 from edge.history import rebuild
-from edge.identify import DEVICE_FAULT, Identified, identify
+from edge.identify import DEVICE_FAULT, TWO_CARDS, Identified, identify
 from edge.journal import FOLDER, last_entry
 from edge.journal_writer import Journal
 from edge.keeper import Keeper
@@ -86,7 +87,9 @@ class Tap:
         self._usage = Usage(config, self._rosters.fleet_key)
         self._panel = Panel(state)
         self._keeper = Keeper(journal, history, own, self._time, clock, self._count)
-        self._front_end = Recovering(self._open_front_end, clock, self._count)
+        self._front_end = Recovering(
+            self._open_front_end, lambda: power_cycle(config.front_end), clock, self._count
+        )
         self._presence = Presence()
         self._vehicle = Vehicle(duty="", stop="", line=config.line)
         self._declared: tuple[Direction, int] = ("", 0)
@@ -103,20 +106,31 @@ class Tap:
         while not self._stopping:
             started_ns = self._clock.monotonic_ns()
             self._listen()
-            card = self._front_end.sense(self._config.technologies)
-            if card is None:
-                self._presence.nothing_found()
-            elif not self._presence.still_lies(card):
-                self._presented(card)
+            self._look()
             self._rest(started_ns)
+
+    def _look(self) -> None:
+        """One round over the place's technologies."""
+        try:
+            card = self._front_end.sense(self._config.technologies)
+        except Crowded:
+            if self._presence.crowded():
+                self._answer(TWO_CARDS, Stages(self._clock, self._front_end.device, {}))
+            return
+        if card is None:
+            self._presence.nothing_found()
+        elif not self._presence.still_lies(card):
+            self._presented(card)
 
     def _presented(self, card: Card) -> None:
         """Somebody holds a card: from the field to the screen."""
-        stages = Stages(self._clock, self._front_end.device, card.detect_ns)
+        stages = Stages(self._clock, self._front_end.device, card.times_us)
         identified = self._identify(card)
         stages.end("identify")
-        if not self._presence.is_new(card, identified):
-            return
+        if self._presence.is_new(card, identified):
+            self._answer(identified, stages)
+
+    def _answer(self, identified: Identified, stages: Stages) -> None:
         entry, decision = self._decide(identified)
         stages.end("decide")
         n, decision = self._keep(entry, decision)
@@ -142,6 +156,8 @@ class Tap:
         now, match = self._circumstances(), identified.match
         holding = match.holding if match else next(iter(self._rosters.holdings), None)
         programme = holding.rulebook.name if holding else self._config.programmes[0]
+        if match:
+            match = match._replace(under=self._keeper.history.names(programme, match.under))
         credentials = match.under if match else ()
         booked = self._keeper.history.of(programme, credentials, now.stamp.at_ms)
         counted = self._usage.of(match, self._keeper.own, now.stamp.at_ms)
@@ -297,7 +313,7 @@ class Tap:
         self._panel.say(Counted(name=name))
 
     def _open_front_end(self) -> FrontEnd:
-        return Nfcpy(self._config.front_end, self._config.felica_system)
+        return open_front_end(self._config.front_end, self._config.felica_system)
 
     def stop(self) -> None:
         """End `run` after the card that is being served; may be called by a signal handler."""

@@ -32,7 +32,7 @@ from msgspec import Meta
 
 from provisioning.vault import ProvisioningRefused
 from wire.entries import Short
-from wire.limits import PROGRAMMES_PER_PLACE_MAX
+from wire.limits import FRONT_END_PATH, PROGRAMMES_PER_PLACE_MAX
 from wire.registry import PLACES_MAX
 from wire.topics import ReaderName, parse_name, parse_reader
 
@@ -62,7 +62,7 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     programmes: Annotated[Programmes, Meta(min_length=1)]
     label_ja: Annotated[Short, Meta(min_length=1)]
     label_en: Annotated[Short, Meta(min_length=1)]
-    front_end: Annotated[str, Meta(pattern="^(udp|tty|usb)(:[A-Za-z0-9.:-]+)?$")]
+    front_end: Annotated[str, Meta(pattern=FRONT_END_PATH)]
     technologies: Annotated[list[Literal["106B", "212F", "106A"]], Meta(min_length=1, max_length=3)]
     page_port: Port
     line: Short = ""

@@ -45,5 +45,17 @@ USAGE_JOURNALS_MAX: Final = 64
 KEYS_BYTES_MAX: Final = 64 * 1024
 """Sealed programme keys of one reader: 18 programmes of two epochs are about 4 kB."""
 
+FRONT_END_PATH: Final = (
+    r"^(pcsc(:[^:]{1,80})?"
+    r"|pn532:/dev/[A-Za-z0-9/._-]{1,80}(@(115200|230400|460800|921600))?"
+    r"|usb(:[0-9A-Fa-f]{1,4}){0,2}"
+    r"|udp:[A-Za-z0-9.-]{1,253}:[0-9]{1,5})$"
+)
+"""What a reader's front end may be called; `edge/frontends/opening.py` says what each form is."""
+
 PROGRAMMES_PER_PLACE_MAX: Final = 18
 """All programmes of the core at one reader."""
+
+CARD_CERTIFICATE_BYTES_MAX: Final = 4096
+"""A card's certificate: those that public readers print have 1,200 to 1,600 bytes. The commands
+that read it count to here as well: READ BINARY without a short file id."""

@@ -87,9 +87,14 @@ class Status(_Body, frozen=True):
     rosters: Annotated[list[RosterHeld], Meta(max_length=PROGRAMMES_PER_PLACE_MAX)] = []
 
 
-STAGES: Final = ("detect", "identify", "decide", "journal", "show", "host", "total")
-"""What is timed of a presentation, in µs. `detect` is the sense call that found the card, `host`
-is total without the time that the card and the air took, `total` runs from found to shown."""
+STAGES: Final = (
+    *("detect", "activate", "select", "read", "identify", "decide", "journal", "show"),
+    *("host", "total"),
+)
+"""What is timed of a presentation, in µs. `detect` is the poll that found the card; `activate`,
+`select` and `read` are single exchanges with it, air and line included, within `identify`, and
+only cards that are spoken to have them; `host` is total without the time that card, air and line
+took, `total` runs from found to shown."""
 
 HISTOGRAM_EDGES_US: Final = tuple(round(100 * 2 ** (step / 2)) for step in range(34))
 """Upper edges of the buckets: 0.1 ms to 9.3 s in steps of √2, so that a quantile read from a

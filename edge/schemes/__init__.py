@@ -9,9 +9,16 @@ from typing import Final
 
 from edge.schemes import common_ap, felica_idm, jpki_auth, staff_token
 from edge.schemes.allowlist import CardScheme
+from edge.schemes.card_ap import CardAp
 from wire.credential import Scheme
 
 REGISTER: Final[dict[Scheme, CardScheme]] = {
     scheme.name: scheme
     for scheme in (common_ap.SCHEME, jpki_auth.SCHEME, felica_idm.SCHEME, staff_token.SCHEME)
 }
+"""Those that need no configuration."""
+
+
+def register(card_ap: CardAp | None) -> dict[Scheme, CardScheme]:
+    """Return the schemes that a reader can read, with its tenant's own card application."""
+    return REGISTER if card_ap is None else {**REGISTER, Scheme.CARD_AP: card_ap.scheme()}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge.frontends import Card, Technology
 from edge.frontends.nfcpy import Nfcpy
-from edge.schemes import REGISTER
+from edge.schemes import REGISTER, register
 from edge.schemes.allowlist import (
     ALLOWED,
     READ_AUTH_CERTIFICATE,
@@ -19,10 +19,12 @@ from edge.schemes.allowlist import (
     SELECT_JPKI_AP,
     CommandNotAllowed,
     Reading,
+    own_application,
 )
+from edge.schemes.card_ap import CardAp
 from hw.sim.antenna import Antenna, Frame
 from hw.sim.cards import FeliCaCard, StaffToken
-from hw.sim.mynumber import FACE_AP, INPUT_SUPPORT_AP
+from hw.sim.mynumber import FACE_AP, INPUT_SUPPORT_AP, JPKI_AP
 from tests.edge.reader_kit import identifier, my_number_card
 from wire.credential import Scheme
 
@@ -35,9 +37,9 @@ class SilentCard:
     technology: Technology = "106B"
     sensed_id = b"\0\0\0\0"
     speaks_apdu = True
-    detect_ns = 0
 
     def __init__(self) -> None:
+        self.times_us: dict[str, int] = {}
         self.reached: list[bytes] = []
 
     def transceive(self, apdu: bytes, within_s: float) -> bytes:
@@ -82,9 +84,61 @@ def test_the_list_holds_two_selections_and_two_reads_and_no_way_to_the_number() 
     assert all(command[2] == 0x04 for command in ALLOWED if command[1] == 0xA4)
 
 
+CARD_AP = CardAp(aid="D3920000010203", short_ef=3, length=16, offset=2)
+
+
 def test_every_scheme_stays_on_the_list() -> None:
-    assert set(REGISTER) == set(Scheme)
+    schemes = register(CARD_AP)
+    assert set(schemes) == set(Scheme)
+    own = schemes.pop(Scheme.CARD_AP)
+    assert schemes == REGISTER
     assert all(scheme.commands <= ALLOWED for scheme in REGISTER.values())
+    assert own.commands == {
+        bytes.fromhex("00A4040C07D3920000010203"),
+        bytes.fromhex("00B0830210"),
+    }
+
+
+CLOSED = (INPUT_SUPPORT_AP, FACE_AP, JPKI_AP)
+
+
+@given(
+    name=st.one_of(
+        st.binary(min_size=1, max_size=20),
+        st.sampled_from(CLOSED).flatmap(
+            lambda aid: st.one_of(
+                st.integers(1, len(aid)).map(lambda size: aid[:size]),
+                st.binary(max_size=6).map(lambda more: aid + more),
+            )
+        ),
+    ),
+    short_id=st.integers(-1, 40),
+    offset=st.integers(-1, 300),
+    length=st.integers(-1, 300),
+)
+@example(name=INPUT_SUPPORT_AP[:5], short_id=1, offset=0, length=17)
+@example(name=FACE_AP, short_id=5, offset=0, length=17)
+def test_no_tenants_application_can_be_one_with_the_number(
+    name: bytes, short_id: int, offset: int, length: int
+) -> None:
+    """Nor a beginning of its name: a card selects the first application that fits."""
+    try:
+        commands = own_application(name, short_id, offset, length)
+    except ValueError:
+        return
+    select, read = sorted(commands, key=lambda command: command[1])
+    assert (select[:5], select[5:]) == (bytes.fromhex("00A4040C") + bytes([len(name)]), name)
+    assert not any(aid.startswith(name) or name.startswith(aid) for aid in CLOSED)
+    assert 5 <= len(name) <= 16
+    assert read[:2] == b"\x00\xb0"
+    assert 0x81 <= read[2] <= 0x9E  # a short id: no other file of the application is meant
+    assert len(read) == 5
+
+
+@pytest.mark.parametrize("aid", [aid.hex().upper() for aid in CLOSED])
+def test_a_configuration_that_names_a_closed_application_is_refused(aid: str) -> None:
+    with pytest.raises(ValueError, match="closed"):
+        CardAp(aid=aid, short_ef=1, length=12)
 
 
 Held = Callable[[Any], Card]
@@ -152,9 +206,9 @@ def test_the_transcript_of_cards_that_are_only_found(
     assert all(data in polls or data[0] in (0x93, 0x95) for data in sent)
 
 
-def test_only_the_list_itself_knows_a_command() -> None:
+def test_only_the_lists_themselves_know_a_command() -> None:
     """No other file of the agent spells out an APDU."""
     edge = Path(__file__).parents[2] / "edge"
     for path in edge.rglob("*.py"):
-        if path.name != "allowlist.py":
+        if path.name not in ("allowlist.py", "desk_allowlist.py"):
             assert "00A40" not in path.read_text("utf-8").upper(), path

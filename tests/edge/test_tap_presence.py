@@ -149,10 +149,10 @@ class Found:
     """A card as the front end reports it."""
 
     speaks_apdu = True
-    detect_ns = 0
 
     def __init__(self, sensed_id: bytes, technology: Technology = "106B") -> None:
         self.sensed_id = sensed_id
+        self.times_us: dict[str, int] = {}
         self.technology: Technology = technology
 
     def transceive(self, apdu: bytes, within_s: float) -> bytes:

@@ -1,0 +1,38 @@
+"""Opens the front end that a path in the reader's configuration names.
+
+    pcsc · pcsc:RC-S300            a PC/SC reader: the first contactless one, or by its name
+    pn532:/dev/ttyAMA0             a PN532 on a serial line, at 115,200 baud
+    pn532:/dev/ttyAMA0@921600      the same, quicker: where line and module are known to carry it
+    usb:054c:06c3                  an RC-S380, by nfcpy
+    udp:127.0.0.1:54321            the simulator, by nfcpy
+
+Each driver is imported when it is opened: a reader needs one of them, and its start is timed.
+"""
+
+import re
+from typing import Final
+
+from edge.frontends import FrontEnd, FrontEndFault
+from wire.limits import FRONT_END_PATH
+
+BAUD: Final = 115_200
+"""What every module and line can do; others are for whoever has tried them."""
+
+
+def open_front_end(path: str, felica_system: str) -> FrontEnd:
+    """Open it. `felica_system`: four hex digits. Raises FrontEndFault with what to do."""
+    if not re.match(FRONT_END_PATH, path):
+        raise FrontEndFault(f"{path} is no front end: see docs/cards.md for the forms of a path")
+    kind, _, rest = path.partition(":")
+    if kind == "pcsc":
+        from edge.frontends.pcsc import Pcsc
+
+        return Pcsc(path, felica_system)
+    if kind == "pn532":
+        from edge.frontends.pn532 import Pn532
+
+        port, _, baud = rest.partition("@")
+        return Pn532(port, felica_system, int(baud or BAUD))
+    from edge.frontends.nfcpy import Nfcpy
+
+    return Nfcpy(path, felica_system)

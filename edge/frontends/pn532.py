@@ -1,0 +1,308 @@
+"""A PN532 module on a serial line: nfcpy's chip class, and Type B found first and fastest.
+
+nfcpy's own `sense` takes 70 ms from a card in the field to its first answer at 115,200 baud: it
+lists each technology anew, lets the firmware select a Type B card, takes that back, and sets all
+registers again before every block. Here the field stays on, the registers that tell Type B from the
+others are learnt once and written back when they were lost, and then a poll is one command (WUPB,
+5 ms) and a block is one command.
+
+Upheld: the technology that the place names first is polled before each of the others · a card that
+was spoken to loses its power before the next round, so that it is found again as it was · the chip
+is found at whatever speed a crash has left it · what the chip says wrong is FrontEndFault, also
+where nfcpy's own Chipset.Error would go through everything (nfcpy 1.0.4, `sense`).
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import nfc.clf.pn53x
+from nfc.clf import pn532 as chip
+
+from edge.frontends import Crowded, FrontEndFault, Technology
+from edge.frontends.isodep import Atqb, FoundCard, Garbled, Silence, TypeBCard
+from edge.frontends.serial_line import ACK, SPEEDS, SerialLine
+
+WAKE_UP: Final = b"\x55\x55" + bytes(14)
+"""Out of power-down over HSU; the chip needs some bytes' time (UM0701-02, 7.2.11)."""
+GET_FIRMWARE_VERSION: Final = bytes.fromhex("0000FF02FED4022A00")
+FIRMWARE_OF_PN532: Final = bytes.fromhex("D50332")
+ACK_MS: Final = 100
+"""The chip acknowledges within 15 ms; a Raspberry Pi's USB may keep the first one back."""
+TRIES_PER_SPEED: Final = 2
+
+OWN_PARAMETERS: Final = {
+    0x05: b"\x01\x00\x00",  # retries: a poll is tried once, the next round comes anyway
+    0x0C: bytes.fromhex("FF1785"),  # Type B analog: NXP's default; nfcpy's FF0485 finds no card
+}  # on some modules (nfcpy pull request 248). By RFConfiguration item (UM0701-02, 7.3.1)
+
+TYPE_A: Final = 0
+FELICA_212: Final = 1
+TYPE_B: Final = 3
+"""BrTy of InListPassiveTarget (UM0701-02, 7.3.5)."""
+WUPB: Final = bytes.fromhex("050008")
+"""Wakes all Type B cards, one time slot (ISO/IEC 14443-3, 7.7)."""
+FELICA_POLLING: Final = "00{system}0100"
+"""Polling of one system, asking for its code, one time slot (FeliCa user's manual, 4.4.2)."""
+UID_BYTES_MAX: Final = 10
+
+FIELD: Final = 0x01
+TIMINGS: Final = 0x02
+"""Items of RFConfiguration (7.3.1)."""
+FIELD_OFF_S: Final = 0.0051
+FIELD_ON_S: Final = 0.005
+"""ISO/IEC 14443-3, 5.2 and PC/SC: a card without power for 5.1 ms has forgotten everything, and is
+ready 5 ms after it got some."""
+POLL_S: Final = 0.0016
+"""For the answer to WUPB, which begins within 0.3 ms (14443-3, 7.1.6) and takes 1.3 ms."""
+CHIP_S: Final = 0.1
+"""Beyond the card's own time: the longest answer on the air (24 ms) and on the line (24 ms)."""
+CANCEL_S: Final = 0.06
+"""The same where the caller's time ends before the chip's: then the command is cancelled."""
+TIMEOUTS_S: Final = tuple(100e-6 * 2**n for n in range(16))
+"""By index minus one (UM0701-02, 7.3.1, item 02): 0.1 ms to 3.28 s."""
+ROUNDED: Final = 0.97
+"""25 ms and 100 ms are meant to be 25.6 and 102.4 ms."""
+
+KEPT: Final = (
+    *("CIU_Mode", "CIU_TxMode", "CIU_RxMode", "CIU_TxControl", "CIU_TxAuto", "CIU_TxSel"),
+    *("CIU_RxSel", "CIU_RxThreshold", "CIU_Demod", "CIU_FelNFC1", "CIU_FelNFC2", "CIU_MifNFC"),
+    *("CIU_ManualRCV", "CIU_TypeB", "CIU_GsNOff", "CIU_ModWidth", "CIU_TxBitPhase", "CIU_RFCfg"),
+    *("CIU_GsNOn", "CIU_CWGsP", "CIU_ModGsP", "CIU_BitFraming"),
+)
+"""Registers that may tell one technology from another (UM0701-02 and PN512 data sheet)."""
+
+_log = logging.getLogger("nfc.clf.pn532")
+_FAULTS: Final = (OSError, nfc.clf.pn53x.Chipset.Error, IndexError, ValueError, AssertionError)
+
+
+@contextmanager
+def _faults(what: str) -> Iterator[None]:
+    """Let nothing but FrontEndFault out for what the chip or the line did wrong."""
+    try:
+        yield
+    except FrontEndFault:
+        raise
+    except _FAULTS as error:
+        raise FrontEndFault(f"{what}: {error or type(error).__name__}") from error
+
+
+class Pn532:
+    """See edge.frontends.FrontEnd. `felica_system` is four hex digits."""
+
+    def __init__(self, port: str, felica_system: str, baudrate: int = 115_200) -> None:
+        """Open a device such as `/dev/ttyAMA0`. Raises FrontEndFault."""
+        self.waited_ns = 0
+        self._felica = bytes.fromhex(FELICA_POLLING.format(system=felica_system))
+        self._type_b: list[tuple[str, int]] = []
+        self._former: TypeBCard | None = None
+        self._forget()
+        with _faults(f"{port} cannot be opened"):
+            self._line = SerialLine(port)
+        try:
+            with _faults(f"no PN532 answers at {port} (wiring? switched to HSU?)"):
+                _find(self._line)
+                if self._line.baudrate != baudrate:
+                    _change_speed(self._line, baudrate)
+                self.restart()
+        except BaseException:
+            self._line.close()
+            raise
+
+    def _forget(self) -> None:
+        """Take nothing for granted of what the chip's registers and its field are."""
+        self._loaded: Technology | None = None
+        self._timeout = 0
+        self._field = False
+        self._spoken_to = True
+
+    def restart(self) -> None:
+        """See edge.frontends.FrontEnd: the line is tested, and everything is set again."""
+        self._forget()
+        with _faults("the PN532 cannot be restarted"):
+            self._line.write(ACK)  # ends a command that still runs
+            self._chip = chip.Chipset(self._line, logger=_log)
+            self._chip.sam_configuration("normal")
+            chip.Device(self._chip, logger=_log)  # tests the line, writes its settings
+            for item, data in OWN_PARAMETERS.items():
+                self._chip.rf_configuration(item, data)
+            self._type_b = self._learn_type_b()
+
+    def _learn_type_b(self) -> list[tuple[str, int]]:
+        """Return the registers, and their values, that differ when Type B has been loaded."""
+        found = []
+        for kind, request in ((TYPE_A, b""), (FELICA_212, self._felica), (TYPE_B, b"\0")):
+            self._chip.in_list_passive_target(1, kind, request)
+            found.append(self._chip.read_register(*KEPT))
+        type_a, felica, type_b = found
+        return [
+            (name, value)
+            for name, value, *others in zip(KEPT, type_b, type_a, felica, strict=True)
+            if any(other != value for other in others)
+        ]
+
+    # --- finding ---------------------------------------------------------------------------------
+
+    def sense(self, technologies: Sequence[Technology]) -> TypeBCard | FoundCard | None:
+        """See edge.frontends.FrontEnd; the first technology is polled before each other one."""
+        polls: dict[Technology, Callable[[], TypeBCard | FoundCard | None]] = {
+            "106B": self._poll_b,
+            "212F": self._poll_f,
+            "106A": self._poll_a,
+        }
+        first, *others = technologies
+        started_ns = time.monotonic_ns()
+        try:
+            with _faults("the PN532 cannot look for cards"):
+                self._switch_field()
+                for other in others or [first]:
+                    for technology in dict.fromkeys((first, other)):
+                        if card := polls[technology]():
+                            return card
+        finally:
+            self.waited_ns += time.monotonic_ns() - started_ns
+        return None
+
+    def _switch_field(self) -> None:
+        """Give the field its power back, and take it first from a card that was spoken to."""
+        if self._spoken_to and self._field:
+            self._chip.rf_configuration(FIELD, b"\x00")
+            self._field = False
+            time.sleep(FIELD_OFF_S)
+        if not self._field:
+            self._chip.rf_configuration(FIELD, b"\x01")
+            self._field, self._spoken_to = True, False
+            time.sleep(FIELD_ON_S)
+
+    def _poll_b(self) -> TypeBCard | None:
+        if self._loaded != "106B":
+            self._chip.write_register(*self._type_b)
+            self._loaded = "106B"
+        started_ns = time.monotonic_ns()
+        self._set_timeout(POLL_S)
+        try:
+            answer = bytes(self._chip.in_communicate_thru(WUPB, POLL_S + CHIP_S))
+        except nfc.clf.pn53x.Chipset.Error as error:
+            self._no_answer(error)
+            return None
+        if (atqb := Atqb.parse(answer)) is None:
+            raise Crowded("two Type B cards at once")
+        self._spoken_to = True
+        self._former = TypeBCard(atqb, self, _us_since(started_ns), self._former)
+        return self._former
+
+    def _no_answer(self, error: nfc.clf.pn53x.Chipset.Error) -> None:
+        """Tell silence (1) from answers that collided, and both from a chip that is at fault."""
+        if error.errno == 0x01:
+            self._former = None
+            return
+        if error.errno >= 0x7F:
+            raise error
+        raise Crowded("two Type B cards at once") from error
+
+    def _poll_f(self) -> FoundCard | None:
+        started_ns = time.monotonic_ns()
+        found = self._list(FELICA_212, self._felica)
+        if found is None or len(found) < 18 or found[1] != 0x01:
+            return None
+        system, wanted = bytes(found[18:20]), self._felica[1:3]
+        if system not in (b"", wanted) and wanted != b"\xff\xff":
+            return None
+        return FoundCard("212F", bytes(found[2:10]), _us_since(started_ns))
+
+    def _poll_a(self) -> FoundCard | None:
+        started_ns = time.monotonic_ns()
+        found = self._list(TYPE_A, b"")
+        if (
+            found is None
+            or len(found) < 4
+            or not 0 < found[3] <= min(len(found) - 4, UID_BYTES_MAX)
+        ):
+            return None
+        self._spoken_to = True  # it was selected, and answers no poll until it has lost its power
+        return FoundCard("106A", bytes(found[4 : 4 + found[3]]), _us_since(started_ns))
+
+    def _list(self, kind: int, request: bytes) -> bytearray | None:
+        """InListPassiveTarget of one target: its data, or None; Type B's registers are lost."""
+        self._loaded, self._timeout = None, 0
+        found: bytearray | None = self._chip.in_list_passive_target(1, kind, request)
+        return found
+
+    # --- talking ---------------------------------------------------------------------------------
+
+    def exchange(self, frame: bytes, within_s: float) -> bytes:
+        """See edge.frontends.isodep.Air."""
+        started_ns = time.monotonic_ns()
+        try:
+            with _faults("the PN532 cannot talk to the card"):
+                return self._exchange(frame, within_s)
+        finally:
+            self.waited_ns += time.monotonic_ns() - started_ns
+
+    def _exchange(self, frame: bytes, within_s: float) -> bytes:
+        chip_s = self._set_timeout(within_s)
+        ends_first = within_s < ROUNDED * chip_s
+        host_s = within_s + CANCEL_S if ends_first else chip_s + CHIP_S
+        try:
+            return bytes(self._chip.in_communicate_thru(frame, host_s))
+        except nfc.clf.pn53x.Chipset.Error as error:
+            if error.errno >= 0x7F:
+                raise
+            raise (Silence if error.errno == 0x01 else Garbled)(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.ETIMEDOUT and ends_first:
+                raise Silence("the caller's time is over") from error
+            raise
+
+    def _set_timeout(self, within_s: float) -> float:
+        """Let the chip wait at least ROUNDED of a time for a card; return how long it will."""
+        fitting = (n for n, s in enumerate(TIMEOUTS_S, 1) if s >= ROUNDED * within_s)
+        index: int = next(fitting, len(TIMEOUTS_S))
+        if index != self._timeout:
+            self._chip.rf_configuration(TIMINGS, bytes((0x0A, 0x0B, index)))
+            self._timeout = index
+        return TIMEOUTS_S[index - 1]
+
+    def close(self) -> None:
+        """See edge.frontends.FrontEnd: field off, and the speed at which the next open begins."""
+        try:
+            with _faults("closing"):
+                self._line.write(ACK)
+                self._chip.rf_configuration(FIELD, b"\x00")
+                _change_speed(self._line, min(SPEEDS))
+        except FrontEndFault:
+            pass  # unplugged: it cannot be told goodbye, and the next open looks at every speed
+        finally:
+            self._line.close()
+
+
+def _find(line: SerialLine) -> None:
+    """Wake the chip, at whatever speed a crash has left it. Raises OSError."""
+    for line.baudrate in sorted(SPEEDS):
+        for _ in range(TRIES_PER_SPEED):
+            line.write(WAKE_UP + GET_FIRMWARE_VERSION)
+            try:
+                answer = line.read(ACK_MS)
+                if answer == ACK:
+                    answer = line.read(ACK_MS)
+            except TimeoutError:
+                continue
+            if answer[5:8] == FIRMWARE_OF_PN532:
+                return
+    raise OSError(errno.ENODEV, "nothing answers")
+
+
+def _change_speed(line: SerialLine, baudrate: int) -> None:
+    """Move chip and line to another speed: it takes effect after our ACK (UM0701-02, 7.2.9)."""
+    if line.baudrate == baudrate:
+        return
+    chip.Chipset(line, logger=_log).set_serial_baudrate(baudrate)
+    line.baudrate = baudrate
+    time.sleep(0.001)
+
+
+def _us_since(started_ns: int) -> int:
+    return (time.monotonic_ns() - started_ns) // 1000
