@@ -1,0 +1,274 @@
+"""What no command can break: an answer to everything, and nothing behind a PIN without the PIN."""
+
+import random
+from datetime import UTC, date, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from hw.sim.chip import Chip
+from hw.sim.mynumber import (
+    COMMON_AP,
+    FACE_AP,
+    INPUT_SUPPORT_AP,
+    JPKI_AP,
+    NOBODYS_NUMBER,
+    REGISTER_AP,
+    ChipData,
+    MyNumberCard,
+)
+from hw.sim.variants import VARIANTS
+
+DATA = ChipData(
+    serial="012345678901234",
+    municipality="13221",
+    expires=date(2034, 3, 31),
+    certificate_serial=0x1234ABCD,
+    not_before=datetime(2025, 4, 1, 3, 0, 0, tzinfo=UTC),
+    not_after=datetime(2030, 3, 31, 14, 59, 59, tzinfo=UTC),
+)
+CODE_B = b"250217" + b"2034" + b"2285"
+
+PINS: dict[bytes, dict[int, tuple[bytes, int]]] = {
+    JPKI_AP: {0x18: (b"1234", 3), 0x1B: (b"ABC123", 5)},
+    INPUT_SUPPORT_AP: {0x11: (b"1234", 3), 0x14: (NOBODYS_NUMBER, 10), 0x15: (CODE_B, 10)},
+    FACE_AP: {0x11: (b"250217", 10), 0x12: (CODE_B, 10), 0x13: (NOBODYS_NUMBER, 10)},
+    COMMON_AP: {0x1C: (b"1234", 3)},
+    REGISTER_AP: {0x1C: (b"1234", 3)},
+}
+"""By application and file: the value and how often it may be wrong."""
+GUARDED: dict[bytes, dict[int, set[int]]] = {
+    JPKI_AP: {0x01: {0x1B}, 0x09: set()},
+    INPUT_SUPPORT_AP: {
+        0x01: {0x11, 0x14},
+        0x02: {0x11, 0x15},
+        0x03: {0x11, 0x14, 0x15},
+        0x06: {0x11, 0x14, 0x15},
+        0x07: {0x11, 0x14, 0x15},
+        0x08: {0x11, 0x14, 0x15},
+    },
+    FACE_AP: {0x01: {0x11}, 0x02: {0x12, 0x13}, 0x05: {0x13}, 0x06: {0x12, 0x13}},
+}
+"""By application and file: the PINs of which one opens it."""
+KEYS = {(JPKI_AP, 0x17): 0x18, (JPKI_AP, 0x1A): 0x1B}
+ALL_PINS = [(ap, fid) for ap, pins in PINS.items() for fid in pins]
+ALL_GUARDED = [(ap, fid) for ap, files in GUARDED.items() for fid in files]
+RIGHT = {value for pins in PINS.values() for value, _ in pins.values()}
+
+
+def select(aid: bytes) -> bytes:
+    return bytes.fromhex("00A4040C") + bytes([len(aid)]) + aid
+
+
+def select_file(fid: int) -> bytes:
+    return bytes.fromhex("00A4020C02") + fid.to_bytes(2, "big")
+
+
+def chained(apdu: bytes) -> list[bytes]:
+    """The same short command with data, in two."""
+    head, data = apdu[1:4], apdu[5 : 5 + apdu[4]]
+    first, rest = data[:1], data[1:]
+    return [
+        b"\x10" + head + bytes([len(first)]) + first,
+        b"\x00" + head + bytes([len(rest)]) + rest,
+    ]
+
+
+def extended(apdu: bytes) -> bytes:
+    """The same short command with data, its length in three bytes."""
+    return apdu[:4] + b"\x00\x00" + apdu[4:]
+
+
+class Reader:
+    """A chip as somebody with a free choice of commands meets it."""
+
+    def __init__(self) -> None:
+        self._files = MyNumberCard(DATA).chip.files
+
+    def send(self, *apdus: bytes) -> bytes:
+        for apdu in apdus:
+            answer = self._files.process(apdu)
+        return answer
+
+    def reset(self) -> None:
+        self._files.reset()
+
+    def tries(self) -> dict[tuple[bytes, int], int]:
+        """Ask for all counters, in a session of its own."""
+        self._files.reset()
+        ask = bytes.fromhex("00200080")
+        found = {
+            (ap, fid): self.send(select(ap), select_file(fid), ask)[1] & 0x0F
+            for ap, fid in ALL_PINS
+        }
+        self._files.reset()
+        return found
+
+
+def chips() -> list[Chip]:
+    cards = [make(DATA, random.Random(1)) for make in VARIANTS.values()]
+    return [card.chip for card in cards if hasattr(card, "chip")]
+
+
+headers = st.tuples(
+    st.sampled_from([0x00, 0x10, 0x80, 0x90, 0x0C, 0xFF]),
+    st.sampled_from([0xA4, 0xB0, 0xB2, 0x20, 0x2A, 0x88, 0xCA, 0xC0]),
+    st.sampled_from([0x00, 0x02, 0x03, 0x04, 0x01, 0x81, 0x8A, 0x91]),
+    st.sampled_from([0x00, 0x0C, 0x04, 0x80, 0x91, 0x93, 0x94, 0x97, 0x99, 0x9B]),
+).map(bytes)
+bodies = st.one_of(
+    st.just(b""),
+    st.sampled_from(
+        [b"\x00", b"\x00\x00\x00", b"\x02\x00\x01", b"\x02\x00\x18", b"\x04" + b"9999"]
+    ),
+    st.sampled_from(sorted(PINS)).map(lambda aid: bytes([len(aid)]) + aid),
+    st.binary(max_size=80),
+)
+anything = st.one_of(
+    st.binary(max_size=300),
+    st.builds(bytes.__add__, headers, bodies),
+    st.sampled_from([select(aid) for aid in sorted(PINS)]),
+    st.integers(0, 0x1F).map(select_file),
+)
+
+
+@given(st.lists(anything, max_size=12), st.integers(0, len(chips()) - 1))
+def test_whatever_is_sent_a_status_word_comes_back(apdus: list[bytes], number: int) -> None:
+    files = chips()[number].files
+    for apdu in apdus:
+        answer = files.process(apdu)
+        assert len(answer) >= 2
+        assert answer[-2] & 0xF0 in (0x60, 0x90)
+        assert len(answer) == 2 or answer[-2:] == b"\x90\x00"
+
+
+def secrets() -> list[bytes]:
+    """A piece of each file that is behind a PIN."""
+    reader = Reader()
+    pieces = []
+    for ap, fid in ALL_GUARDED:
+        for pin in GUARDED[ap][fid]:
+            right = PINS[ap][pin][0]
+            reader.send(select(ap), select_file(pin), verify(right))
+            whole = reader.send(bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x00, 0x00, 0x00]))[:-2]
+            if set(whole) != {0xFF}:
+                pieces.append(whole[5:17])
+    return pieces
+
+
+def verify(value: bytes) -> bytes:
+    return bytes.fromhex("00200080") + bytes([len(value)]) + value
+
+
+SECRETS = secrets()
+
+
+@settings(max_examples=300)
+@given(st.lists(anything, max_size=30))
+def test_who_never_gives_a_right_pin_reads_nothing_behind_one_and_gains_no_try(
+    apdus: list[bytes],
+) -> None:
+    reader = Reader()
+    before = reader.tries()
+    for apdu in apdus:
+        if any(right in apdu for right in RIGHT):
+            continue
+        answer = reader.send(apdu)
+        assert not any(secret in answer for secret in SECRETS)
+    after = reader.tries()
+    assert all(after[pin] <= before[pin] for pin in ALL_PINS)
+
+
+class AnyReader(RuleBasedStateMachine):
+    """Right and wrong PINs, selections and reads in any order, against a model of the rules."""
+
+    @initialize()
+    def new_card(self) -> None:
+        self.reader = Reader()
+        self.tries = {(ap, fid): PINS[ap][fid][1] for ap, fid in ALL_PINS}
+        self.power_off()
+
+    @rule()
+    def power_off(self) -> None:
+        self.reader.reset()
+        self.selected: bytes | None = None
+        self.verified: set[int] = set()
+
+    @rule(aid=st.sampled_from(sorted(PINS)))
+    def select_application(self, aid: bytes) -> None:
+        assert self.reader.send(select(aid)) == b"\x90\x00"
+        self.selected, self.verified = aid, set()
+
+    @rule()
+    def select_unknown(self) -> None:
+        assert self.reader.send(select(b"\xa0" * 7)) == b"\x6a\x82"
+
+    @precondition(lambda self: self.selected)
+    @rule(data=st.data(), right=st.booleans(), way=st.integers(0, 3))
+    def verify(self, data: st.DataObject, right: bool, way: int) -> None:
+        assert self.selected
+        fid = data.draw(st.sampled_from(sorted(PINS[self.selected])))
+        value = PINS[self.selected][fid][0] if right else b"9999"
+        named = bytes([0x00, 0x20, 0x00, 0x80 | fid, len(value)]) + value
+        current = verify(value)
+        apdus = [
+            [select_file(fid), current],
+            [named],
+            [*chained(select_file(fid)), *chained(current)],
+            [extended(select_file(fid)), extended(named)],
+        ][way]
+        status = self.reader.send(*apdus)
+        pin = self.selected, fid
+        if self.tries[pin] == 0:
+            assert status == b"\x69\x84"
+        elif right:
+            assert status == b"\x90\x00"
+            self.tries[pin] = PINS[self.selected][fid][1]
+            self.verified.add(fid)
+        else:
+            self.tries[pin] -= 1
+            assert status == bytes([0x63, 0xC0 | self.tries[pin]])
+            self.verified.discard(fid)
+
+    @precondition(lambda self: self.selected in GUARDED)
+    @rule(data=st.data(), way=st.integers(0, 4))
+    def read(self, data: st.DataObject, way: int) -> None:
+        assert self.selected
+        fid = data.draw(st.sampled_from(sorted(GUARDED[self.selected])))
+        apdus = [
+            [select_file(fid), bytes.fromhex("00B0000000")],
+            [select_file(fid), bytes.fromhex("00B00000000000")],
+            [*chained(select_file(fid)), bytes.fromhex("00B0000100")],
+            [bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x04])],
+            [bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x00, 0x00, 0x00])],
+        ][way]
+        opened = bool(self.verified & GUARDED[self.selected][fid])
+        answer = self.reader.send(*apdus)
+        assert answer[-2:] == (b"\x90\x00" if opened else b"\x69\x82")
+        assert opened == (len(answer) > 2)
+
+    @precondition(lambda self: self.selected == JPKI_AP)
+    @rule(key=st.sampled_from(sorted(KEYS)), named=st.booleans())
+    def sign(self, key: tuple[bytes, int], named: bool) -> None:
+        fid = key[1]
+        p2 = 0x80 | fid if named else 0x80
+        self.reader.send(select_file(fid))
+        answer = self.reader.send(bytes([0x80, 0x2A, 0x00, p2, 1, 0x30, 0x00]))
+        opened = KEYS[key] in self.verified
+        assert len(answer) == (258 if opened else 2)
+        assert answer[-2:] == (b"\x90\x00" if opened else b"\x69\x82")
+
+    @invariant()
+    def blocked_pins_verify_nothing(self) -> None:
+        if self.selected:
+            pins = PINS[self.selected]
+            assert not {fid for fid in pins if self.tries[self.selected, fid] == 0} & self.verified
+
+    def teardown(self) -> None:
+        if hasattr(self, "tries"):
+            assert self.reader.tries() == self.tries
+
+
+TestAnyReader = AnyReader.TestCase
+TestAnyReader.settings = settings(max_examples=60, stateful_step_count=40)
