@@ -7,6 +7,7 @@ Upheld: the card is activated and asked as by a reader of that kind, frame by fr
 that frames take · what PC/SC part 3 has a reader answer, the reader answers: the ATR and the id.
 """
 
+import contextlib
 import socket
 import struct
 import time
@@ -53,8 +54,10 @@ class VirtualReader:
     """A reader at a port of vpcd on this machine, served by a thread of its own until closed.
 
     `kbit_s_max` is the fastest bit rate that it offers a Type B card: 106, 212 or 424. `air` gives
-    the microseconds of an exchange. A pcscd that is away or is started again is waited for: what
-    lies on the reader is there when it comes. All methods may be called from any thread.
+    the microseconds of an exchange. `interrupt` is called, from the reader's thread, when a card
+    has come or left, as a real reader tells pcscd; vpcd has no way to, and pcscd looks every 0.4 s.
+    A pcscd that is away or is started again is waited for: what lies on the reader is there when it
+    comes. All methods may be called from any thread.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class VirtualReader:
         *,
         kbit_s_max: int = 424,
         air: Callable[[str, int, int], int] = exchange_us,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
         self.port = port
+        self._interrupt = interrupt
         self._kbit_s_max = kbit_s_max
         self._air = air
         self._card: Card | None = None
@@ -106,7 +111,8 @@ class VirtualReader:
             with self._changed:
                 self._changed.wait_for(lambda: self._card or self._closed)
                 card = self._card
-            if card and not self._lies(card):
+            if card:
+                self._lies(card)
                 self._gone_within(card, POLL_S)
 
     def _gone_within(self, card: Card, seconds: float) -> bool:
@@ -114,22 +120,26 @@ class VirtualReader:
         with self._changed:
             return self._changed.wait_for(lambda: self._card is not card, seconds)
 
-    def _lies(self, card: Card) -> bool:
-        """Be the card in vpcd's slot until one of them leaves; False if there was no card."""
+    def _lies(self, card: Card) -> None:
+        """Be the card in vpcd's slot until one of them leaves, or falls silent."""
         field = _Field(card, self._kbit_s_max, self._air, self._gone_within)
-        try:
+        with contextlib.suppress(NoAnswer, OSError):
             field.power()
             with socket.create_connection((HOST, self.port)) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                with self._changed:
-                    if self._card is not card:
-                        return False
-                    self._connection = connection
-                _converse(connection, field)
-        except (NoAnswer, OSError):
-            return False
-        finally:
+                if self._connected(card, connection):
+                    _converse(connection, field)
+        if self._connection:
             self._connection = None
+            self._interrupt()
+
+    def _connected(self, card: Card, connection: socket.socket) -> bool:
+        """Take note of a connection that `remove` is to end; False if it came too late."""
+        with self._changed:
+            if self._card is not card:
+                return False
+            self._connection = connection
+        self._interrupt()
         return True
 
 
