@@ -35,6 +35,9 @@ class Card(Protocol):
     sensed_id: bytes
     """What it was found by: PUPI (Type B), UID (Type A) or IDm (FeliCa). The first two may be
     random; none is an identity by itself."""
+    about: str
+    """What it said of its kind when it was found, in hex and without its id: application data and
+    protocol info (Type B), PMm (FeliCa), the ATR behind a PC/SC reader; empty when nothing."""
     speaks_apdu: bool
     """It says that it follows ISO/IEC 14443-4 and the front end can talk to it."""
     times_us: dict[str, int]

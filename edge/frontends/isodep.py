@@ -68,6 +68,8 @@ class Atqb(NamedTuple):
     """What a Type B card says of itself when it is found (ISO/IEC 14443-3, 7.9)."""
 
     pupi: bytes
+    about: bytes
+    """Application data (4 bytes) and protocol info (3 or 4)."""
     speaks_apdu: bool
     frame_bytes: int
     """The longest frame that it takes, CRC included."""
@@ -81,7 +83,8 @@ class Atqb(NamedTuple):
             return None
         size, wait = data[10], min(data[11] >> 4, FWI_MAX)
         longest = FRAME_BYTES[min(size >> 4, len(FRAME_BYTES) - 1)]
-        return cls(bytes(data[1:5]), bool(size & 1), longest, FWT_STEP_S * 2**wait + FWT_MORE_S)
+        fwt_s = FWT_STEP_S * 2**wait + FWT_MORE_S
+        return cls(bytes(data[1:5]), bytes(data[5:]), bool(size & 1), longest, fwt_s)
 
 
 class Blocks:
@@ -171,6 +174,7 @@ class TypeBCard:
         self, atqb: Atqb, air: Air, detect_us: int, former: "TypeBCard | None" = None
     ) -> None:
         self.sensed_id = atqb.pupi
+        self.about = atqb.about.hex().upper()
         self.speaks_apdu = atqb.speaks_apdu
         self.times_us = {"detect": detect_us}
         self._was_silent = False
@@ -217,9 +221,12 @@ class FoundCard:
 
     speaks_apdu = False
 
-    def __init__(self, technology: Technology, sensed_id: bytes, detect_us: int) -> None:
+    def __init__(
+        self, technology: Technology, sensed_id: bytes, detect_us: int, about: bytes = b""
+    ) -> None:
         self.technology = technology
         self.sensed_id = sensed_id
+        self.about = about.hex().upper()
         self.times_us = {"detect": detect_us}
 
     def transceive(self, apdu: bytes, within_s: float) -> bytes:

@@ -89,8 +89,9 @@ class Nfcpy:
         if technology == "212F":
             answer, wanted = bytes(target.sensf_res), self._felica[1:3]
             ours = answer[17:19] in (b"", wanted) or wanted == b"\xff\xff"
-            return FoundCard(technology, answer[1:9], detect_us) if ours else None
-        return FoundCard(technology, bytes(target.sdd_res or b""), detect_us)
+            return FoundCard(technology, answer[1:9], detect_us, answer[9:17]) if ours else None
+        about = bytes((target.sens_res or b"") + (target.sel_res or b""))
+        return FoundCard(technology, bytes(target.sdd_res or b""), detect_us, about)
 
     def exchange(self, frame: bytes, within_s: float) -> bytes:
         """See edge.frontends.isodep.Air."""

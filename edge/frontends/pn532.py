@@ -211,7 +211,7 @@ class Pn532:
         system, wanted = bytes(found[18:20]), self._felica[1:3]
         if system not in (b"", wanted) and wanted != b"\xff\xff":
             return None
-        return FoundCard("212F", bytes(found[2:10]), _us_since(started_ns))
+        return FoundCard("212F", bytes(found[2:10]), _us_since(started_ns), bytes(found[10:18]))
 
     def _poll_a(self) -> FoundCard | None:
         started_ns = time.monotonic_ns()
@@ -223,7 +223,9 @@ class Pn532:
         ):
             return None
         self._spoken_to = True  # it was selected, and answers no poll until it has lost its power
-        return FoundCard("106A", bytes(found[4 : 4 + found[3]]), _us_since(started_ns))
+        return FoundCard(
+            "106A", bytes(found[4 : 4 + found[3]]), _us_since(started_ns), bytes(found[:3])
+        )
 
     def _list(self, kind: int, request: bytes) -> bytearray | None:
         """InListPassiveTarget of one target: its data, or None; Type B's registers are lost."""

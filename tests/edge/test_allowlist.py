@@ -36,6 +36,7 @@ class SilentCard:
 
     technology: Technology = "106B"
     sensed_id = b"\0\0\0\0"
+    about = ""
     speaks_apdu = True
 
     def __init__(self) -> None:

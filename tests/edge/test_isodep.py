@@ -197,4 +197,6 @@ def test_what_is_no_atqb_is_none(data: bytes) -> None:
 def test_what_the_published_atr_says() -> None:
     """B381A1: frames of 256 bytes, ISO/IEC 14443-4, FWI 10 (309.3 ms)."""
     atqb = Atqb.parse(ATQB)
-    assert atqb == (bytes.fromhex("01020304"), True, 256, pytest.approx(0.3093 + 0.0036, abs=1e-4))
+    about = bytes.fromhex("000005E0B381A1")
+    fwt_s = pytest.approx(0.3093 + 0.0036, abs=1e-4)
+    assert atqb == (bytes.fromhex("01020304"), about, True, 256, fwt_s)

@@ -148,6 +148,7 @@ def test_a_card_torn_away_twice_is_two_presentations(kit: ReaderKit, antenna: An
 class Found:
     """A card as the front end reports it."""
 
+    about = ""
     speaks_apdu = True
 
     def __init__(self, sensed_id: bytes, technology: Technology = "106B") -> None:
