@@ -1,7 +1,6 @@
 """What no command can break: an answer to everything, and nothing behind a PIN without the PIN."""
 
 import random
-from datetime import UTC, date, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,27 +14,28 @@ from hw.sim.mynumber import (
     JPKI_AP,
     NOBODYS_NUMBER,
     REGISTER_AP,
-    ChipData,
     MyNumberCard,
 )
 from hw.sim.variants import VARIANTS
-
-DATA = ChipData(
-    serial="012345678901234",
-    municipality="13221",
-    expires=date(2034, 3, 31),
-    certificate_serial=0x1234ABCD,
-    not_before=datetime(2025, 4, 1, 3, 0, 0, tzinfo=UTC),
-    not_after=datetime(2030, 3, 31, 14, 59, 59, tzinfo=UTC),
+from tests.sim.chip_kit import (
+    BIRTH_CODE,
+    CODE_B,
+    DATA,
+    Send,
+    connected,
+    read,
+    read_all,
+    select,
+    select_file,
+    verify,
 )
-CODE_B = b"250217" + b"2034" + b"2285"
 
 PINS: dict[bytes, dict[int, tuple[bytes, int]]] = {
-    JPKI_AP: {0x18: (b"1234", 3), 0x1B: (b"ABC123", 5)},
-    INPUT_SUPPORT_AP: {0x11: (b"1234", 3), 0x14: (NOBODYS_NUMBER, 10), 0x15: (CODE_B, 10)},
-    FACE_AP: {0x11: (b"250217", 10), 0x12: (CODE_B, 10), 0x13: (NOBODYS_NUMBER, 10)},
-    COMMON_AP: {0x1C: (b"1234", 3)},
-    REGISTER_AP: {0x1C: (b"1234", 3)},
+    JPKI_AP: {0x18: (b"4321", 3), 0x1B: (b"PASSWORD1234", 5)},
+    INPUT_SUPPORT_AP: {0x11: (b"2468", 3), 0x14: (NOBODYS_NUMBER, 10), 0x15: (CODE_B, 10)},
+    FACE_AP: {0x11: (BIRTH_CODE, 10), 0x12: (CODE_B, 10), 0x13: (NOBODYS_NUMBER, 10)},
+    COMMON_AP: {0x1C: (b"1357", 3)},
+    REGISTER_AP: {0x1C: (b"1357", 3)},
 }
 """By application and file: the value and how often it may be wrong."""
 GUARDED: dict[bytes, dict[int, set[int]]] = {
@@ -57,14 +57,6 @@ ALL_GUARDED = [(ap, fid) for ap, files in GUARDED.items() for fid in files]
 RIGHT = {value for pins in PINS.values() for value, _ in pins.values()}
 
 
-def select(aid: bytes) -> bytes:
-    return bytes.fromhex("00A4040C") + bytes([len(aid)]) + aid
-
-
-def select_file(fid: int) -> bytes:
-    return bytes.fromhex("00A4020C02") + fid.to_bytes(2, "big")
-
-
 def chained(apdu: bytes) -> list[bytes]:
     """The same short command with data, in two."""
     head, data = apdu[1:4], apdu[5 : 5 + apdu[4]]
@@ -80,30 +72,11 @@ def extended(apdu: bytes) -> bytes:
     return apdu[:4] + b"\x00\x00" + apdu[4:]
 
 
-class Reader:
-    """A chip as somebody with a free choice of commands meets it."""
-
-    def __init__(self) -> None:
-        self._files = MyNumberCard(DATA).chip.files
-
-    def send(self, *apdus: bytes) -> bytes:
-        for apdu in apdus:
-            answer = self._files.process(apdu)
-        return answer
-
-    def reset(self) -> None:
-        self._files.reset()
-
-    def tries(self) -> dict[tuple[bytes, int], int]:
-        """Ask for all counters, in a session of its own."""
-        self._files.reset()
-        ask = bytes.fromhex("00200080")
-        found = {
-            (ap, fid): self.send(select(ap), select_file(fid), ask)[1] & 0x0F
-            for ap, fid in ALL_PINS
-        }
-        self._files.reset()
-        return found
+def tries(send: Send) -> dict[tuple[bytes, int], int]:
+    """Ask for all counters."""
+    return {
+        (ap, fid): send(select(ap), select_file(fid), "00200080")[1] & 0x0F for ap, fid in ALL_PINS
+    }
 
 
 def chips() -> list[Chip]:
@@ -143,25 +116,18 @@ def test_whatever_is_sent_a_status_word_comes_back(apdus: list[bytes], number: i
         assert len(answer) == 2 or answer[-2:] == b"\x90\x00"
 
 
-def secrets() -> list[bytes]:
-    """A piece of each file that is behind a PIN."""
-    reader = Reader()
+def guarded_pieces() -> list[bytes]:
+    """A piece of each file that is behind a PIN, without the lengths that begin it."""
+    send = connected(MyNumberCard(DATA))
     pieces = []
     for ap, fid in ALL_GUARDED:
         for pin in GUARDED[ap][fid]:
-            right = PINS[ap][pin][0]
-            reader.send(select(ap), select_file(pin), verify(right))
-            whole = reader.send(bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x00, 0x00, 0x00]))[:-2]
-            if set(whole) != {0xFF}:
-                pieces.append(whole[5:17])
-    return pieces
+            send(select(ap), verify(PINS[ap][pin][0], pin))
+            pieces.append(read(send, fid)[5:17])
+    return [piece for piece in pieces if set(piece) != {0xFF}]
 
 
-def verify(value: bytes) -> bytes:
-    return bytes.fromhex("00200080") + bytes([len(value)]) + value
-
-
-SECRETS = secrets()
+PIECES = guarded_pieces()
 
 
 @settings(max_examples=300)
@@ -169,14 +135,15 @@ SECRETS = secrets()
 def test_who_never_gives_a_right_pin_reads_nothing_behind_one_and_gains_no_try(
     apdus: list[bytes],
 ) -> None:
-    reader = Reader()
-    before = reader.tries()
+    card = MyNumberCard(DATA)
+    before = tries(connected(card))
+    send = connected(card)
     for apdu in apdus:
         if any(right in apdu for right in RIGHT):
             continue
-        answer = reader.send(apdu)
-        assert not any(secret in answer for secret in SECRETS)
-    after = reader.tries()
+        answer = send(apdu)
+        assert not any(piece in answer for piece in PIECES)
+    after = tries(connected(card))
     assert all(after[pin] <= before[pin] for pin in ALL_PINS)
 
 
@@ -185,40 +152,39 @@ class AnyReader(RuleBasedStateMachine):
 
     @initialize()
     def new_card(self) -> None:
-        self.reader = Reader()
+        self.card = MyNumberCard(DATA)
         self.tries = {(ap, fid): PINS[ap][fid][1] for ap, fid in ALL_PINS}
         self.power_off()
 
     @rule()
     def power_off(self) -> None:
-        self.reader.reset()
+        self.send = connected(self.card)
         self.selected: bytes | None = None
         self.verified: set[int] = set()
 
     @rule(aid=st.sampled_from(sorted(PINS)))
     def select_application(self, aid: bytes) -> None:
-        assert self.reader.send(select(aid)) == b"\x90\x00"
+        assert self.send(select(aid)) == b"\x90\x00"
         self.selected, self.verified = aid, set()
 
     @rule()
     def select_unknown(self) -> None:
-        assert self.reader.send(select(b"\xa0" * 7)) == b"\x6a\x82"
+        assert self.send(select(b"\xa0" * 7)) == b"\x6a\x82"
 
     @precondition(lambda self: self.selected)
     @rule(data=st.data(), right=st.booleans(), way=st.integers(0, 3))
-    def verify(self, data: st.DataObject, right: bool, way: int) -> None:
+    def give_pin(self, data: st.DataObject, right: bool, way: int) -> None:
         assert self.selected
         fid = data.draw(st.sampled_from(sorted(PINS[self.selected])))
         value = PINS[self.selected][fid][0] if right else b"9999"
-        named = bytes([0x00, 0x20, 0x00, 0x80 | fid, len(value)]) + value
-        current = verify(value)
+        named, current = verify(value, fid), verify(value)
         apdus = [
             [select_file(fid), current],
             [named],
             [*chained(select_file(fid)), *chained(current)],
             [extended(select_file(fid)), extended(named)],
         ][way]
-        status = self.reader.send(*apdus)
+        status = self.send(*apdus)
         pin = self.selected, fid
         if self.tries[pin] == 0:
             assert status == b"\x69\x84"
@@ -241,10 +207,10 @@ class AnyReader(RuleBasedStateMachine):
             [select_file(fid), bytes.fromhex("00B00000000000")],
             [*chained(select_file(fid)), bytes.fromhex("00B0000100")],
             [bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x04])],
-            [bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x00, 0x00, 0x00])],
+            [read_all(fid)],
         ][way]
         opened = bool(self.verified & GUARDED[self.selected][fid])
-        answer = self.reader.send(*apdus)
+        answer = self.send(*apdus)
         assert answer[-2:] == (b"\x90\x00" if opened else b"\x69\x82")
         assert opened == (len(answer) > 2)
 
@@ -253,8 +219,8 @@ class AnyReader(RuleBasedStateMachine):
     def sign(self, key: tuple[bytes, int], named: bool) -> None:
         fid = key[1]
         p2 = 0x80 | fid if named else 0x80
-        self.reader.send(select_file(fid))
-        answer = self.reader.send(bytes([0x80, 0x2A, 0x00, p2, 1, 0x30, 0x00]))
+        self.send(select_file(fid))
+        answer = self.send(bytes([0x80, 0x2A, 0x00, p2, 1, 0x30, 0x00]))
         opened = KEYS[key] in self.verified
         assert len(answer) == (258 if opened else 2)
         assert answer[-2:] == (b"\x90\x00" if opened else b"\x69\x82")
@@ -267,7 +233,7 @@ class AnyReader(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "tries"):
-            assert self.reader.tries() == self.tries
+            assert tries(connected(self.card)) == self.tries
 
 
 TestAnyReader = AnyReader.TestCase
