@@ -16,10 +16,11 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from fleet import cli_audit, cli_backup, cli_enrolment, cli_ledger, cli_members
+from fleet import cli_audit, cli_backup, cli_cards, cli_enrolment, cli_ledger, cli_members
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
 from fleet.backup import BackupRefused
+from fleet.card_trust import TrustUnusable
 from fleet.config import ConfigRefused
 from fleet.evidence import EvidenceRefused
 from fleet.gaps import GapRefused
@@ -52,6 +53,7 @@ REFUSALS = (
     RosterUnbuildable,
     RulesRefused,
     StoreUnusable,
+    TrustUnusable,
     UnknownProgramme,
     OSError,
 )
@@ -70,6 +72,7 @@ app.add_typer(cli_ledger.quarantine_app, name="quarantine")
 app.add_typer(cli_ledger.ledger_app, name="ledger")
 app.add_typer(cli_audit.audit_app, name="audit")
 app.add_typer(cli_audit.retention_app, name="retention")
+app.add_typer(cli_cards.card_proof_app, name="card-proof")
 app.command("backup")(cli_backup.back_up)
 app.command()(cli_backup.restore)
 

@@ -47,6 +47,26 @@ class TelemetryServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file with the token alone; in InfluxDB 1 `user:password`. Read again when refused."""
 
 
+class CardCertificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who judges the certificates of cards, by whose word, and whom he asks about revocation.
+
+    Only who has notified the authority may ask it: one of those listed in article 17 (1) of the
+    Act on JPKI, such as a municipality, by a notification under article 36 (1).
+    """
+
+    approved: Annotated[str, Meta(min_length=10, max_length=200)]
+    """The notification, as it can be found again: who made it, when, under which number."""
+    authorities: str
+    """Folder with the certificates of the authority's generations, *.pem or *.der."""
+    need: Literal["ocsp", "crl", "either", "both"]
+    """What must say that a certificate is valid: the responder, the lists, the responder or else
+    the lists, or each of them."""
+    ocsp: str = ""
+    """The responder, such as http://ocsp.example; empty: the one that the certificate names."""
+    crl: Annotated[list[str], Meta(max_length=50)] = []
+    """Lists of revoked certificates: files or http(s) addresses."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One fleet of one tenant."""
 
@@ -77,6 +97,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passwords come by libpq's own means. Empty: SQLite files in `state`."""
     telemetry: TelemetryServer | None = None
     """Left out: telemetry is kept in tables of the same database."""
+    card_certificates: CardCertificates | None = None
+    """Left out: no card can prove itself by its PIN."""
 
     @property
     def state_folder(self) -> Path:
@@ -136,6 +158,23 @@ def check_telemetry(server: TelemetryServer | None) -> None:
         raise ValueError("telemetry.url must name no user and no password: use token_file")
 
 
+def is_address(source: str) -> bool:
+    """Tell an address from a file's path."""
+    return source.startswith(("http://", "https://"))
+
+
+def check_card_certificates(settings: CardCertificates | None) -> None:
+    """Raise ValueError, saying how it must look, unless these can be used together."""
+    if settings is None:
+        return
+    if settings.ocsp and not is_address(settings.ocsp):
+        raise ValueError("card_certificates.ocsp must look like http://ocsp.example")
+    if settings.need == "crl" and settings.ocsp:
+        raise ValueError('card_certificates.ocsp is never asked with need = "crl"')
+    if (settings.need == "ocsp") is bool(settings.crl):
+        raise ValueError(f'card_certificates.crl does not go with need = "{settings.need}"')
+
+
 def read_config(path: Path) -> Config:
     """Return the configuration with absolute paths. Raises ConfigRefused."""
     try:
@@ -143,6 +182,7 @@ def read_config(path: Path) -> Config:
         parse_name(config.tenant)
         check_database(config.database)
         check_telemetry(config.telemetry)
+        check_card_certificates(config.card_certificates)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigRefused(f"{path}: {error}") from error
     base = path.resolve().parent
@@ -150,6 +190,16 @@ def read_config(path: Path) -> Config:
     if telemetry is not None and telemetry.token_file:
         token_file = str(base / telemetry.token_file)
         telemetry = msgspec.structs.replace(telemetry, token_file=token_file)
+    cards = config.card_certificates
+    if cards is not None:
+        cards = msgspec.structs.replace(
+            cards,
+            authorities=str(base / cards.authorities),
+            crl=[one if is_address(one) else str(base / one) for one in cards.crl],
+        )
     return msgspec.structs.replace(
-        config, telemetry=telemetry, **{key: str(base / getattr(config, key)) for key in _PATHS}
+        config,
+        telemetry=telemetry,
+        card_certificates=cards,
+        **{key: str(base / getattr(config, key)) for key in _PATHS},
     )
