@@ -115,3 +115,31 @@ def test_a_phone_has_a_new_uid_each_time_and_none_of_our_applications(
     tag = nfc.tag.activate(front_end, targets[-1])
     assert isinstance(tag, nfc.tag.tt4.Type4ATag)
     assert status(tag, SELECT_JPKI_AP) == "6a82"
+
+
+def frames(card: Card, *sent: str) -> list[str | None]:
+    """Send frames to a Type B card; its answers in hex."""
+    replies = (card.answer("106B", bytes.fromhex(frame)) for frame in sent)
+    return [reply.data.hex() if reply else None for reply in replies]
+
+
+def test_a_type_b_card_that_was_halted_or_deselected_answers_only_a_wake_up() -> None:
+    card = foreign_eid(random.Random(1))
+    atqb = frames(card, "050000")[0]
+    assert atqb is not None
+    pupi = atqb[2:10]
+    request, wake_up, attrib, deselect = "050000", "050008", f"1d{pupi}00080100", "c2"
+    assert frames(card, f"50{pupi}", request, wake_up, request) == ["00", None, atqb, atqb]
+    assert frames(card, attrib, request, deselect, request) == ["00", None, "c2", None]
+    assert frames(card, attrib, wake_up, attrib) == [None, atqb, "00"]
+
+
+def test_a_type_b_card_answers_calls_for_any_family_and_its_own() -> None:
+    card = foreign_eid(random.Random(1))
+    answers = frames(card, "050000", "051000", "052008")
+    assert answers[0] is not None
+    assert answers[1:] == [None, None]
+
+
+def test_a_type_b_card_ignores_attrib_for_another() -> None:
+    assert frames(foreign_eid(random.Random(1)), "050000", "1d0000000000080100")[1] is None

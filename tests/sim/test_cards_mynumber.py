@@ -1,6 +1,7 @@
 """The simulated My Number Card, as a stock nfcpy 1.0.4 meets it over its `udp:` driver."""
 
 import hashlib
+import math
 import random
 import time
 from collections.abc import Callable
@@ -228,10 +229,12 @@ def test_a_slow_card_that_asks_for_time_is_waited_for(hold_chip: Hold) -> None:
     assert 0.45 <= time.monotonic() - started_s < 0.7
 
 
-def test_a_slow_card_that_does_not_ask_is_deaf_meanwhile_and_found_by_retries(
+def test_a_slow_card_that_never_asks_is_deaf_meanwhile_and_found_by_retries(
     hold_chip: Hold,
 ) -> None:
-    card = MyNumberCard(DATA, apdu_ms=400)  # longer than its frame waiting time of 309 ms
+    card = MyNumberCard(
+        DATA, apdu_ms=400, wtx_ms=math.inf
+    )  # longer than its frame waiting time of 309 ms
     tag = hold_chip(card)
     started_s = time.monotonic()
     assert send(tag, select(COMMON_AP)) == "9000"

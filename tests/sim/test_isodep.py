@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.sim.isodep import FRAME_BYTES, BlockProtocol, Reply
+from hw.sim.isodep import COMMAND_BYTES_MAX, FRAME_BYTES, BlockProtocol, Reply
 
 FWT_S = 4096 / 13.56e6 * 2**10  # FWI 10; it gives nfcpy three retries
 
@@ -142,3 +142,10 @@ def test_a_frame_beyond_the_cards_own_size_is_not_heard() -> None:
     card = BlockProtocol(EchoChip(), fsd=256)
     assert card.receive(b"\x02" + bytes(254)) is None
     assert card.receive(b"\x02" + bytes(253)) is not None
+
+
+def test_a_chain_of_blocks_without_end_is_not_heard_any_longer() -> None:
+    card = BlockProtocol(EchoChip(), fsd=256)
+    blocks = (bytes([0x12 | number % 2]) + bytes(253) for number in range(1000))
+    heard = sum(card.receive(block) is not None for block in blocks)
+    assert heard == COMMAND_BYTES_MAX // 253
