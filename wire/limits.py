@@ -59,7 +59,3 @@ PROGRAMMES_PER_PLACE_MAX: Final = 18
 CARD_CERTIFICATE_BYTES_MAX: Final = 4096
 """A card's certificate: those that public readers print have 1,200 to 1,600 bytes. The commands
 that read it count to here as well: READ BINARY without a short file id."""
-
-CARD_CERTIFICATE_BYTES_MAX: Final = 4096
-"""A card's certificate: those that public readers print have 1,200 to 1,600 bytes. The commands
-that read it count to here as well: READ BINARY without a short file id."""
