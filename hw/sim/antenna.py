@@ -11,12 +11,14 @@ import select
 import socket
 import time
 from collections.abc import Callable, Mapping
-from threading import Lock, Thread
-from typing import NamedTuple
+from threading import Thread
 
 from hw.sim.air import FIELD_ON_US, TECHNOLOGIES, exchange_us
 from hw.sim.cards import Card
+from hw.sim.field import Field, Frame
 from hw.sim.isodep import Reply
+
+__all__ = ["HOST", "POLL_MS", "Antenna", "Frame", "hold"]
 
 HOST = "127.0.0.1"
 RFOFF = b"RFOFF"
@@ -30,15 +32,6 @@ POLL_MS = {"A": 10.0, "B": 12.0, "F": 10.0}
 PORT_DRAWS_MAX = 20
 
 Address = tuple[str, int]
-
-
-class Frame(NamedTuple):
-    """One frame on the air while a card was in the field; `at_us` is the monotonic clock."""
-
-    at_us: int
-    to_card: bool
-    technology: str
-    data: bytes
 
 
 class Antenna:
@@ -58,10 +51,8 @@ class Antenna:
         air: Callable[[str, int, int], int] = exchange_us,
     ) -> None:
         self._poll_ms = poll_ms
-        self._transcript = transcript
         self._air = air
-        self._cards: tuple[Card, ...] = ()
-        self._lock = Lock()  # cards are placed and reset under it, and answer under it
+        self._field = Field(transcript)
         self._socket = _free_port()
         self._address: Address = self._socket.getsockname()
         self._reader: Address | None = None  # whose field is on
@@ -90,7 +81,7 @@ class Antenna:
     @property
     def card(self) -> Card | None:
         """The (first) card in the field."""
-        cards = self._cards
+        cards = self._field.cards
         return cards[0] if cards else None
 
     def place(self, *cards: Card) -> None:
@@ -99,9 +90,7 @@ class Antenna:
         Cards of different technologies are each found in their turn; two of one technology
         answer at once, and the reader hears neither.
         """
-        with self._lock:
-            self._cards = cards
-            self._reset_cards()
+        self._field.place(*cards)
 
     def remove(self) -> None:
         """Take away what is held there. An answer that is still on its way is lost."""
@@ -125,22 +114,14 @@ class Antenna:
                 self._exchange(*received, reader, received_s)
 
     def _field_change(self, reader: Address | None, now_s: float) -> None:
-        with self._lock:
-            self._reset_cards()
+        self._field.lose_power()
         self._reader = reader
         self._ready_s = now_s + FIELD_ON_US / 1e6
 
-    def _reset_cards(self) -> None:
-        for card in self._cards:
-            card.reset()
-
     def _exchange(self, technology: str, frame: bytes, reader: Address, received_s: float) -> None:
         """Let the cards answer a frame, in their time."""
-        with self._lock:
-            cards = self._cards
-            replies = [reply for card in cards if (reply := card.answer(technology, frame))]
-        if cards:
-            self._record(True, technology, frame)
+        asked = self._field.ask(technology, frame)
+        replies = asked.replies
         looking = _awaits_any_card(technology, frame)
         if replies:
             sent_s = max(received_s, self._ready_s)  # a reader waits before its first command
@@ -152,9 +133,8 @@ class Antenna:
         if not self._pause(due_s, reader):
             return
         # Several answers collide, and a card that has left meanwhile is not heard either.
-        heard = replies[0].data if len(replies) == 1 and self._cards is cards else b""
-        if heard:
-            self._record(False, technology, heard)
+        alone = len(replies) == 1
+        heard = self._field.hear(asked, technology, replies[0].data) if alone else b""
         if heard or looking:
             self._socket.sendto(f"{technology} {heard.hex()}".strip().encode(), reader)
 
@@ -173,10 +153,6 @@ class Antenna:
                     self._held = datagram, sender
                     return False
         return True
-
-    def _record(self, to_card: bool, technology: str, data: bytes) -> None:
-        if self._transcript:
-            self._transcript(Frame(time.monotonic_ns() // 1000, to_card, technology, data))
 
 
 async def hold(antenna: Antenna, card: Card, seconds: float) -> None:
