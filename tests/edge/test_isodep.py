@@ -14,6 +14,7 @@ from edge.frontends.isodep import (
     ANSWER_S,
     FWT_MORE_S,
     FWT_STEP_S,
+    UNHURRIED_S,
     Atqb,
     Blocks,
     Garbled,
@@ -154,9 +155,19 @@ def test_only_a_card_that_follows_a_silent_one_is_asked_with_patience() -> None:
     first = TypeBCard(atqb, air, 0)
     second = TypeBCard(atqb, air, 0, first)
     with pytest.raises(CardGone):
-        second.transceive(bytes(5), 2.0)
+        second.transceive(bytes(5), 0.9)
     with pytest.raises(CardGone):
-        TypeBCard(atqb, air, 0, second).transceive(bytes(5), 2.0)
+        TypeBCard(atqb, air, 0, second).transceive(bytes(5), 0.9)
+    assert air.within_s == [ANSWER_S, AGAIN_S, pytest.approx(FWT_S), AGAIN_S]
+
+
+def test_a_caller_who_is_not_in_a_hurry_waits_as_long_as_the_card_may_be_silent() -> None:
+    air, atqb = Slow(), Atqb.parse(ATQB)
+    assert atqb
+    card = TypeBCard(atqb, air, 0)
+    for within_s in (0.4, UNHURRIED_S):
+        with pytest.raises(CardGone):
+            card.transceive(bytes(5), within_s)
     assert air.within_s == [ANSWER_S, AGAIN_S, pytest.approx(FWT_S), AGAIN_S]
 
 
