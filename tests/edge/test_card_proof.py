@@ -4,6 +4,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from hw.sim.cards import TornAway
 from hw.sim.isodep import Reply
 from hw.sim.mynumber import FACE_AP, INPUT_SUPPORT_AP, MyNumberCard
 from hw.sim.variants import VARIANTS
+from tests.edge.pcsc_kit import desk, opened
 from tests.edge.reader_kit import my_number_card
 from wire.card_proof import DIGEST_INFO, Challenge, Purpose, digest_info, signed_bytes
 from wire.clock import SystemClock
@@ -51,17 +53,20 @@ Held = Callable[[Any], Card]
 
 
 @pytest.fixture
-def held(antenna: Antenna) -> Iterator[Held]:
-    front_end = Nfcpy(antenna.device, "0003")
+def held() -> Iterator[Held]:
+    """Hold a card over a real nfcpy; what the air takes is of no interest here."""
+    poll_ms = {"A": 2.0, "B": 2.0, "F": 2.0}
+    with Antenna(poll_ms=poll_ms, air=lambda *_: 200) as antenna:
+        front_end = Nfcpy(antenna.device, "0003")
 
-    def hold(card: Any) -> Card:
-        antenna.place(card)
-        found = front_end.sense(ALL)
-        assert found
-        return found
+        def hold(card: Any) -> Card:
+            antenna.place(card)
+            found = front_end.sense(ALL)
+            assert found
+            return found
 
-    yield hold
-    front_end.close()
+        yield hold
+        front_end.close()
 
 
 def tried(card: Card, pin: bytes = b"1234") -> Result:
@@ -185,6 +190,15 @@ def test_a_card_that_asks_for_time_again_and_again_gets_it(held: Held) -> None:
     assert verified(card) == [b"1234"]
 
 
+def test_a_card_on_a_pcsc_reader_signs_as_well(tmp_path: Path) -> None:
+    card = my_number_card(5)
+    with desk(tmp_path) as place, opened() as front_end:
+        found = place.held(front_end, card)
+        assert tried(found, b"9999") == (Outcome.WRONG_PIN, 2, None)
+        assert tried(found).outcome is Outcome.OK
+    assert verified(card) == [b"9999", b"1234"]
+
+
 # --- cards that are taken away, and other cards --------------------------------------------------
 
 
@@ -254,6 +268,7 @@ class Scripted:
     technology: Technology = "106B"
     sensed_id = b"\0\0\0\0"
     speaks_apdu = True
+    about = ""
 
     def __init__(self, *answers: bytes | Exception) -> None:
         self.times_us: dict[str, int] = {}
@@ -324,7 +339,7 @@ PERMITTED = [
 ]
 
 
-def desk(card: Card) -> DeskCard:
+def talk(card: Card) -> DeskCard:
     return DeskCard(card, lambda: 1.0)
 
 
@@ -333,7 +348,7 @@ def test_a_forbidden_command_is_refused_wherever_the_conversation_stands(
     opened: list[bytes],
 ) -> None:
     card = Scripted()
-    conversation = desk(card)
+    conversation = talk(card)
     for command in opened:
         with contextlib.suppress(CommandNotAllowed):
             conversation.ask(command)
@@ -358,7 +373,7 @@ def test_in_any_order_each_command_reaches_only_what_it_is_meant_for(
 ) -> None:
     """The card's side of it: what is selected there when a command arrives."""
     card = Scripted()
-    conversation = desk(card)
+    conversation = talk(card)
     selected: bytes | None = None
     for command, answer in said:
         card.answers = iter([answer])
@@ -381,7 +396,7 @@ def test_in_any_order_each_command_reaches_only_what_it_is_meant_for(
 def test_tries_and_pins_need_the_card_to_have_confirmed_their_file() -> None:
     for failed in (b"\x6a\x82", CardGone("torn away")):
         card = Scripted(OK, failed)
-        conversation = desk(card)
+        conversation = talk(card)
         conversation.ask(SELECT_JPKI_AP)
         with contextlib.suppress(CardGone):
             conversation.ask(SELECT_PIN)
@@ -393,7 +408,7 @@ def test_tries_and_pins_need_the_card_to_have_confirmed_their_file() -> None:
 
 def test_a_refusal_does_not_repeat_a_pin() -> None:
     with pytest.raises(CommandNotAllowed) as refused:
-        desk(Scripted()).ask(bytearray(VERIFY + b"1234"))
+        talk(Scripted()).ask(bytearray(VERIFY + b"1234"))
     assert "1234" not in str(refused.value)
     assert b"1234".hex() not in str(refused.value)
 
