@@ -1,9 +1,9 @@
-"""Debian's pcscd with readers of its driver vpcd, on which `hw.sim.vicc` lays cards.
+"""Debian's pcscd with a reader of its driver vpcd, on which `hw.sim.vicc` lays cards.
 
 It runs in a mount namespace of its own with an empty /run, so it meets neither the machine's own
 pcscd nor that of another test, and needs no root. Programs find it by the environment variable
 that libpcsclite has for that, which names a link: the library reads it once, and pcscd may be
-started again.
+started again, or another one for a while.
 """
 
 import os
@@ -12,7 +12,6 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -24,36 +23,42 @@ os.environ["PCSCLITE_CSOCK_NAME"] = str(SOCKET)
 DRIVER: Final = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 """Of vsmartcard-vpcd."""
 SLOTS: Final = 2
-"""Each of vpcd's readers has two, on this port and the next."""
+"""vpcd's reader has two, on this port and the next. More than one reader it cannot keep apart."""
 PORT_DRAWS_MAX: Final = 50
 START_TIMEOUT_S: Final = 20.0
 """It takes 20 ms; two busy cores may be slow."""
 STOP_TIMEOUT_S: Final = 5.0
+LOOK_AGAIN_S: Final = 0.003
+"""A look at a reader takes a tenth of that."""
+PCSCD: Final = ("pcscd", "--foreground", "--info")
 NANOSLEEPS: Final = (b"35 ", b"230 ", b"101 ", b"115 ")
 """nanosleep and clock_nanosleep as /proc/PID/syscall numbers them, on x86-64 and on arm64."""
 
 
 class Pcscd:
-    """One pcscd, its readers by name, and the port at which each takes its card.
+    """One pcscd with one reader. pcscd calls its slots by its name, ` 00 00` and ` 00 01`."""
 
-    Its name for a reader is ours, and then two numbers for the slot.
-    """
-
-    def __init__(self, folder: Path, *names: str) -> None:
-        self.ports = {name: _free_ports() for name in names}
+    def __init__(self, folder: Path, name: str) -> None:
+        self.port = _free_ports()
+        """Where the first slot takes its card; the second one on the next."""
+        self._name = name
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._former = SOCKET.readlink() if SOCKET.is_symlink() else None
 
-    def start(self, *names: str) -> None:
-        """Start it with these of its readers, or with all; return when it serves."""
+    def start(self) -> None:
+        """Start it; return when it serves."""
         configuration = self._folder / "reader.conf.d"
         configuration.mkdir(parents=True, exist_ok=True)
-        chosen = {name: self.ports[name] for name in names} if names else self.ports
-        (configuration / "vpcd").write_text(_readers(chosen), "utf-8")
+        (configuration / "vpcd").write_text(
+            f'FRIENDLYNAME "{self._name}"\nDEVICENAME /dev/null:{self.port}\n'
+            f"LIBPATH {DRIVER}\nCHANNELID {self.port}\n",  # reader.conf(5)
+            "utf-8",
+        )
         self._run(configuration)
 
-    def start_without_readers(self) -> None:
-        """Start it as if no reader were plugged in; return when it serves."""
+    def start_without_reader(self) -> None:
+        """Start it as if its reader were not plugged in; return when it serves."""
         configuration = self._folder / "no-reader.conf.d"
         configuration.mkdir(parents=True, exist_ok=True)
         self._run(configuration)
@@ -66,15 +71,13 @@ class Pcscd:
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
         with (self._folder / "pcscd.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*namespace, "sh", "-c", inside, "sh"]
-                + ["pcscd", "--foreground", "--info", "--config", str(configuration)],
+                [*namespace, "sh", "-c", inside, "sh", *PCSCD, "--config", str(configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PATH": path},
             )
-        SOCKET.unlink(missing_ok=True)
-        SOCKET.symlink_to(f"/proc/{self._process.pid}/root/run/pcscd/pcscd.comm")
+        _link(Path(f"/proc/{self._process.pid}/root/run/pcscd/pcscd.comm"))
         self._wait(self._process)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
@@ -95,8 +98,14 @@ class Pcscd:
         """Let it look at its readers now.
 
         A real reader's interrupt does so; for vpcd, which has none, pcscd looks every 0.4 s and
-        sleeps between, which any signal with a handler ends. This one does nothing else.
+        sleeps between, which any signal with a handler ends. This one does nothing else. A thread
+        that was just looking has perhaps not seen it, so it looks again.
         """
+        self._wake()
+        time.sleep(LOOK_AGAIN_S)
+        self._wake()
+
+    def _wake(self) -> None:
         process = self._process
         if process is None:
             return
@@ -125,7 +134,7 @@ class Pcscd:
             self._process = None
 
     def stop(self) -> None:
-        """Stop it and wait until it is gone; harmless when it is."""
+        """Stop it and wait until it is gone; harmless when it is. The former one is found again."""
         if self._process:
             self.thaw()
             self._process.terminate()
@@ -134,6 +143,7 @@ class Pcscd:
             except subprocess.TimeoutExpired:
                 self.kill()
             self._process = None
+        _link(self._former)
 
     def __enter__(self) -> Self:
         return self
@@ -147,19 +157,10 @@ class Pcscd:
         self.stop()
 
 
-def start_pcscd(folder: Path, *names: str) -> Pcscd:
-    """Start pcscd with readers of these names, whose cards come from `Pcscd.ports`."""
-    pcscd = Pcscd(folder, *names)
-    pcscd.start()
-    return pcscd
-
-
-def _readers(ports: Mapping[str, int]) -> str:
-    """Return a reader.conf (reader.conf(5)) for vpcd."""
-    return "\n".join(
-        f'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:{port}\nLIBPATH {DRIVER}\nCHANNELID {port}\n'
-        for name, port in ports.items()
-    )
+def _link(target: Path | None) -> None:
+    SOCKET.unlink(missing_ok=True)
+    if target:
+        SOCKET.symlink_to(target)
 
 
 def _listens() -> bool:

@@ -97,6 +97,7 @@ class _Known(NamedTuple):
     """None: no card of ours."""
     sensed_id: bytes
     speaks_apdu: bool
+    atr: bytes
     activate_us: int
 
 
@@ -110,6 +111,7 @@ class PcscCard:
     ) -> None:
         self.technology = technology
         self.sensed_id = known.sensed_id
+        self.about = known.atr.hex().upper()
         self.times_us = {"detect": detect_us, "activate": known.activate_us}
         self._front_end = front_end
 
@@ -142,7 +144,7 @@ class Pcsc:
         try:
             (self._context,) = self._ask(scard.SCardEstablishContext, scard.SCARD_SCOPE_SYSTEM)
             (names,) = self._ask(scard.SCardListReaders, self._context, [])
-            self._reader = _chosen(names, self._wanted)
+            self._reader = chosen(names, self._wanted)
         except FrontEndFault:
             self.close()
             raise
@@ -188,7 +190,7 @@ class Pcsc:
             return PcscCard(known.technology, known, self, detect_us)
         if known.technology == "212F" and not self._felica:
             return None
-        return FoundCard(known.technology, known.sensed_id, detect_us)
+        return FoundCard(known.technology, known.sensed_id, detect_us, known.atr)
 
     def _is_held_up(self) -> bool:
         """True while pcscd still waits for a card whose time is over. Raises FrontEndFault."""
@@ -228,7 +230,7 @@ class Pcsc:
             # A contact card: its reader has no ids. The count tells it from the next one.
             sensed_id = presence.to_bytes(2, "big") + atr
         activate_us = (time.monotonic_ns() - started_ns) // 1000
-        return _Known(presence, technology, sensed_id, speaks_apdu, activate_us)
+        return _Known(presence, technology, sensed_id, speaks_apdu, atr, activate_us)
 
     def transmit(self, apdu: bytes, within_s: float) -> bytes:
         """Return the answer to an APDU; the card is powered up before when it has to be.
@@ -293,7 +295,7 @@ def _check(code: int) -> None:
     raise FrontEndFault(f"{message} ({code:08X}): {_ADVICE.get(code, _SERVICE)}")
 
 
-def _chosen(names: Sequence[str], wanted: str) -> str:
+def chosen(names: Sequence[str], wanted: str) -> str:
     """Return the reader to use. Raises FrontEndFault when none has that in its name."""
 
     def rank(name: str) -> tuple[bool, bool]:
