@@ -1,4 +1,4 @@
-"""`kazasu-edge`: runs the agent, one of its halves, or reads its journal.
+"""`kazasu-edge`: runs the agent, one of its halves, reads its journal, looks at cards.
 
 Rules of `run`: both halves are processes of their own · a half that died is started again, later
 and later while it keeps dying, for ever: what it lacks may be there in a minute · where another
@@ -43,7 +43,10 @@ POLL_S: Final = 0.1
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["card"]:
+        return _card(words[1:])
+    arguments = _parser().parse_args(words)
     command: Callable[[argparse.Namespace], int] = arguments.command
     return command(arguments)
 
@@ -64,7 +67,16 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--json", action="store_true", help="one JSON object a line")
         elif name in HALVES:
             one.add_argument("--parent", type=int, default=0, help=argparse.SUPPRESS)
+    card = commands.add_parser("card", help="look at cards and readers, at a bench")
+    card.set_defaults(command=lambda _: _card([]))
     return parser
+
+
+def _card(words: list[str]) -> int:
+    """Hand all that follows `card` to the bench, which no half of the agent imports."""
+    from edge.bench.cli import main as bench
+
+    return bench(words)
 
 
 def _tap(arguments: argparse.Namespace) -> int:

@@ -62,7 +62,7 @@ CHIP_S: Final = 0.1
 """Beyond the card's own time: the longest answer on the air (24 ms) and on the line (24 ms)."""
 CANCEL_S: Final = 0.06
 """The same where the caller's time ends before the chip's: then the command is cancelled."""
-TIMEOUTS_S: Final = tuple(100e-6 * 2**n for n in range(16))
+TIMEOUTS_S: Final = tuple(100e-6 * 2.0**n for n in range(16))
 """By index minus one (UM0701-02, 7.3.1, item 02): 0.1 ms to 3.28 s."""
 ROUNDED: Final = 0.97
 """25 ms and 100 ms are meant to be 25.6 and 102.4 ms."""
@@ -113,11 +113,10 @@ class Pn532:
             raise
 
     def _forget(self) -> None:
-        """Take nothing for granted of what the chip's registers and its field are."""
+        """Take nothing for granted: neither registers nor field, nor what a card has heard."""
         self._loaded: Technology | None = None
         self._timeout = 0
-        self._field = False
-        self._spoken_to = True
+        self._field = self._spoken_to = True
 
     def restart(self) -> None:
         """See edge.frontends.FrontEnd: the line is tested, and everything is set again."""

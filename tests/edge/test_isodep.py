@@ -210,4 +210,5 @@ def test_what_the_published_atr_says() -> None:
     atqb = Atqb.parse(ATQB)
     about = bytes.fromhex("000005E0B381A1")
     fwt_s = pytest.approx(0.3093 + 0.0036, abs=1e-4)
-    assert atqb == (bytes.fromhex("01020304"), about, True, 256, fwt_s)
+    assert atqb is not None
+    assert tuple(atqb) == (bytes.fromhex("01020304"), about, True, 256, fwt_s)

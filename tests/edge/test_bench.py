@@ -1,0 +1,254 @@
+"""`kazasu-edge card`: what a technician sees, and what nobody sees."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from edge.bench import doctor
+from edge.bench.cli import main
+from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
+from hw.sim.mynumber import MyNumberCard
+from hw.sim.pn532 import PN532
+from tests.edge.reader_kit import identifier, my_number_card
+from wire.credential import Scheme
+
+UID = bytes.fromhex("04A1B2C3D4E5F6")
+CARD = my_number_card(0x01020304)
+
+
+@pytest.fixture
+def chip() -> Iterator[PN532]:
+    with PN532() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "en_GB.UTF-8")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    try:
+        status = main(list(words))
+    except SystemExit as end:
+        status = int(end.code or 0)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def front_end(chip: PN532) -> str:
+    return f"pn532:{chip.path}"
+
+
+def hidden(card: MyNumberCard, *texts: str) -> None:
+    """Neither what identifies a card nor its number stands in what was said, in any form."""
+    secrets = [
+        bytes(identifier(card, Scheme.COMMON_AP)),
+        bytes(identifier(card, Scheme.JPKI_AUTH)),
+        b"123456789010",
+        card.data.municipality.encode(),
+    ]
+    for text in texts:
+        for secret in secrets:
+            assert secret.hex().upper() not in text.upper()
+            assert secret.decode("latin-1") not in text
+
+
+def test_info_says_what_a_card_is_and_how_it_can_be_read(
+    chip: PN532, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chip.place(CARD)
+    status, out, _ = run(capsys, "info", front_end(chip))
+    assert status == 0
+    assert "My Number Card" in out
+    assert "common-ap: read" in out
+    assert "jpki-auth: read" in out
+    assert "000005E0B381A1" in out
+    assert "the same id each time" in out
+    hidden(CARD, out)
+
+
+def test_info_tells_a_random_id(chip: PN532, capsys: pytest.CaptureFixture[str]) -> None:
+    import random
+
+    chip.place(Phone(random.Random(1)))
+    status, out, _ = run(capsys, "info", front_end(chip))
+    assert status == 0
+    assert "staff-token: no identifier" in out
+    assert "another id each time" in out
+
+
+def test_dump_shows_every_exchange_and_hides_its_data(
+    chip: PN532, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chip.place(CARD)
+    status, out, _ = run(capsys, "dump", front_end(chip))
+    assert status == 0
+    assert "> 00A4040C0AD3921000310001010100" in out
+    assert "< [30 B] 9000" in out
+    hidden(CARD, out)
+
+
+@pytest.mark.parametrize("name", ["times.csv", "times.json"])
+def test_speed_shows_every_step_and_exports_it(
+    chip: PN532, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    chip.place(CARD)
+    path = tmp_path / name
+    status, out, _ = run(capsys, "speed", front_end(chip), "--times", "20", "--export", str(path))
+    assert status == 0
+    for stage in ("detect", "activate", "select", "read", "total"):
+        assert any(line.startswith(stage) for line in out.splitlines())
+    assert "█" in out
+    text = path.read_text("utf-8")
+    rows: Sequence[dict[str, object]] = (
+        json.loads(text) if name.endswith("json") else list(csv.DictReader(text.splitlines()))
+    )
+    assert len(rows) == 20
+    assert all(int(str(row["total"])) > int(str(row["read"])) > 0 for row in rows)
+    hidden(CARD, out, text)
+
+
+def test_speed_counts_what_could_not_be_read(
+    chip: PN532, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chip.place(TornAway(my_number_card(3), frames=20))
+    status, out, _ = run(capsys, "speed", front_end(chip), "--times", "8")
+    assert status == 0
+    assert re.search("Could not be read: [1-7] times", out)
+
+
+@pytest.mark.parametrize("times", ["0", "1000000"])
+def test_speed_refuses_a_number_of_times_that_makes_no_sense(
+    times: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "speed", "pcsc", "--times", times)[0] == 2
+
+
+def test_a_reader_that_is_not_there_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("watch", "info", "dump", "speed"):
+        status, _, err = run(capsys, command, "pn532:/dev/nothing")
+        assert status == 2
+        assert "/dev/nothing cannot be opened" in err
+
+
+def test_watch_shows_each_card_once_until_it_is_interrupted(chip: PN532) -> None:
+    command = [sys.executable, "-m", "edge.cli", "card", "watch", front_end(chip)]
+    environment = {**os.environ, "LC_ALL": "ja_JP.UTF-8", "PYTHONIOENCODING": "utf-8"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout
+    assert "かざしてください" in process.stdout.readline()
+    seen = []
+    for card in (CARD, FeliCaCard(bytes.fromhex("0114D5A2B3C4E5F6")), CARD):
+        chip.place(card)
+        seen.append(process.stdout.readline() + process.stdout.readline())
+        time.sleep(0.1)  # it lies there, and is shown once
+        chip.remove()
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait(10) == 0
+    assert "マイナンバーカード" in seen[0]
+    assert "FeliCa" in seen[1]
+    assert (
+        seen[0].rpartition("カード ")[2].split()[0] == seen[2].rpartition("カード ")[2].split()[0]
+    )
+    assert rest.strip() == ""
+    hidden(CARD, *seen)
+
+
+def test_doctor_tries_the_front_end(chip: PN532, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "doctor", front_end(chip))
+    assert "opens and has passed its self-test" in out
+    assert "One round without a card takes" in out
+    chip.place(StaffToken(UID))
+    status, out, _ = run(capsys, "doctor", front_end(chip))
+    assert status == 1
+    assert "clear the antenna" in out
+    status, out, _ = run(capsys, "doctor", "pn532:/dev/nothing")
+    assert status == 1
+    assert "cannot be used" in out
+
+
+class Machine:
+    """Linux's files as doctor reads them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def file(self, name: str, text: str = "") -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def usb(self, vendor: str, product: str) -> Path:
+        for name, text in (
+            *(("idVendor", vendor), ("idProduct", product)),
+            *(("busnum", "1"), ("devnum", "7")),
+        ):
+            self.file(f"sys/bus/usb/devices/1-1/{name}", text + "\n")
+        return self.file("dev/bus/usb/001/007")
+
+    def found(self) -> dict[str, doctor.Finding]:
+        return {finding.message: finding for finding in doctor.examine(self.root)}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_doctor_finds_nothing_to_read_with(machine: Machine) -> None:
+    found = machine.found()
+    assert not found["no-reader"].fine
+    assert found["library"].fine
+
+
+def test_doctor_names_the_driver_of_a_usb_reader(machine: Machine) -> None:
+    machine.usb("054c", "06c3")
+    assert machine.found()["usb-reader"].about["path"] == "usb:054c:06c3"
+
+
+def test_doctor_says_that_an_rc_s300_needs_pcscd(machine: Machine) -> None:
+    machine.usb("054c", "0dc8")
+    assert not machine.found()["no-pcscd"].fine
+    machine.file("run/pcscd/pcscd.comm")
+    assert machine.found()["pcscd"].fine
+
+
+def test_doctor_sees_what_grabs_a_reader(machine: Machine) -> None:
+    machine.usb("054c", "06c3")
+    machine.file("proc/modules", "port100 24576 0 - Live 0x0\nnfc 151552 1 port100, Live 0x0\n")
+    assert machine.found()["grabbed"].about == {"module": "port100"}
+
+
+def test_doctor_sees_a_console_on_the_line(machine: Machine) -> None:
+    machine.file("dev/ttyAMA0")
+    machine.file("dev/ttyUSB0")
+    machine.file("proc/cmdline", "console=serial0,115200 console=tty1 root=/dev/mmcblk0p2\n")
+    found = machine.found()
+    assert found["serial-console"].about["node"] == "/dev/ttyAMA0"
+    assert found["serial-line"].about["path"] == "pn532:/dev/ttyUSB0"
+
+
+def test_every_finding_has_its_sentence_in_both_languages(machine: Machine) -> None:
+    from programmes.texts import LANGUAGES, say
+
+    machine.usb("054c", "0dc9")
+    machine.file("dev/ttyS0")
+    machine.file("dev/ttyACM0")
+    machine.file("proc/cmdline", "console=ttyS0")
+    machine.file("proc/modules", "pn533 1 0 - Live 0x0")
+    for finding in doctor.examine(machine.root):
+        for language in LANGUAGES:
+            assert say(f"bench.doctor.{finding.message}", language, **finding.about)
