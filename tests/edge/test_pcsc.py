@@ -110,7 +110,7 @@ def test_a_card_left_lying_stays_the_same_and_is_not_powered_up_again(
         again = front_end.sense(ALL)
         assert again is not None
         assert again.sensed_id == first.sensed_id
-    assert again.transceive(SELECT_COMMON_AP, 2.0) == b"\x90\x00"
+    assert place.found(front_end).transceive(SELECT_COMMON_AP, 2.0) == b"\x90\x00"
 
 
 def test_what_was_selected_is_forgotten_by_the_next_look(place: Desk, front_end: Pcsc) -> None:
