@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from fleet import ledger
 from fleet.plain import Plan
-from fleet.reconcile import Last, looks_back_ms
+from fleet.reconcile import Last, Names, looks_back_ms
 from wire.entries import Tap
 
 READERS_MAX: Final = 2_000
@@ -42,12 +42,11 @@ class Bookings:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def begin(
-        self, connection: sa.Connection, plans: Sequence[Plan], former: Mapping[str, str]
+        self, connection: sa.Connection, plans: Sequence[Plan], names: Names
     ) -> Mapping[str, dict[str, Last]]:
         """Return by reader the last bookings that its taps in this group may rest on.
 
-        Whoever judges the group carries them on (`reconcile.History`). `former`: what re-keyed
-        cards were known as.
+        Whoever judges the group carries them on (`reconcile.History`). `names`: as there.
         """
         found: dict[str, dict[str, Last]] = {}
         asking: list[tuple[str, Sequence[Tap]]] = []
@@ -67,7 +66,7 @@ class Bookings:
         if asking:
             received_at_ms = max(one.state.received_at_ms for one in plans)
             back_ms = max(looks_back_ms(tap) for _, taps in asking for tap in taps)
-            asked = ledger.Asked.of(asking, received_at_ms, former, back_ms)
+            asked = ledger.Asked.of(asking, received_at_ms, names, back_ms)
             for reader, told in ledger.last_bookings(connection, asked).items():
                 found[reader].update(told)
         while len(self._kept) > READERS_MAX:

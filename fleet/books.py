@@ -20,7 +20,7 @@ from fleet import (
     ingest,
     intake,
     lag,
-    members,
+    moves,
     registry,
     rules,
     statements,
@@ -35,12 +35,13 @@ from fleet.intake import Said, Stranger
 from fleet.known import Cards
 from fleet.lag import Figure
 from fleet.months import Months
+from fleet.moves import Move
 from fleet.opening import Arrived, Opened, Refused, credentials, open_batch
 from fleet.reconcile import Known
 from fleet.registry import Reader
 from fleet.roster_files import RosterArchive
 from fleet.store import Store, StoreUnready, open_fleet, open_persons
-from fleet.tally import Move, Taken
+from fleet.tally import Taken
 from programmes.register import RULEBOOKS
 from wire.clock import Clock
 from wire.envelope import Purpose, Signer
@@ -249,7 +250,8 @@ class Books:
             heard = intake.take(connection, [one for one in group if isinstance(one, Said)])
             self._telemetry.keep(connection, heard.minutes, now_ms)
             intake.refuse(connection, strangers, now_ms)
-        self._tell_persons(tally.moves, heard.unknown_cards)
+        new = [one for one in tally.moves if one.older not in known.names.get(one.newer, ())]
+        self._tell_persons(new, heard.unknown_cards)
         return Done([self._ack(one, now_ms) for one in _last_of_each(tally.taken)], tally.created)
 
     def _known(self, opened: Sequence[Opened | Refused], now_ms: int) -> Known:
@@ -257,15 +259,15 @@ class Books:
         if not named:
             return Known({}, rules)
         facts = self._cards.of(self._people, named, limited=usage.is_limited(rules, now_ms))
-        return Known(facts.rows, rules, facts.former, usage.Running(rules, facts.others))
+        return Known(facts.rows, rules, facts.names, usage.Running(rules, facts.others))
 
-    def _tell_persons(self, moves: Sequence[Move], unknown: Sequence[Any]) -> None:
-        if not moves and not unknown:
+    def _tell_persons(self, moved: Sequence[Move], unknown: Sequence[Any]) -> None:
+        if not moved and not unknown:
             return
         now_ms = self._clock.now_ms()
         with self._people.write() as connection:
-            for move in moves:
-                members.move_card(connection, *move, at_ms=now_ms)
+            for move in moved:
+                moves.move_card(connection, move, now_ms)
             for reader, message, received_at_ms in unknown:
                 triage.take(connection, reader.name, reader.place.name, message, received_at_ms)
 

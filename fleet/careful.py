@@ -193,9 +193,9 @@ def _judge(
                 judging.known.usage.book(tap)
         return []
     reader = opened.arrived.reader
-    former = dict(judging.known.former)
+    names = dict(judging.known.names)
     stepped = any(isinstance(one.entry, ClockStep) for one in new)
-    asked = ledger.Asked.of([(reader.name, taps)], opened.arrived.received_at_ms, former)
+    asked = ledger.Asked.of([(reader.name, taps)], opened.arrived.received_at_ms, names)
     history = History(
         state.journal,
         ledger.last_bookings(connection, asked).get(reader.name, {}),
@@ -203,7 +203,7 @@ def _judge(
         lambda name: (
             (stepped and name == state.journal) or ledger.is_stepped(connection, reader.name, name)
         ),
-        former,
+        names,
     )
     findings, unreplayed = reconcile.judge_all(taps, reader.place, judging, history)
     state.unreplayed += unreplayed

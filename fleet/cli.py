@@ -16,7 +16,15 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from fleet import cli_audit, cli_backup, cli_cards, cli_enrolment, cli_ledger, cli_members
+from fleet import (
+    cli_audit,
+    cli_backup,
+    cli_cards,
+    cli_enrolment,
+    cli_ledger,
+    cli_members,
+    cli_schemes,
+)
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
 from fleet.backup import BackupRefused
@@ -33,6 +41,7 @@ from fleet.rosters import RosterUnbuildable
 from fleet.rules import RulesRefused
 from fleet.store import StoreUnusable, migrate
 from fleet.terminal import Site, fail, log_plainly, out, show, site_of, who
+from fleet.terms import SchemeRefused
 from programmes.register import UnknownProgramme
 from wire.clock import Clock, SystemClock
 from wire.individual_number import IndividualNumberRefused
@@ -52,6 +61,7 @@ REFUSALS = (
     RetentionRefused,
     RosterUnbuildable,
     RulesRefused,
+    SchemeRefused,
     StoreUnusable,
     TrustUnusable,
     UnknownProgramme,
@@ -67,6 +77,8 @@ app.add_typer(cli_enrolment.rules_app, name="rules")
 app.add_typer(cli_enrolment.rosters_app, name="rosters")
 app.add_typer(cli_enrolment.accounts_app, name="accounts")
 app.add_typer(cli_members.members_app, name="members")
+app.add_typer(cli_schemes.schemes_app, name="schemes")
+app.add_typer(cli_schemes.campaign_app, name="campaign")
 app.add_typer(cli_ledger.gaps_app, name="gaps")
 app.add_typer(cli_ledger.quarantine_app, name="quarantine")
 app.add_typer(cli_ledger.ledger_app, name="ledger")

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.progress import Progress
 
-from fleet import members, members_csv, members_import, registry
+from fleet import members, members_csv, members_import, moves, registry
 from fleet.members_csv import FileRefused
 from fleet.terminal import (
     Programme,
@@ -147,8 +147,8 @@ def unmoved(
     with site.fleet() as store, store.read() as connection:
         present = registry.key_epochs(connection).get(programme, 1)
     with site.people() as store, store.read() as connection:
-        total = members.count_unmoved(connection, programme, present)
-        listed = members.unmoved(connection, programme, present)
+        total = moves.count_unmoved(connection, programme, present)
+        listed = moves.unmoved(connection, programme, present)
         if file:
             with file.open("x", encoding="utf-8-sig", newline="") as opened:
                 csv.writer(opened).writerows(itertools.chain([UNMOVED], map(_line, listed)))
@@ -158,6 +158,6 @@ def unmoved(
     out.print(f"{programme}: {total} members are not under key epoch {present} yet{where}")
 
 
-def _line(one: members.Unmoved) -> tuple[object, ...]:
+def _line(one: moves.Unmoved) -> tuple[object, ...]:
     state = "lost" if one.lost else "waiting"
     return one.registration_number, one.name, one.kana, one.key_epoch, state

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from fleet import audit
+from fleet import audit, campaigns, terms
 from fleet.members import MemberRefused, bump
 from fleet.schema import card, member, person, triage
 from programmes.calendar import local_day
@@ -29,6 +29,8 @@ class Standing(enum.StrEnum):
     STOPPED = "stopped"
     NOT_YET = "not-yet"
     EXPIRED = "expired"
+    SCHEME_ENDED = "scheme-ended"
+    """Readers know cards by its scheme no longer (fleet.terms)."""
     NO_CARD = "no-card"
     USABLE = "usable"
 
@@ -77,7 +79,7 @@ class Card:
     stopped_ms: int | None
     stopped_why: str
     standing: Standing
-    """The card's own stop, else its member's standing."""
+    """The card's own stop, else the end of its scheme, else its member's standing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +116,23 @@ class Stranger:
     received_ms: int
 
 
-_USABLE_CARDS: Final = (
-    sa.select(sa.func.count(card.c.id))
-    .where(
-        card.c.member_id == member.c.id,
-        card.c.stopped_from_ms.is_(None),
-        card.c.superseded_at_ms.is_(None),
-    )
-    .scalar_subquery()
+_UNSTOPPED: Final = (
+    card.c.member_id == member.c.id,
+    card.c.stopped_from_ms.is_(None),
+    card.c.superseded_at_ms.is_(None),
 )
 _PEOPLE: Final = member.join(person, person.c.id == member.c.person_id)
+
+
+def _cards(is_good: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """Return how many unstopped cards of a member are so."""
+    return sa.select(sa.func.count(card.c.id)).where(*_UNSTOPPED, is_good).scalar_subquery()
+
+
+def _is_good(connection: sa.Connection, programme: str, at_ms: int) -> sa.ColumnElement[bool]:
+    """Return the condition for cards whose scheme readers know today."""
+    of = terms.of(connection, programme).on(local_day(at_ms))
+    return card.c.scheme.in_([scheme for scheme, _ in of.ends])
 
 
 def folded(text: str) -> str:
@@ -139,10 +148,13 @@ def find_members(
     who: str,
     at_ms: int,
     before_epoch: int = 0,
+    *,
+    ended: bool = False,
 ) -> tuple[int, list[Found]]:
     """Return how many members match name, kana or registration number, and the first of them.
 
     `before_epoch`: only those with a card that is still known by an older key epoch; 0: all.
+    `ended`: only those with a card whose scheme readers know no longer.
 
     Writes one line in the audit when anyone is shown; needs a writing connection.
     """
@@ -168,6 +180,9 @@ def find_members(
                 card.c.key_epoch < before_epoch,
             )
         )
+    good = _is_good(connection, programme, at_ms)
+    if ended:
+        where.append(sa.exists().where(*_UNSTOPPED, ~good))
     total = connection.execute(
         sa.select(sa.func.count(member.c.id)).select_from(_PEOPLE).where(*where)
     ).scalar_one()
@@ -181,7 +196,8 @@ def find_members(
             member.c.valid_from,
             member.c.valid_to,
             member.c.stopped_from_ms,
-            _USABLE_CARDS,
+            _cards(~good),
+            _cards(good),
         )
         .select_from(_PEOPLE)
         .where(*where)
@@ -196,12 +212,12 @@ def find_members(
 
 
 def _found(row: sa.Row[*tuple[Any, ...]], at_ms: int) -> Found:
-    *shown, stopped_ms, cards = row
+    *shown, stopped_ms, ended, cards = row
     standing = standing_at(at_ms, stopped_ms, row.valid_from, row.valid_to)
     if standing is not Standing.USABLE:
         cards = 0
     elif not cards:
-        standing = Standing.NO_CARD
+        standing = Standing.SCHEME_ENDED if ended else Standing.NO_CARD
     values: tuple[Any, ...] = (*shown, standing, cards)
     return Found(*values)
 
@@ -220,18 +236,28 @@ def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) 
             card.c.assigned_by,
             card.c.stopped_from_ms,
             card.c.stopped_why,
+            _is_good(connection, row.programme, at_ms),
         )
         .where(card.c.member_id == member_id, card.c.superseded_at_ms.is_(None))
         .order_by(card.c.id.desc())
     )
     standing = standing_at(at_ms, row.stopped_from_ms, row.valid_from, row.valid_to)
-    shown = tuple(
-        Card(*one, standing if one.stopped_from_ms is None else Standing.STOPPED) for one in cards
-    )
-    if not shown and standing is Standing.USABLE:
-        standing = Standing.NO_CARD
+    shown = tuple(_card(row, standing) for row in cards)
+    if standing is Standing.USABLE and not any(one.standing is standing for one in shown):
+        ended = any(one.standing is Standing.SCHEME_ENDED for one in shown)
+        standing = Standing.SCHEME_ENDED if ended else Standing.NO_CARD
     values: tuple[Any, ...] = (*row, standing, shown)
     return Member(*values)
+
+
+def _card(row: sa.Row[*tuple[Any, ...]], standing: Standing) -> Card:
+    *shown, is_good = row
+    if row.stopped_from_ms is not None:
+        standing = Standing.STOPPED
+    elif not is_good:
+        standing = Standing.SCHEME_ENDED
+    values: tuple[Any, ...] = (*shown, standing)
+    return Card(*values)
 
 
 def _member(connection: sa.Connection, member_id: int) -> sa.Row[*tuple[Any, ...]] | None:
@@ -353,6 +379,7 @@ def take_back(
     row = None if found is None else _member(connection, found.member_id)
     if found is None or row is None:
         raise MemberRefused("this assignment cannot be undone any more: stop the card instead")
+    campaigns.bring_back(connection, card_id, found.assigned_at_ms)
     connection.execute(card.delete().where(card.c.id == card_id))
     connection.execute(
         triage.insert().values(

@@ -126,10 +126,16 @@ _MOVING_CARDS: Final = (
     Grant(
         _columns(_S.card, ["stopped_why"]),
         insert=True,
-        update=frozenset({"credential", "key_epoch"}),
+        update=frozenset({"credential", "scheme", "key_epoch", "superseded_at_ms", "successor"}),
     ),
 )
-"""A card found under the key epoch before: its new credential in its place, the old one beside."""
+"""A card found under the key epoch before, or the scheme that members leave: its new credential in
+its place, the old one beside."""
+_TERMS_OF_SCHEMES: Final = (
+    _read(_S.scheme_statement, ["signed_by", "office", "ground", "ground_date", "why", "who"]),
+    _read(_S.campaign, ["why", "who"]),
+)
+"""Until when cards are known by a scheme, and to which one members move; not who signed that."""
 _CLOSING_A_GAP: Final = (
     _only(_S.gap, _columns(_S.gap), "closed_at_ms", "how", "closed_by", "why", "missing"),
     _only(_S.journal, _SHOWN_OF_JOURNALS, "spans", "through", "seen", "seen_hash", "whole"),
@@ -168,6 +174,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
             (
                 _read(_S.member, ["registration_number", "stopped_why"]),
                 _MOVING_CARDS,
+                *_TERMS_OF_SCHEMES,
                 _change(_S.triage),
                 _change(_S.programme_revision, "revision"),
                 _append(_S.person_audit),
@@ -202,6 +209,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
             (
                 _read(_S.member, ["registration_number", "stopped_why"]),
                 _read(_S.card, ["stopped_why"]),
+                *_TERMS_OF_SCHEMES,
                 _forget(_S.triage),
                 _read(_S.programme_revision),
             )
@@ -275,6 +283,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.member),
                 _change(_S.card, delete=True),
                 _change(_S.triage, delete=True),
+                _append(_S.scheme_statement),
+                _append(_S.campaign),
                 _change(_S.programme_revision),
                 _append(_S.person_audit),
             )

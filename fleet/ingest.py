@@ -100,8 +100,8 @@ class Ingest:
         """
         if not plans:
             return []
-        former = dict(known.former)
-        last = self._bookings.begin(connection, plans, former)
+        names = dict(known.names)
+        last = self._bookings.begin(connection, plans, names)
         taps = [one.opened.taps for one in plans]
         known.usage.expect(connection, [tap for some in taps for tap in some])
         judging = Judging(self._archive, known)
@@ -112,8 +112,8 @@ class Ingest:
                 last[one.state.reader],
                 _is_whole(connection, one),
                 _is_stepped(connection, one, plans),
-                former,
-                _look_up(connection, one.state, former),
+                names,
+                _look_up(connection, one.state, names),
             )
             place = one.opened.arrived.reader.place
             found.append(reconcile.judge_all(some, place, judging, history))
@@ -177,11 +177,9 @@ def _is_stepped(
     return is_stepped
 
 
-def _look_up(
-    connection: sa.Connection, state: Journal, former: Mapping[str, str]
-) -> reconcile.LookUp:
+def _look_up(connection: sa.Connection, state: Journal, names: reconcile.Names) -> reconcile.LookUp:
     def look_up(tap: Tap) -> Mapping[str, Last]:
-        asked = ledger.Asked.of([(state.reader, [tap])], state.received_at_ms, former)
+        asked = ledger.Asked.of([(state.reader, [tap])], state.received_at_ms, names)
         return ledger.last_bookings(connection, asked).get(state.reader, {})
 
     return look_up

@@ -23,7 +23,7 @@ class Facts(NamedTuple):
     """What is known of the cards that were asked for, and perhaps of others."""
 
     rows: Mapping[tuple[str, str], RosterRow]
-    former: Mapping[str, str]
+    names: Mapping[str, tuple[str, ...]]
     """As `members.KnownCards` has both."""
     others: usage.Cards
     """All cards of these cards' members: `usage.cards_of_members`; empty unless asked for."""
@@ -36,7 +36,7 @@ class Cards:
         self._revisions: Mapping[str, int] = {}
         self._asked: set[str] = set()
         self._rows: dict[tuple[str, str], RosterRow] = {}
-        self._former: dict[str, str] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
         self._others_asked: set[str] = set()
         self._others: dict[tuple[str, str], list[str]] = {}
 
@@ -45,7 +45,7 @@ class Cards:
 
         `limited`: a programme counts what members use, so all cards of each are wanted too.
         """
-        facts = Facts(self._rows, self._former, self._others)
+        facts = Facts(self._rows, self._names, self._others)
         wanted = set(named)
         if wanted <= self._asked and (not limited or wanted <= self._others_asked):
             with people.glance() as connection:
@@ -62,7 +62,7 @@ class Cards:
         if new := wanted - self._asked:
             found = members.known_cards(people, new)
             self._rows.update(found.rows)
-            self._former.update(found.former)
+            self._names.update(found.names)
             self._asked |= new
         if limited and (new := wanted - self._others_asked):
             some = usage.cards_of_members(people, new)
@@ -71,5 +71,5 @@ class Cards:
 
     def _forget(self, revisions: Mapping[str, int]) -> None:
         self._revisions = revisions
-        for kept in (self._asked, self._rows, self._former, self._others_asked, self._others):
+        for kept in (self._asked, self._rows, self._names, self._others_asked, self._others):
             kept.clear()

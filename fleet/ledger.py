@@ -18,7 +18,7 @@ from fleet import audit, bulk, store
 from fleet.alarms import AlarmKind, sound
 from fleet.journals import Journal
 from fleet.quarantine import ENTRY
-from fleet.reconcile import BOOKED_KEPT_MS, Last
+from fleet.reconcile import BOOKED_KEPT_MS, Last, Names, names_of
 from fleet.registry import Reader
 from fleet.schema import (
     conflict,
@@ -207,12 +207,12 @@ class Asked(NamedTuple):
         cls,
         taps: Iterable[tuple[str, Iterable[Tap]]],
         received_at_ms: int,
-        former: Mapping[str, str],
+        names: Names,
         looks_back_ms: int = BOOKED_KEPT_MS,
     ) -> Self:
         """Ask for the cards of these taps, given by reader, that arrived at this time.
 
-        `former`: what re-keyed cards were known as; they are asked for under that name too.
+        `names`: what else cards are or were known as; they are asked for under these too.
         `looks_back_ms`: how long before the first tap a booking may matter.
         """
         cards: dict[str, set[str]] = {}
@@ -221,10 +221,7 @@ class Asked(NamedTuple):
             named = cards.setdefault(reader, set())
             for tap in some:
                 first, last = min(first, tap.at_ms), max(last, tap.at_ms)
-                if tap.credential:
-                    named.add(tap.credential)
-                if older := tap.older_credential or former.get(tap.credential or ""):
-                    named.add(older)
+                named.update(names_of(tap, names))
         since_ms = first - looks_back_ms
         ahead_ms = last - received_at_ms
         from_ms = max(since_ms - ahead_ms - RECEIVED_BEFORE_MS, received_at_ms - LOOKED_BACK_MAX_MS)

@@ -1,19 +1,21 @@
 """Members and their cards: what a decision needs of them, and what clerks do to them.
 
 Rules: a card is known only as its programme's credential; one credential belongs to one member,
-for ever: what a card was known as before stays the member's, and leaves the roster; every change
-counts the programme's revision up, so that its rosters are built again; every change
-by a person leaves a line in the audit, which names registration numbers, never people.
+for ever: what a card was known as before stays the member's (`fleet.moves`); a card is good as long
+as its scheme is (`fleet.terms`); every change counts the programme's revision up, so that its
+rosters are built again; every change by a person leaves a line in the audit, which names
+registration numbers, never people.
 """
 
 import datetime
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, bulk, statements, store
+from fleet import audit, bulk, statements, store, terms
 from fleet.schema import card, member, person, programme_revision
+from fleet.terms import OPEN_END, Terms
 from wire.credential import Credential, Scheme
 from wire.individual_number import refuse_individual_number
 from wire.roster import RosterRow
@@ -80,25 +82,36 @@ class RosterFacts(NamedTuple):
 # --- what decisions need -------------------------------------------------------------------------
 
 _DECIDES: Final = (
-    card.c.programme,
     card.c.credential,
+    card.c.scheme,
     member.c.category,
     member.c.valid_from,
     member.c.valid_to,
     member.c.stopped_from_ms.label("member_stopped_ms"),
-    card.c.stopped_from_ms.label("card_stopped_ms"),
 )
 _CARDS: Final = card.join(member, card.c.member_id == member.c.id)
+_NOW: Final = card.alias("now")
+"""What a card is known as now."""
 
 
-def _roster_row(row: Sequence[Any]) -> RosterRow:
-    _, credential, category, valid_from, valid_to, member_stopped_ms, card_stopped_ms = row
+def _roster_row(
+    end: datetime.date,
+    credential: str,
+    category: str,
+    valid_from: datetime.date | str | None,
+    valid_to: datetime.date | str | None,
+    member_stopped_ms: int | None,
+    card_stopped_ms: int | None,
+) -> RosterRow:
+    """`end` is the last day of the card's scheme: no card is good for longer."""
     stopped_ms = member_stopped_ms
     if card_stopped_ms is not None:
         stopped_ms = card_stopped_ms if stopped_ms is None else min(stopped_ms, card_stopped_ms)
     stopped_from_s = None if stopped_ms is None else stopped_ms // 1000
-    dates = _date(valid_from), _date(valid_to)
-    return RosterRow(Credential(credential), category, *dates, stopped_from_s)
+    last = _date(valid_to)
+    if end is not OPEN_END:
+        last = end if last is None else min(last, end)
+    return RosterRow(Credential(credential), category, _date(valid_from), last, stopped_from_s)
 
 
 def _date(value: datetime.date | str | None) -> datetime.date | None:
@@ -106,11 +119,11 @@ def _date(value: datetime.date | str | None) -> datetime.date | None:
     return datetime.date.fromisoformat(value) if isinstance(value, str) else value
 
 
-_PRESENT: Final = card.c.superseded_at_ms.is_(None)
+PRESENT: Final = card.c.superseded_at_ms.is_(None)
 """A card under the credential that it has now."""
 
 
-def _whole(table: sa.Table, programme: str) -> sa.ColumnElement[bool]:
+def _whole(table: sa.FromClause, programme: str) -> sa.ColumnElement[bool]:
     """Return the condition for nearly all of a table, which is then read from end to end.
 
     Through the index of credentials SQLite reads rows all over the file: four times as long.
@@ -118,24 +131,53 @@ def _whole(table: sa.Table, programme: str) -> sa.ColumnElement[bool]:
     return sa.func.coalesce(table.c.programme, "") == programme
 
 
-def roster_rows(connection: sa.Connection, programme: str) -> Iterator[RosterRow]:
+def _good(programme: str, of: Terms) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions for cards that stand on rosters; `_NOW` is joined when some have left.
+
+    A credential under the scheme that members leave is good beside its card's new one.
+    """
+    good: sa.ColumnElement[bool] = PRESENT & card.c.scheme.in_([scheme for scheme, _ in of.ends])
+    if of.left:
+        good |= (card.c.scheme == of.left[0]) & (_NOW.c.scheme != card.c.scheme)
+    return [_whole(card, programme), good]
+
+
+def _from(of: Terms) -> sa.FromClause:
+    if of.left:
+        return _CARDS.outerjoin(_NOW, _NOW.c.id == card.c.successor)
+    return _CARDS
+
+
+def roster_rows(connection: sa.Connection, programme: str, of: Terms) -> Iterator[RosterRow]:
     """Yield what every card of a programme may, as rosters carry it, by credential."""
+    stopped: sa.ColumnElement[Any] = card.c.stopped_from_ms
+    if of.left:
+        stopped = sa.case((PRESENT, card.c.stopped_from_ms), else_=_NOW.c.stopped_from_ms)
     wanted = (
-        sa.select(*_DECIDES)
-        .select_from(_CARDS)
-        .where(_whole(card, programme), _PRESENT)
+        sa.select(*_DECIDES, stopped, PRESENT)
+        .select_from(_from(of))
+        .where(*_good(programme, of))
         .order_by(card.c.credential)
     )
+    ends = dict(of.ends)
+    left_end = of.left[1] if of.left else OPEN_END
     rows = connection.execute(wanted, execution_options={"yield_per": ROWS_AT_ONCE})
     for some in rows.partitions():
-        yield from map(_roster_row, some)
+        for credential, scheme, *about, is_present in some:
+            end = ends[scheme] if is_present else left_end
+            yield _roster_row(end, credential, *about)
 
 
-def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
-    """Return key epoch, schemes in use (in the order of `Scheme`) and categories, sorted."""
+def roster_facts(connection: sa.Connection, programme: str, of: Terms) -> RosterFacts:
+    """Return key epoch, schemes in use and categories, sorted.
+
+    Schemes stand in the order of `Scheme`, but the one that members leave before the one they join:
+    whoever has not moved is found at the first reading.
+    """
     rows = connection.execute(
         sa.select(card.c.scheme, sa.func.max(card.c.key_epoch).label("epoch"))
-        .where(_whole(card, programme), _PRESENT)
+        .select_from(_from(of))
+        .where(*_good(programme, of))
         .group_by(card.c.scheme)
     )
     epochs = {row.scheme: row.epoch for row in rows}
@@ -144,9 +186,18 @@ def roster_facts(connection: sa.Connection, programme: str) -> RosterFacts:
     )
     return RosterFacts(
         max(epochs.values(), default=1),
-        [one for one in Scheme if one in epochs],
+        in_order([one for one in Scheme if one in epochs], of),
         sorted(categories),
     )
+
+
+def in_order(schemes: Collection[Scheme], of: Terms) -> list[Scheme]:
+    """Return schemes in the order in which readers try them."""
+    found = [one for one in Scheme if one in schemes]
+    if of.moving and {of.moving.from_scheme, of.moving.to_scheme} <= set(found):
+        found.remove(of.moving.from_scheme)
+        found.insert(found.index(of.moving.to_scheme), of.moving.from_scheme)
+    return found
 
 
 class KnownCards(NamedTuple):
@@ -154,17 +205,18 @@ class KnownCards(NamedTuple):
 
     rows: dict[tuple[str, str], RosterRow]
     """By programme and credential, former credentials too."""
-    former: dict[str, str]
-    """What re-keyed cards were known as under the key epoch before, by credential."""
+    names: dict[str, tuple[str, ...]]
+    """Under which other credentials a card is or was known, by credential."""
 
 
 _KNOWN: Final = """
-SELECT card.programme, card.credential, member.category, member.valid_from, member.valid_to,
-    member.stopped_from_ms, now.stopped_from_ms, before.credential
+SELECT card.programme, card.credential, card.scheme, member.category, member.valid_from,
+    member.valid_to, member.stopped_from_ms, now.stopped_from_ms, now.scheme, now.credential,
+    former.credential
 FROM card JOIN member ON member.id = card.member_id
 JOIN card AS now ON now.id = coalesce(card.successor, card.id)
-LEFT JOIN card AS before ON before.successor = card.id
-WHERE card.credential IN ? ORDER BY before.key_epoch
+LEFT JOIN card AS former ON former.successor = now.id
+WHERE card.credential IN ?
 """
 """A former credential may what the card may now; offline readers still find it on their lists."""
 
@@ -172,11 +224,17 @@ WHERE card.credential IN ? ORDER BY before.key_epoch
 def known_cards(connection: sa.Connection, credentials: Collection[str]) -> KnownCards:
     """Return what is known now of these credentials."""
     found = KnownCards({}, {})
-    for *row, former in bulk.select_in(connection, _KNOWN, sorted(credentials)):
-        programme, credential = row[:2]
-        found.rows[programme, credential] = _roster_row(row)
-        if former is not None:
-            found.former[credential] = former
+    stated = terms.load(connection)
+    for row in bulk.select_in(connection, _KNOWN, sorted(credentials)):
+        programme, credential, scheme, *about, now_scheme, now, former = row
+        of = stated.get(programme, terms.NOTHING)
+        end = of.end(Scheme(scheme), left=scheme != now_scheme)
+        if end is not None:
+            found.rows[programme, credential] = _roster_row(end, credential, *about)
+        names = (*found.names.get(credential, ()), now, former)
+        others = {one for one in names if one is not None and one != credential}
+        if others:
+            found.names[credential] = tuple(sorted(others))
     return found
 
 
@@ -191,95 +249,6 @@ def bump(connection: sa.Connection, programme: str) -> None:
     store.upsert(connection, programme_revision, [row], key=["programme"], add=["revision"])
 
 
-def move_card(
-    connection: sa.Connection, programme: str, older: str, newer: str, key_epoch: int, at_ms: int
-) -> bool:
-    """Re-key a card that was found under the key epoch before; False when that was done already.
-
-    The card's row takes the new credential; the old one stays beside it, superseded.
-    """
-    both = connection.execute(
-        sa.select(*_MOVED, card.c.id, card.c.credential, card.c.superseded_at_ms).where(
-            card.c.programme == programme, card.c.credential.in_([older, newer])
-        )
-    )
-    found = {row.credential: row for row in both}
-    was = found.get(older)
-    if newer in found or was is None or was.superseded_at_ms is not None:
-        return False
-    connection.execute(
-        card.update().where(card.c.id == was.id).values(credential=newer, key_epoch=key_epoch)
-    )
-    former = {column.name: was._mapping[column.name] for column in _MOVED}
-    connection.execute(
-        card.insert(),
-        {
-            **former,
-            "programme": programme,
-            "credential": older,
-            "superseded_at_ms": at_ms,
-            "successor": was.id,
-        },
-    )
-    bump(connection, programme)
-    audit.note_person(connection, at_ms, "ingest", "card.re-keyed", programme, str(key_epoch))
-    return True
-
-
-_MOVED: Final = (
-    card.c.member_id,
-    card.c.scheme,
-    card.c.key_epoch,
-    card.c.stopped_from_ms,
-    card.c.assigned_at_ms,
-    card.c.assigned_by,
-)
-
-
-class Unmoved(NamedTuple):
-    """A member with a card that is still known by an older key epoch."""
-
-    registration_number: str
-    name: str
-    kana: str
-    key_epoch: int
-    lost: bool
-    """No reader finds the card any more: it is to be assigned anew at a desk."""
-
-
-def _unmoved(programme: str, present: int) -> sa.Select[Any]:
-    return (
-        sa.select(
-            member.c.registration_number,
-            person.c.name,
-            person.c.kana,
-            sa.func.min(card.c.key_epoch).label("key_epoch"),
-        )
-        .select_from(_CARDS.join(person, member.c.person_id == person.c.id))
-        .where(card.c.programme == programme, _PRESENT, card.c.key_epoch < present)
-        .group_by(member.c.id, member.c.registration_number, person.c.name, person.c.kana)
-        .order_by(member.c.registration_number)
-    )
-
-
-def unmoved(connection: sa.Connection, programme: str, present: int) -> Iterator[Unmoved]:
-    """Yield members not seen since the programme's present key epoch began, by number.
-
-    Readers hold the present epoch and the one before; cards of still older ones are lost to them.
-    """
-    listed = _unmoved(programme, present)
-    rows = connection.execute(listed, execution_options={"yield_per": ROWS_AT_ONCE})
-    for row in rows:
-        lost = row.key_epoch < present - 1
-        yield Unmoved(row.registration_number, row.name, row.kana, row.key_epoch, lost)
-
-
-def count_unmoved(connection: sa.Connection, programme: str, present: int) -> int:
-    """Return how many members `unmoved` would name."""
-    listed = _unmoved(programme, present).order_by(None).subquery()
-    return connection.scalar(sa.select(sa.func.count()).select_from(listed)) or 0
-
-
 # --- what clerks do ------------------------------------------------------------------------------
 
 
@@ -289,9 +258,7 @@ def find(
     """Return members whose number, name or kana contains `search`, by registration number."""
     pattern = f"%{search.replace('%', '').replace('_', '')}%"
     cards = (
-        sa.select(sa.func.count())
-        .where(card.c.member_id == member.c.id, _PRESENT)
-        .scalar_subquery()
+        sa.select(sa.func.count()).where(card.c.member_id == member.c.id, PRESENT).scalar_subquery()
     )
     wanted = (
         sa.select(

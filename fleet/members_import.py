@@ -1,8 +1,9 @@
 """Taking a file of members in: all of its lines in one transaction, or none.
 
 Rules: members are recognised by programme and registration number, cards by their credential; a
-card of another member is refused; taking the same file in again changes nothing; members and cards
-that are not in the file stay.
+card of another member is refused, and a new one whose scheme the programme does not use; taking the
+same file in again changes nothing; members and cards that are not in the file stay, but for those
+whose place a card of the scheme that members move to takes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,13 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit
+from fleet import audit, campaigns, terms
 from fleet.members import bump
 from fleet.members_csv import ERRORS_SHOWN_MAX, FileRefused, Line, LineError, Progress
 from fleet.schema import card, member, person
+from fleet.terms import SchemeRefused
+from programmes.calendar import local_day
+from wire.credential import Scheme
 
 ROWS_AT_ONCE: Final = 5_000
 """Rows in one statement, and between two steps of the progress bar: about 0.1 s."""
@@ -49,6 +53,8 @@ def take_in(
         if one.credential
         and owners.get(one.credential, one.registration_number) != one.registration_number
     ]
+    cards = [one for one in lines if one.credential and one.credential not in owners]
+    errors += _not_in_use(connection, programme, cards, at_ms)
     if errors:
         raise FileRefused(errors[:ERRORS_SHOWN_MAX])
     first = {one.registration_number: one for one in reversed(lines)}
@@ -61,14 +67,29 @@ def take_in(
     _add_members(connection, programme, added, at_ms)
     _change_members(connection, changed, known, at_ms)
     ids = {number: row.member_id for number, row in _known_members(connection, programme).items()}
-    cards = [one for one in lines if one.credential and one.credential not in owners]
     _add_cards(connection, programme, cards, ids, who, at_ms, progress)
+    campaigns.replace_cards(connection, programme, who, at_ms)
     if added or changed or cards:
         bump(connection, programme)
         detail = f"{len(added)} added, {len(changed)} changed, {len(cards)} cards"
         audit.note_person(connection, at_ms, who, "members.imported", programme, detail)
     unchanged = len(first) - len(added) - len(changed)
     return Counted(len(lines), len(added), len(changed), unchanged, len(cards))
+
+
+def _not_in_use(
+    connection: sa.Connection, programme: str, cards: Sequence[Line], at_ms: int
+) -> list[LineError]:
+    """Return the first line of each scheme by which no card may be taken in."""
+    stated, day = terms.of(connection, programme), local_day(at_ms)
+    first = {one.scheme: one for one in reversed(cards)}
+    errors = []
+    for one in first.values():
+        try:
+            terms.require_enrolling(stated, programme, Scheme(one.scheme), day)
+        except SchemeRefused as error:
+            errors.append(LineError(one.line, "scheme", str(error)))
+    return errors
 
 
 class _Known(NamedTuple):

@@ -8,7 +8,7 @@ because others spent the allowance (`allowance`): the reader's stands and the ci
 Decisions that rest on no card, or on a roster that is no longer kept, are not judged.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, cast
 
@@ -41,6 +41,8 @@ BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
 _LOOKS_BACK_MS: Final = {name: 1000 * book.looks_back_s for name, book in RULEBOOKS.items()}
 LookUp = Callable[[Tap], Mapping[str, "Last"]]
+Names = Mapping[str, tuple[str, ...]]
+"""Other credentials of a card by each of them: former ones, or the present one."""
 Ask = Callable[[], bool]
 """A question to the database that is rarely asked."""
 Tables = Sequence[RuleTable]
@@ -69,8 +71,8 @@ class Known:
 
     cards: Mapping[tuple[str, str], RosterRow]
     rules: Mapping[str, Sequence[RuleTable]]
-    former: Mapping[str, str] = field(default_factory=dict)
-    """What cards that were re-keyed were known as under the key epoch before."""
+    names: Names = field(default_factory=dict)
+    """What else cards are or were known as."""
     usage: Running = field(default_factory=lambda: Running({}, {}))
     """What members have used, at each tap's place in the order of commit."""
 
@@ -85,17 +87,27 @@ class History:
     """Whether the ledger has what came before this journal as the reader remembers it."""
     is_stepped: Callable[[str], bool]
     """Whether the reader's clock jumped in a journal: what it had booked moved with it."""
-    former: dict[str, str] = field(default_factory=dict)
-    """As `Known.former`; grows with the cards that move in these batches."""
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """As `Known.names`; grows with the cards that move in these batches."""
     look_up: LookUp | None = None
     """Asks the ledger for all bookings of a tap's cards, where `last` may lack some."""
 
     def of(self, tap: Tap) -> Last | None:
-        """Return the card's last booking, under whichever key epoch it was made."""
-        found = self.last.get(tap.credential or "")
-        if former := tap.older_credential or self.former.get(tap.credential or ""):
-            other = self.last.get(former)
-            if found is None or (other and other.booked.at_ms > found.booked.at_ms):
+        """Return the card's last booking, whatever it was known as when it was made."""
+        return self._last(tap, names_of(tap, self.names))
+
+    def as_written(self, tap: Tap) -> Last | None:
+        """Return the last booking under what the entry itself calls the card.
+
+        A reader that never read both of a card's credentials together does not know more.
+        """
+        return self._last(tap, names_of(tap, {}))
+
+    def _last(self, tap: Tap, names: Iterable[str]) -> Last | None:
+        found: Last | None = None
+        for name in names:
+            other = self.last.get(name)
+            if other and (found is None or other.booked.at_ms > found.booked.at_ms):
                 found = other
         if found is None or found.booked.at_ms < tap.at_ms - BOOKED_KEPT_MS:
             return None
@@ -115,13 +127,21 @@ class History:
     def book(self, tap: Tap) -> None:
         """Remember what this tap booked; a clock that went back does not hide a later booking."""
         if tap.credential and tap.older_credential:
-            self.former[tap.credential] = tap.older_credential
+            every = names_of(tap, self.names)
+            for name in every:
+                self.names[name] = tuple(other for other in every if other != name)
         if tap.credential is None or tap.outcome is not Outcome.ACCEPTED:
             return
         last = self.last.get(tap.credential)
         if last is None or last.booked.at_ms <= tap.at_ms:
             booked = Booked(tap.at_ms, tap.declared)
             self.last[tap.credential] = Last(self.journal, booked)
+
+
+def names_of(tap: Tap, names: Names) -> tuple[str, ...]:
+    """Return what a tap's card is known as: by the entry, and by what else is known."""
+    told = [one for one in (tap.credential, tap.older_credential) if one]
+    return tuple(dict.fromkeys(name for one in told for name in (one, *names.get(one, ()))))
 
 
 def looks_back_ms(tap: Tap) -> int:
@@ -224,24 +244,28 @@ def _replay(
     decision = _decide(book, facts)
     if decision is None or _same(tap, decision):
         return ()
-    for other in _also_possible(facts, last, history):
+    for other in _also_possible(tap, facts, last, history):
         if (again := _decide(book, other)) is not None and _same(tap, again):
             return ()
     return (Finding(tap.n, "replay", decision),)
 
 
-def _also_possible(facts: Facts, last: Last | None, history: History) -> list[Facts]:
+def _also_possible(tap: Tap, facts: Facts, last: Last | None, history: History) -> list[Facts]:
     """Return what else the reader may have gone by.
 
-    The entry before a power cut was perhaps never shown; an exchanged disk remembers nothing; and
-    where the clock was set, what had been booked moved with it, into the window or out of it.
+    The entry before a power cut was perhaps never shown; an exchanged disk remembers nothing; a
+    card that it knows by another name has booked nothing there; and where the clock was set, what
+    had been booked moved with it, into the window or out of it.
     """
     if last is None:
         return []
     moved: list[Facts] = []
+    written = history.as_written(tap)
+    if written != last:
+        moved.append(replace(facts, booked=(written.booked,) if written else ()))
     if any(history.is_stepped(name) for name in {last.journal, history.journal}):
         within = Booked(facts.at_ms, last.booked.declared)
-        moved = [replace(facts, booked=(within,)), replace(facts, booked=())]
+        moved += [replace(facts, booked=(within,)), replace(facts, booked=())]
     if last.journal == history.journal:
         return moved
     shaken = Booked(last.booked.at_ms, last.booked.declared, perhaps_not_shown=True)

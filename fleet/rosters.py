@@ -4,12 +4,15 @@ Rules: the rows of a programme are read and packed once, and lie once for all it
 (fleet.roster_files); each place has a signed head of its own, deterministic in its contents; the
 version goes up only when the contents have changed; rows are complete before a head names them;
 the last VERSIONS_KEPT versions stay, so that a decision made with one of them can be replayed, as
-long as their rows fit into ROWS_BYTES_MAX. Building takes its turn: it leaves nine tenths of the
-time to others, however many members there are and however often they change.
+long as their rows fit into ROWS_BYTES_MAX; a scheme that nobody has stated is not named, and its
+cards are not in the rows (`fleet.terms`); a place with a reader whose agent would refuse what is
+new gets a head without it. Building takes its turn: it leaves nine tenths of the time to others,
+however many members there are and however often they change.
 """
 
 import hashlib
 import itertools
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,17 +21,19 @@ from typing import Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from fleet import members, registry, rules
+from fleet import members, registry, rules, terms
 from fleet.members import RosterFacts
 from fleet.registry import Place, load_places
 from fleet.roster_files import FOLDER, Written, remove_rows, rows_path, write_rows
-from fleet.schema import roster
+from fleet.schema import reader, reader_state, roster
 from fleet.store import Store
+from fleet.terms import Terms
+from programmes.calendar import local_day
 from wire.clock import Clock
 from wire.credential import Scheme
 from wire.envelope import Signer
 from wire.messages import RosterWanted
-from wire.roster import ROW, RosterHeader, RosterRow, pack_rows, sign_head
+from wire.roster import MOVING_SINCE, ROW, RosterHeader, RosterRow, pack_rows, sign_head
 
 VERSIONS_KEPT: Final = 40
 """Readers offline for 72 h come back with old versions: 40 changes of a list are two weeks."""
@@ -39,9 +44,8 @@ REST: Final = 10
 44 s at most, one of a thousand (20 ms) five times a second."""
 ROWS_AT_ONCE: Final = 10_000
 """Rows packed at a time: 280 kB, and some 5 MB while they are Python objects."""
-ENROLLING: Final = (Scheme.COMMON_AP, Scheme.FELICA_IDM, Scheme.STAFF_TOKEN)
-"""By these a card can be enrolled from a tap. Not by `jpki-auth`: a certificate's serial is read
-only where members are enrolled by it, on the ground that the tenant states (docs/adr/0004)."""
+_VERSION: Final = re.compile(r"(?:.* )?(\d+)\.(\d+)\b")
+"""How an agent names itself: `0.2.0`, or that behind its name."""
 
 
 class RosterUnbuildable(ValueError):
@@ -78,30 +82,34 @@ class Builder:
         self._tenant = tenant
         self._by = by
         self._clock = clock
-        self._built: dict[str, tuple[int, ...]] = {}
-        self._rows: dict[str, tuple[int, RosterFacts, Written]] = {}
+        self._built: dict[str, object] = {}
+        self._rows: dict[str, tuple[object, RosterFacts, Written]] = {}
         self._rests_until_ns: dict[str, int] = {}
 
     def build_changed(self, refused: Callable[[str, RosterUnbuildable], None]) -> list[Built]:
-        """Build the rosters of every programme whose members, rules or places have changed.
+        """Build the rosters of every programme whose members, rules, places or terms have changed.
 
         A programme that cannot be built is told to `refused` and tried again at its next change.
         """
         with self._fleet.read() as connection:
             places = load_places(connection)
             revisions = _revisions(connection)
+            behind = places_behind(connection)
         with self._people.read() as connection:
             of_members = members.revisions(connection)
+            stated = terms.load(connection)
+        day = local_day(self._clock.now_ms())
         built: list[Built] = []
         for programme in sorted({name for place in places.values() for name in place.programmes}):
-            revision = of_members.get(programme, 0)
-            now = (*revisions, revision)
+            of = stated.get(programme, terms.NOTHING).on(day)
+            shared = (of_members.get(programme, 0), of)
+            now = (*revisions, *shared, behind)
             started_ns = self._clock.monotonic_ns()
             if self._built.get(programme) == now or self._rests(programme, started_ns):
                 continue
             served = [place for place in places.values() if programme in place.programmes]
             try:
-                built += self._build(programme, revision, served)
+                built += self._build(programme, shared, served, behind)
             except RosterUnbuildable as error:
                 refused(programme, error)
             self._built[programme] = now
@@ -112,7 +120,13 @@ class Builder:
     def _rests(self, programme: str, now_ns: int) -> bool:
         return now_ns < self._rests_until_ns.get(programme, now_ns)
 
-    def _build(self, programme: str, revision: int, places: Sequence[Place]) -> list[Built]:
+    def _build(
+        self,
+        programme: str,
+        shared: tuple[int, Terms],
+        places: Sequence[Place],
+        behind: frozenset[str],
+    ) -> list[Built]:
         with self._fleet.read() as connection:
             tables = rules.load(connection, programme)
             epoch = registry.key_epochs(connection).get(programme, 1)
@@ -120,7 +134,8 @@ class Builder:
             raise RosterUnbuildable(
                 f"{programme} has no rule table yet: `kazasu-fleet rules add {programme} FILE`"
             )
-        facts, written = self._written(programme, revision)
+        facts, written = self._written(programme, shared)
+        of = shared[1]
         header = RosterHeader(
             v=1,
             programme=programme,
@@ -138,7 +153,11 @@ class Builder:
         with self._fleet.write() as connection:
             last = latest(connection, programme)
             built = [
-                self._place(connection, _for_place(header, place), last.get(place.name))
+                self._place(
+                    connection,
+                    _for_place(header, place, of, old=place.name in behind),
+                    last.get(place.name),
+                )
                 for place in places
             ]
             kept = _forget_old(connection, programme)
@@ -146,20 +165,20 @@ class Builder:
         _remove_former_layout(self._state, programme)
         return built
 
-    def _written(self, programme: str, revision: int) -> tuple[RosterFacts, Written]:
-        """Return what a programme's rosters share, read anew when its members have changed."""
+    def _written(self, programme: str, shared: tuple[int, Terms]) -> tuple[RosterFacts, Written]:
+        """Return what a programme's rosters share, read anew when members or terms have changed."""
         if programme in self._rows:
             of, facts, written = self._rows[programme]
-            if of == revision and rows_path(self._state, programme, written.sha256).exists():
+            if of == shared and rows_path(self._state, programme, written.sha256).exists():
                 return facts, written
         with self._people.read() as connection:
-            facts = members.roster_facts(connection, programme)
-            rows = members.roster_rows(connection, programme)
+            facts = members.roster_facts(connection, programme, shared[1])
+            rows = members.roster_rows(connection, programme, shared[1])
             try:
                 written = write_rows(self._state, programme, _packed(rows, facts.categories))
             except ValueError as error:
                 raise RosterUnbuildable(f"{programme}: {error}") from error
-        self._rows[programme] = revision, facts, written
+        self._rows[programme] = shared, facts, written
         return facts, written
 
     def _place(self, connection: sa.Connection, header: RosterHeader, last: Latest | None) -> Built:
@@ -204,19 +223,37 @@ def _remove_former_layout(state: Path, programme: str) -> None:
             shutil.rmtree(folder)
 
 
-def _for_place(header: RosterHeader, place: Place) -> RosterHeader:
+def _for_place(header: RosterHeader, place: Place, of: Terms, *, old: bool) -> RosterHeader:
     """Return the header of one place; where strangers are reported every enrolling scheme is read.
 
-    Else the first card of a programme that has no members yet could not be read at all.
+    Else the first card of a programme that has no members yet could not be read at all. `old`: an
+    agent there would refuse a header with what came with MOVING_SINCE.
     """
     triage = header.programme in place.triage_programmes
-    read = {*header.schemes, *(ENROLLING if triage else ())}
+    read = {*header.schemes, *(of.enrolling if triage else ())}
     return msgspec.structs.replace(
         header,
         place=place.name,
         triage=triage,
-        schemes=[scheme for scheme in Scheme if scheme in read],
+        schemes=members.in_order(read - {Scheme.CARD_AP} if old else read, of),
+        moving=None if old else of.moving,
     )
+
+
+def places_behind(connection: sa.Connection) -> frozenset[str]:
+    """Return the places with a reader in service whose agent, as last heard, is an older one."""
+    rows = connection.execute(
+        sa.select(reader.c.place, reader_state.c.agent)
+        .join(reader_state, reader_state.c.reader == reader.c.name)
+        .where(reader.c.revoked_at_ms.is_(None))
+        .distinct()
+    )
+    return frozenset(place for place, agent in rows if _is_older(agent))
+
+
+def _is_older(agent: str) -> bool:
+    found = _VERSION.match(agent)
+    return found is not None and tuple(map(int, found.groups())) < MOVING_SINCE
 
 
 def _revisions(connection: sa.Connection) -> tuple[int, ...]:

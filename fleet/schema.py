@@ -35,7 +35,7 @@ APPEND_ONLY: Final = {
         "retired_journal",
         "audit_run",
     ),
-    "persons": ("audit",),
+    "persons": ("audit", "scheme_statement", "campaign"),
 }
 """Tables that only grow, by database; enforced by `grants.make_append_only`."""
 
@@ -697,8 +697,8 @@ card: Final = sa.Table(
     sa.Column("successor", _Id),
     sa.UniqueConstraint("programme", "credential"),
     comment="A member's cards, each as the programme's credential. superseded_at_ms: since when "
-    "this credential is no longer on rosters, because the card has another one (successor: id of "
-    "that row); its history stays the member's.",
+    "the member's card has another credential (successor: id of that row); its history stays the "
+    "member's. One of a scheme that members leave stays on rosters until the deadline.",
 )
 sa.Index("ix_card_credential", card.c.credential)
 sa.Index(
@@ -734,6 +734,50 @@ programme_revision: Final = sa.Table(
     _number("revision"),
     comment="Counts changes of a programme's members and cards: a roster is to be built.",
 )
+
+scheme_statement: Final = sa.Table(
+    "scheme_statement",
+    persons,
+    _id(),
+    _text("programme"),
+    _text("scheme"),
+    _text("kind"),
+    _text("signed_by", ""),
+    _text("office", ""),
+    _text("ground", ""),
+    sa.Column("ground_date", sa.Date),
+    sa.Column("valid_from", sa.Date),
+    sa.Column("valid_to", sa.Date),
+    _text("why", ""),
+    _number("at_ms"),
+    _text("who"),
+    comment="On what ground a programme identifies cards by a scheme. kind: stated (signed_by, "
+    "office, and the ordinance or contract with its date), taken-over (the scheme was in use "
+    "before statements were kept; nobody has signed) or ended (all before it end with valid_to; "
+    "why says why). Both days are included, null is open; fleet.schemes adds them up. Append-only.",
+)
+sa.Index(
+    "ix_scheme_statement_programme_scheme",
+    scheme_statement.c.programme,
+    scheme_statement.c.scheme,
+)
+
+campaign: Final = sa.Table(
+    "campaign",
+    persons,
+    _id(),
+    _text("programme"),
+    _text("kind"),
+    _text("from_scheme"),
+    _text("to_scheme"),
+    sa.Column("until", sa.Date, nullable=False),
+    _text("why", ""),
+    _number("at_ms"),
+    _text("who"),
+    comment="Members of a programme move from one scheme to another until a day, which is "
+    "included. kind: started or stopped; a programme's newest row holds. Append-only.",
+)
+sa.Index("ix_campaign_programme", campaign.c.programme)
 
 person_audit: Final = sa.Table(
     "audit",

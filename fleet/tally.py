@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from fleet.moves import Move
 from wire.entries import Entry, Tap
 
 
@@ -15,21 +16,13 @@ class Taken(NamedTuple):
     through: int
 
 
-class Move(NamedTuple):
-    """A card that was found under the key epoch before; re-keyed after the commit."""
-
-    programme: str
-    older: str
-    newer: str
-    key_epoch: int
-
-
 @dataclass(slots=True)
 class Tally:
     """What a group came to; what it names happens only after the commit."""
 
     taken: list[Taken] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    """Cards that were found under a former credential; they are moved after the commit."""
     taps: list[Tap] = field(default_factory=list)
     """The new ones, to be counted."""
     created: int = 0
@@ -44,5 +37,5 @@ class Tally:
             if isinstance(one, Tap):
                 self.taps.append(one)
                 if one.credential and one.older_credential:
-                    move = Move(one.programme, one.older_credential, one.credential, one.key_epoch)
-                    self.moves.append(move)
+                    names = (one.programme, one.older_credential, one.credential)
+                    self.moves.append(Move(*names, one.scheme or "", one.key_epoch))

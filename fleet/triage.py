@@ -6,7 +6,7 @@ again, and the next tap is accepted.
 
 import sqlalchemy as sa
 
-from fleet import audit, store
+from fleet import audit, campaigns, store, terms
 from fleet.members import (
     TRIAGE_KEPT_MS,
     TRIAGE_MAX,
@@ -17,6 +17,8 @@ from fleet.members import (
     enrol,
 )
 from fleet.schema import card, member, triage
+from programmes.calendar import local_day
+from wire.credential import Scheme
 from wire.messages import Triage
 
 _COLUMNS = tuple(triage.c[name] for name in Waiting._fields)
@@ -27,8 +29,12 @@ def take(
 ) -> bool:
     """Keep one unknown card, its last presentation only.
 
-    False when the table is full, or a member has the card by now.
+    False when the table is full, a member has the card by now, or the programme does not use its
+    scheme (any more).
     """
+    stated = terms.of(connection, message.programme)
+    if not stated.is_in_force(message.scheme, local_day(received_at_ms)):
+        return False
     same = (
         card.c.programme == message.programme,
         card.c.credential == message.credential,
@@ -80,12 +86,15 @@ def assign(
 ) -> None:
     """Give an unknown card to a member, by registration number, or to one who is enrolled now.
 
+    While members move to the card's scheme, it takes the place of the member's former ones.
     Raises MemberRefused when the card has been assigned or erased meanwhile, or the member is
-    not there.
+    not there; SchemeRefused when no card may be enrolled by its scheme.
     """
     found = connection.execute(sa.select(triage).where(triage.c.id == triage_id)).one_or_none()
     if found is None:
         raise MemberRefused("this card is no longer listed: hold it to the reader again")
+    stated, scheme = terms.of(connection, found.programme), Scheme(found.scheme)
+    terms.require_enrolling(stated, found.programme, scheme, local_day(at_ms))
     if isinstance(to, NewMember):
         enrol(connection, found.programme, to, who, at_ms)
     number = to.registration_number if isinstance(to, NewMember) else to
@@ -107,6 +116,7 @@ def assign(
             assigned_by=who,
         )
     )
+    campaigns.replace_cards(connection, found.programme, who, at_ms)
     connection.execute(triage.delete().where(triage.c.id == triage_id))
     bump(connection, found.programme)
     audit.note_person(connection, at_ms, who, "card.assigned", f"{found.programme} {number}")

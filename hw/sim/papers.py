@@ -1,7 +1,8 @@
 """The files that a town needs before its first morning, as its clerks and engineers write them.
 
 The town's description for `kazasu-provision local`, the people's lists with what a desk read from
-their cards for `kazasu-provision credentials`, and the rule tables of both programmes.
+their cards for `kazasu-provision credentials`, on what ground each programme knows cards, and the
+rule tables of both programmes.
 """
 
 import csv
@@ -123,6 +124,55 @@ def _member(person: Enrolment) -> tuple[str, ...]:
     days = (person.born, person.valid_from, person.valid_to)
     born, valid_from, valid_to = (day.isoformat() for day in days)
     return person.member, person.name, born, person.category, valid_from, valid_to
+
+
+class Statement(NamedTuple):
+    """On what ground a programme of this town knows cards, as `schemes state` reads it."""
+
+    programme: str
+    schemes: tuple[Scheme, ...]
+    signed_by: str
+    office: str
+    ground: str
+
+    def command(self, day: datetime.date) -> list[str]:
+        """Return the words behind `kazasu-fleet schemes state`, signed a year before a day."""
+        dated = (day - datetime.timedelta(365)).isoformat()
+        options = {
+            "--signed-by": self.signed_by,
+            "--office": self.office,
+            "--ground": self.ground,
+            "--dated": dated,
+            "--from": dated,
+        }
+        words = [word for option in options.items() for word in option]
+        return [self.programme, *self.schemes, *words]
+
+
+STATEMENTS: Final = (
+    Statement(
+        SENIOR_PASS,
+        (Scheme.COMMON_AP, Scheme.FELICA_IDM),
+        "福祉部長 高橋誠",
+        "高齢福祉課",
+        "敬老乗車証条例第3条、交通事業者との利用契約",
+    ),
+    Statement(
+        SENIOR_PASS,
+        (Scheme.JPKI_AUTH,),
+        "福祉部長 高橋誠",
+        "高齢福祉課",
+        "公的個人認証法第38条の4に基づく業務委託契約（見本）",
+    ),
+    Statement(
+        ATTENDANCE,
+        (Scheme.COMMON_AP, Scheme.FELICA_IDM, Scheme.STAFF_TOKEN),
+        "教育長 田中実",
+        "教職員課",
+        "教職員服務規程第12条",
+    ),
+)
+"""Made up, like the town; what a real one has to state is in docs/clerk.md."""
 
 
 def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,15 @@ from fleet.books import Books, read_signing_key
 from fleet.roster_files import RosterArchive
 from programmes.register import rulebook
 from programmes.rulebook import Booked, Facts, Place
-from tests.fleet.virtual import NOON_MS, RULES, Journal, VirtualFleet, add_member, take_in
+from tests.fleet.virtual import (
+    NOON_MS,
+    RULES,
+    Journal,
+    VirtualFleet,
+    add_member,
+    on_rosters,
+    take_in,
+)
 from wire.clock import ClockState
 from wire.codes import Code
 from wire.credential import Credential
@@ -258,8 +266,8 @@ def test_a_card_found_under_the_older_key_moves_to_the_newer(fleet: VirtualFleet
     assert findings(fleet) == []
     with fleet.people.read() as connection:
         known = members.known_cards(connection, [card, newer]).rows
-        listed = [row.credential for row in members.roster_rows(connection, "senior-pass")]
         (row,) = members.find(connection, "senior-pass")
+    listed = [row.credential for row in on_rosters(fleet)]
     assert set(known) == {("senior-pass", newer), ("senior-pass", card)}
     assert (listed, row.cards) == ([newer], 1)
     assert [one.version for one in build(fleet)] == [2, 2]

@@ -1,6 +1,7 @@
 """What a person types at the command line, and what is said back."""
 
 import contextlib
+import datetime
 import inspect
 import io
 import os
@@ -22,6 +23,7 @@ from fleet.accounts import AccountRole
 from fleet.grants import Role
 from fleet.workers import sole_worker
 from tests.fleet.virtual import NOON_MS, HandClock, VirtualFleet
+from wire.credential import Scheme
 from wire.individual_number import IndividualNumberRefused
 
 NUMBER = "1234-5678-9018"
@@ -48,10 +50,21 @@ def typed(param: inspect.Parameter, text: str) -> list[str]:
     kind, *infos = [param.annotation]
     if get_origin(kind) is Annotated:
         kind, *infos = get_args(kind)
-    words = {int: "1", Path: "file", AccountRole: "clerk"}
-    if any(isinstance(info, OptionInfo) for info in infos):
-        return [f"--{param.name}", text]
-    return [words.get(kind, text)]
+    words = {
+        int: "1",
+        Path: "file",
+        AccountRole: "clerk",
+        Scheme: "common-ap",
+        list[Scheme]: "common-ap",
+        datetime.datetime: "2027-03-31",
+    }
+    word = words.get(kind, text)
+    for info in infos:
+        if isinstance(info, OptionInfo):
+            told = (info.default, *(info.param_decls or ()))  # typer puts the first one there
+            named = [one for one in told if isinstance(one, str) and one.startswith("--")]
+            return [*(named or [f"--{param.name.replace('_', '-')}"]), word]
+    return [word]
 
 
 def with_number_in_each_text() -> Iterator[Any]:

@@ -12,22 +12,26 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from fleet import cli, members
+from fleet import cli, members, terms
 from fleet.books import Books, Done
 from fleet.config import Config, read_config
 from fleet.dispatch_books import DispatchBooks
 from fleet.grants import Role
 from fleet.schema import card, member
 from fleet.store import Store, open_fleet, open_persons
+from fleet.terms import Terms
 from fleet.workers import Holding
+from programmes.calendar import local_day
 from provisioning.town import Place
 from tests.real import RealTown, make_town
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
+from wire.credential import Scheme
 from wire.entries import Entry, Former, JournalId, Start, Tap, chain, encode, genesis, new_journal
 from wire.envelope import Purpose, Signer, open_envelope
 from wire.messages import Ack, Batch
 from wire.mqtt import Message
+from wire.roster import RosterRow
 from wire.topics import Leaf, parse_reader, topic
 
 NOON_MS = 1_780_455_600_000
@@ -38,6 +42,13 @@ valid_from = 2026-04-01
 [parameters]
 rider_pays_yen = 50
 """
+
+SIGNED = [
+    *("--signed-by", "福祉部長 高橋", "--office", "高齢福祉課"),
+    *("--ground", "敬老乗車証条例（令和8年条例第3号）", "--dated", "2026-03-01"),
+    *("--from", "2026-03-01"),
+]
+"""A statement of `kazasu-fleet schemes state`, of before all that is tried here."""
 
 
 @dataclass
@@ -286,6 +297,7 @@ def begin(folder: Path, places: Sequence[Place], database: str = "") -> tuple[Re
         ["init"],
         ["readers", "import", str(home / "registry.json")],
         ["rules", "add", "senior-pass", str(table)],
+        ["schemes", "state", "senior-pass", *Scheme, *SIGNED],
     ):
         assert cli.run(["--config", str(home / "fleet.toml"), *argv], clock) == 0
     return town, home / "fleet.toml"
@@ -306,6 +318,19 @@ def make_fleet(
         open_fleet(config.databases, Role.OWNER),
         open_persons(config.databases, Role.OWNER),
     )
+
+
+def terms_of(fleet: VirtualFleet, at_ms: int = NOON_MS) -> Terms:
+    """Return what holds for the senior pass at an instant."""
+    with fleet.people.read() as connection:
+        return terms.of(connection, "senior-pass").on(local_day(at_ms))
+
+
+def on_rosters(fleet: VirtualFleet, at_ms: int = NOON_MS) -> list[RosterRow]:
+    """Return the rows that rosters built at an instant have."""
+    with fleet.people.read() as connection:
+        of = terms_of(fleet, at_ms)
+        return list(members.roster_rows(connection, "senior-pass", of))
 
 
 def add_member(fleet: VirtualFleet, number: str, **changes: Any) -> str:

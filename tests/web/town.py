@@ -40,6 +40,18 @@ PEOPLE: Final = (
     ("T-004", "田中 健一", "タナカ ケンイチ"),
 )
 
+SIGNED: Final = {
+    "kind": "stated",
+    "signed_by": "教育長 田中実",
+    "office": "教職員課",
+    "ground": "教職員服務規程第12条",
+    "ground_date": DAY.replace(month=3),
+    "valid_from": DAY.replace(month=4),
+    "at_ms": NOW_MS,
+    "who": "hana",
+}
+"""On what ground cards are known here, for both programmes."""
+
 
 class StoppedClock:
     """A clock that a test sets."""
@@ -376,6 +388,7 @@ def _trouble(connection: sa.Connection) -> None:
 
 def _timings(connection: sa.Connection) -> None:
     middle_us = {"detect": 9_000, "identify": 46_000, "decide": 120, "journal": 2_100}
+    middle_us |= {"activate": 9_000, "select": 12_000, "read": 14_000}
     middle_us |= {"show": 500, "host": 1_900, "total": 58_000}
     rows = []
     for back in range(0, 58):
@@ -469,6 +482,14 @@ def _ledger(connection: sa.Connection) -> None:
 
 
 def _people(connection: sa.Connection) -> None:
+    connection.execute(
+        schema.scheme_statement.insert(),
+        [
+            {"programme": programme, "scheme": scheme.value, **SIGNED}
+            for programme in ("attendance", "senior-pass")
+            for scheme in (Scheme.COMMON_AP, Scheme.FELICA_IDM, Scheme.STAFF_TOKEN)
+        ],
+    )
     for number, name, kana in PEOPLE:
         new = members.NewMember(number, name, kana, category="teacher")
         members.enrol(connection, "attendance", new, "test", NOW_MS)
