@@ -30,8 +30,10 @@ WAKE_UP: Final = b"\x55\x55" + bytes(14)
 """Out of power-down over HSU; the chip needs some bytes' time (UM0701-02, 7.2.11)."""
 GET_FIRMWARE_VERSION: Final = bytes.fromhex("0000FF02FED4022A00")
 FIRMWARE_OF_PN532: Final = bytes.fromhex("D50332")
-ACK_MS: Final = 100
-"""The chip acknowledges within 15 ms; a Raspberry Pi's USB may keep the first one back."""
+ACK_MS: Final = 300
+"""The chip acknowledges within 15 ms; the rest is for a busy machine."""
+NFCPY_ACK_MS: Final = 100
+"""What nfcpy waits for an acknowledgement, and for commands without the air."""
 TRIES_PER_SPEED: Final = 2
 
 OWN_PARAMETERS: Final = {
@@ -90,6 +92,15 @@ def _faults(what: str) -> Iterator[None]:
         raise FrontEndFault(f"{what}: {error or type(error).__name__}") from error
 
 
+class _Chip(chip.Chipset):  # type: ignore[misc]  # nfcpy has no types
+    """nfcpy's chip, with more time for an acknowledgement."""
+
+    def read_frame(self, timeout: float) -> bytearray:
+        """Wait so many ms for a frame."""
+        line: SerialLine = self.transport
+        return line.read(ACK_MS if timeout == NFCPY_ACK_MS else timeout)
+
+
 class Pn532:
     """See edge.frontends.FrontEnd. `felica_system` is four hex digits."""
 
@@ -123,7 +134,7 @@ class Pn532:
         self._forget()
         with _faults("the PN532 cannot be restarted"):
             self._line.write(ACK)  # ends a command that still runs
-            self._chip = chip.Chipset(self._line, logger=_log)
+            self._chip = _Chip(self._line, logger=_log)
             self._chip.sam_configuration("normal")
             chip.Device(self._chip, logger=_log)  # tests the line, writes its settings
             for item, data in OWN_PARAMETERS.items():
@@ -300,7 +311,7 @@ def _change_speed(line: SerialLine, baudrate: int) -> None:
     """Move chip and line to another speed: it takes effect after our ACK (UM0701-02, 7.2.9)."""
     if line.baudrate == baudrate:
         return
-    chip.Chipset(line, logger=_log).set_serial_baudrate(baudrate)
+    _Chip(line, logger=_log).set_serial_baudrate(baudrate)
     line.baudrate = baudrate
     time.sleep(0.001)
 

@@ -144,19 +144,19 @@ def test_a_reader_that_is_not_there_is_said_so(capsys: pytest.CaptureFixture[str
 def test_watch_shows_each_card_once_until_it_is_interrupted(chip: PN532) -> None:
     command = [sys.executable, "-m", "edge.cli", "card", "watch", front_end(chip)]
     environment = {**os.environ, "LC_ALL": "ja_JP.UTF-8", "PYTHONIOENCODING": "utf-8"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout
-    assert "かざしてください" in process.stdout.readline()
     seen = []
-    for card in (CARD, FeliCaCard(bytes.fromhex("0114D5A2B3C4E5F6")), CARD):
-        chip.place(card)
-        seen.append(process.stdout.readline() + process.stdout.readline())
-        time.sleep(0.1)  # it lies there, and is shown once
-        chip.remove()
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    rest = process.stdout.read()
-    assert process.wait(10) == 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout
+        assert "かざしてください" in process.stdout.readline()
+        for card in (CARD, FeliCaCard(bytes.fromhex("0114D5A2B3C4E5F6")), CARD):
+            chip.place(card)
+            seen.append(process.stdout.readline() + process.stdout.readline())
+            time.sleep(0.1)  # it lies there, and is shown once
+            chip.remove()
+            time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(10) == 0
     assert "マイナンバーカード" in seen[0]
     assert "FeliCa" in seen[1]
     assert (
