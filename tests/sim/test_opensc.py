@@ -16,7 +16,7 @@ from hw.sim.cards import Card
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.variants import of_the_first_generation, old_resident_card
 from hw.sim.vicc import VirtualReader
-from tests.real_pcsc import Pcscd, start_pcscd
+from tests.real_pcsc import Pcscd
 from tests.sim.chip_kit import DATA
 
 READER: Final = "Desk"
@@ -34,14 +34,15 @@ Place = Callable[[Card], None]
 
 @pytest.fixture
 def pcscd(tmp_path: Path) -> Iterator[Pcscd]:
-    with start_pcscd(tmp_path, READER) as started:
+    with Pcscd(tmp_path, READER) as started:
+        started.start()
         yield started
 
 
 @pytest.fixture
 def place(pcscd: Pcscd) -> Iterator[Place]:
     """Put a card on the reader instead of another, and return when OpenSC sees it."""
-    with VirtualReader(pcscd.ports[READER]) as reader:
+    with VirtualReader(pcscd.port, interrupt=pcscd.look) as reader:
 
         def see(card: bool) -> None:
             deadline = time.monotonic() + SEEN_S
