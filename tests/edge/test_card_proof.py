@@ -364,10 +364,32 @@ NEEDS = {
     SIGN[1]: SELECT_KEY,
     READ[1]: SELECT_CERTIFICATE,
 }
-ANSWERS = st.sampled_from([OK, b"\x6a\x82", b"\x63\xc2", CardGone("torn away")])
 
 
-@given(st.lists(st.tuples(st.sampled_from(PERMITTED + FORBIDDEN), ANSWERS), max_size=30))
+@pytest.mark.parametrize(
+    "selected",
+    [None, SELECT_CERTIFICATE, SELECT_PIN, SELECT_KEY],
+    ids=["application", "certificate", "pin", "key"],
+)
+def test_each_command_needs_its_own_file_selected(selected: bytes | None) -> None:
+    conversation = talk(Scripted())
+    conversation.ask(SELECT_JPKI_AP)
+    if selected:
+        conversation.ask(selected)
+    for command in PERMITTED[4:]:
+        if NEEDS[command[1]] == selected:
+            conversation.ask(command)
+        else:
+            with pytest.raises(CommandNotAllowed):
+                conversation.ask(command)
+
+
+STEPS = st.tuples(
+    st.sampled_from(PERMITTED), st.sampled_from([OK, OK, OK, b"\x6a\x82", CardGone("torn away")])
+)
+
+
+@given(st.lists(STEPS, max_size=60).map(lambda steps: [(SELECT_JPKI_AP, OK), *steps]))
 def test_in_any_order_each_command_reaches_only_what_it_is_meant_for(
     said: list[tuple[bytes, bytes | Exception]],
 ) -> None:
