@@ -40,7 +40,7 @@ from wire.clock import Clock, SystemClock
 from wire.credential import Credential, Scheme, credential
 from wire.entries import Tap as TapEntry
 from wire.envelope import Signer
-from wire.roster import ROW, RosterHeader, RosterRow, RuleTable, build_roster, sign_head
+from wire.roster import ROW, Moving, RosterHeader, RosterRow, RuleTable, build_roster, sign_head
 from wire.seal import ProgrammeKey, ProgrammeKeys, seal_keys
 
 READER: Final = "kazasu-shi/bus-1"
@@ -128,6 +128,7 @@ class ReaderKit:
         triage: bool = False,
         at_ms: int | None = None,
         rules: Sequence[RuleTable] | None = None,
+        moving: Moving | None = None,
         **parameters: Any,
     ) -> None:
         """Put a signed roster where `link` puts it."""
@@ -145,6 +146,7 @@ class ReaderKit:
             triage=triage,
             rows=0,
             rows_sha256=bytes(32),
+            moving=moving,
         )
         self._give(programme, build_roster(header, rows, self.config.name.tenant, self.fleet))
 
