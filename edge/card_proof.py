@@ -105,9 +105,10 @@ def look(card: Card, clock: Clock) -> Result:
 
 
 def prove(card: Card, challenge: Challenge, pin: bytearray, clock: Clock) -> Result:
-    """Have the card sign the challenge. Overwrites `pin`, four ASCII digits, in any case.
+    """Have the card sign the challenge, which the caller knows to be meant for this reader.
 
-    Spends a try with WRONG_PIN alone. Raises PinMalformed or FrontEndFault.
+    Overwrites `pin`, four ASCII digits, in any case. Only WRONG_PIN spends a try, or CARD_GONE when
+    the card was torn away just then. Raises PinMalformed or FrontEndFault.
     """
 
     def converse(desk: DeskCard) -> Result:

@@ -188,7 +188,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 
 def _named_key(certificate: x509.Certificate) -> bytes | None:
     named = _extension(certificate.extensions, x509.AuthorityKeyIdentifier)
-    return named and named.key_identifier
+    return named.key_identifier if named else None
 
 
 def _key_id(authority: x509.Certificate) -> bytes:
