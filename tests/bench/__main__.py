@@ -5,13 +5,14 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import cards, disk, growth, intake, pipeline, roster, startup, taps
+from tests.bench import cards, disk, frontends, growth, intake, pipeline, roster, startup, taps
 from tests.bench.figures import PAGE, Table, write_page
 
 PARTS: Final[dict[str, Callable[[], Table]]] = {
     "taps": taps.bench,
     "startup": startup.bench,
     "cards": cards.bench,
+    "frontends": frontends.bench,
     "roster": roster.bench,
     "disk": lambda: disk.bench(PAGE.parents[1]),
     "intake": lambda: intake.bench(PAGE.parents[1]),
