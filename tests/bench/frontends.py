@@ -6,8 +6,10 @@ defaults, reading the whole certificate.
 """
 
 import contextlib
+import functools
 import random
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -76,8 +78,8 @@ def _pcsc(kbit_s: int) -> Iterator[Place]:
 
 
 FRONT_ENDS: Final[dict[str, Callable[[], AbstractContextManager[Place]]]] = {
-    **{f"PN532, {speed:,} baud": lambda speed=speed: _pn532(speed) for speed in SPEEDS},
-    **{f"PC/SC, {rate} kbit/s": lambda rate=rate: _pcsc(rate) for rate in RATES},
+    **{f"PN532, {speed:,} baud": functools.partial(_pn532, speed) for speed in SPEEDS},
+    **{f"PC/SC, {rate} kbit/s": functools.partial(_pcsc, rate) for rate in RATES},
 }
 
 
@@ -158,8 +160,6 @@ class _HeldSoon:
     """A card that enters the field while the obvious program is already looking."""
 
     def __init__(self, chip: PN532, card: Card, after_s: float) -> None:
-        import threading
-
         self.at_s = 0.0
 
         def hold() -> None:
