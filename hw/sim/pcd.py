@@ -118,12 +118,18 @@ class Blocks:
             block = self._block(bytes([0x02 | CHAINING | self._number]) + part)
             if block[0] & ~1 != ACK_BLOCK:
                 raise NoAnswer("a chained block was not acknowledged")
-        block = self._block(bytes([0x02 | self._number]) + parts[-1])
+        block = self._information(bytes([0x02 | self._number]) + parts[-1])
         answer = block[1:]
         while block[0] & CHAINING:
-            block = self._block(bytes([ACK_BLOCK | self._number]))
+            block = self._information(bytes([ACK_BLOCK | self._number]))
             answer += block[1:]
         return answer
+
+    def _information(self, frame: bytes) -> bytes:
+        block = self._block(frame)
+        if block[0] & ~1 & ~CHAINING != 0x02:
+            raise NoAnswer("not a block of information")
+        return block
 
     def _block(self, frame: bytes) -> bytes:
         """Exchange a block; grant the card all the time it asks for."""
@@ -131,7 +137,7 @@ class Blocks:
         while answer[:1] == bytes([WTX]) and len(answer) == 2:
             granted = bytes([WTX, answer[1] & 0x3F])
             answer = self._exchange(self._card.technology, granted)
-        if not answer or answer[0] & 1 != self._number or answer[0] & 0xC0 == 0xC0:
+        if not answer or answer[0] & 1 != self._number:
             raise NoAnswer("not the block that was awaited")
         self._number ^= 1  # rule B
         return answer

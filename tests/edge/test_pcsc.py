@@ -12,16 +12,13 @@ from edge.frontends import CardGone, FrontEndFault
 from edge.frontends.atr import technology_of
 from edge.frontends.pcsc import CALL_S_MAX, GET_ID, LATE_S_MAX, Pcsc, chosen
 from edge.schemes import REGISTER
-from edge.schemes.allowlist import READ_COMMON_RECORD, SELECT_COMMON_AP, NoIdentifier, Reading
-from hw.sim.cards import Card, FeliCaCard, Phone, StaffToken, TornAway
-from hw.sim.isodep import Reply
-from hw.sim.mynumber import MyNumberCard
+from edge.schemes.allowlist import READ_COMMON_RECORD, SELECT_COMMON_AP
+from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
 from hw.sim.vicc import VirtualReader
 from tests.conftest import Eventually
 from tests.edge.pcsc_kit import ALL, NAME, Desk, desk, opened
-from tests.edge.reader_kit import identifier, my_number_card
+from tests.edge.reader_kit import my_number_card
 from tests.real_pcsc import Pcscd
-from wire.credential import Scheme
 
 IDM = bytes.fromhex("0114D5A2B3C4E5F6")
 UID = bytes.fromhex("04A1B2C3D4E5F6")
@@ -53,19 +50,6 @@ def test_an_empty_reader_is_no_card_and_looking_waits(front_end: Pcsc) -> None:
         assert front_end.sense(ALL) is None
     assert front_end.waited_ns > 20 * 15_000_000
     assert time.thread_time() - started < 0.2  # of 0.4 s
-
-
-def test_cards_are_found_as_what_they_are(place: Desk, front_end: Pcsc) -> None:
-    for card, technology, sensed in (
-        (my_number_card(0x01020304), "106B", (0x01020304).to_bytes(4)),
-        (FeliCaCard(IDM), "212F", IDM),
-        (StaffToken(UID), "106A", UID),
-    ):
-        found = place.held(front_end, card)
-        assert (found.technology, found.sensed_id) == (technology, sensed)
-        assert found.speaks_apdu == (technology == "106B")
-        assert found.about.startswith("3B8")
-        assert found.times_us["detect"] > 0
 
 
 def test_a_card_of_another_technology_is_not_looked_for(place: Desk, front_end: Pcsc) -> None:
@@ -121,37 +105,9 @@ def test_what_was_selected_is_forgotten_by_the_next_look(place: Desk, front_end:
     assert again.transceive(READ_COMMON_RECORD, 2.0)[-2:] != b"\x90\x00"
 
 
-# --- what is read --------------------------------------------------------------------------------
-
-
-def read(scheme: Scheme, front_end: Pcsc, place: Desk, card: Card) -> bytes:
-    found = place.held(front_end, card)
-    reading = Reading(found, REGISTER[scheme].commands, lambda: 2.0)
-    return bytes(REGISTER[scheme].read(reading))
-
-
-@pytest.mark.parametrize(
-    ("scheme", "card"),
-    [
-        (Scheme.COMMON_AP, my_number_card(7)),
-        (Scheme.JPKI_AUTH, my_number_card(7)),
-        (Scheme.FELICA_IDM, FeliCaCard(IDM)),
-        (Scheme.STAFF_TOKEN, StaffToken(UID)),
-        (Scheme.STAFF_TOKEN, StaffToken(UID[:4])),
-    ],
-)
-def test_each_scheme_reads_what_it_reads_elsewhere(
-    scheme: Scheme, card: MyNumberCard | FeliCaCard | StaffToken, place: Desk, front_end: Pcsc
-) -> None:
-    assert read(scheme, front_end, place, card) == identifier(card, scheme)
-
-
-@pytest.mark.parametrize("scheme", [Scheme.COMMON_AP, Scheme.JPKI_AUTH, Scheme.STAFF_TOKEN])
-def test_a_phone_without_an_application_gives_no_identifier(
-    scheme: Scheme, place: Desk, front_end: Pcsc
-) -> None:
-    with pytest.raises(NoIdentifier):
-        read(scheme, front_end, place, Phone(random.Random(2)))
+def test_a_card_that_thinks_long_without_asking_is_waited_for(place: Desk, front_end: Pcsc) -> None:
+    found = place.held(front_end, my_number_card(apdu_ms=700))
+    assert found.transceive(SELECT_COMMON_AP, 2.0) == b"\x90\x00"
 
 
 def test_a_long_answer_comes_whole(place: Desk, front_end: Pcsc) -> None:
@@ -226,38 +182,6 @@ def test_a_late_answer_is_thrown_away(place: Desk, front_end: Pcsc) -> None:
         found.transceive(SELECT_COMMON_AP, 0.05)
     again = place.found(front_end)
     assert again.transceive(READ_COMMON_RECORD, 2.0)[-2:] != b"\x90\x00"
-
-
-@pytest.mark.parametrize(("apdu_ms", "wtx_ms"), [(700, None), (700, 100)])
-def test_a_slow_card_is_waited_for(
-    apdu_ms: float, wtx_ms: float | None, place: Desk, front_end: Pcsc
-) -> None:
-    found = place.held(front_end, my_number_card(apdu_ms=apdu_ms, wtx_ms=wtx_ms))
-    assert found.transceive(SELECT_COMMON_AP, 2.0) == b"\x90\x00"
-
-
-class Garbled:
-    """A Type B card that answers every block with the same bytes."""
-
-    def __init__(self, answer: bytes) -> None:
-        self._card = my_number_card()
-        self._answer = answer
-
-    def reset(self) -> None:
-        self._card.reset()
-
-    def answer(self, technology: str, frame: bytes) -> Reply | None:
-        reply = self._card.answer(technology, frame)
-        return Reply(self._answer) if reply and frame[0] not in (0x05, 0x1D) else reply
-
-
-@pytest.mark.parametrize("answer", ["02", "0290", "F2", "FF", "A2"])
-def test_what_a_hostile_card_answers_is_its_own_fault(
-    answer: str, place: Desk, front_end: Pcsc
-) -> None:
-    found = place.held(front_end, Garbled(bytes.fromhex(answer)))
-    with pytest.raises(CardGone):
-        found.transceive(SELECT_COMMON_AP, 1.0)
 
 
 # --- readers and pcscd that leave -----------------------------------------------------------------

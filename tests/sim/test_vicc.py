@@ -249,7 +249,7 @@ def test_an_empty_field_holds_no_card() -> None:
     assert find(silence) is None
 
 
-@pytest.mark.parametrize("answer", ["", "F2", "03", "C2", "FF", "12"])
+@pytest.mark.parametrize("answer", ["", "F2", "03", "C2", "FF", "A2", "0A0102"])
 def test_what_is_no_block_is_no_answer(answer: str) -> None:
     card = Activated("106B", bytes(4), b"", fsc=256)
     with pytest.raises(NoAnswer):
