@@ -4,7 +4,7 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from hw.sim.chip import Chip
 from hw.sim.mynumber import (
@@ -53,6 +53,7 @@ GUARDED: dict[bytes, dict[int, set[int]]] = {
 """By application and file: the PINs of which one opens it."""
 KEYS = {(JPKI_AP, 0x17): 0x18, (JPKI_AP, 0x1A): 0x1B}
 ALL_PINS = [(ap, fid) for ap, pins in PINS.items() for fid in pins]
+applications = st.sampled_from([JPKI_AP, INPUT_SUPPORT_AP, FACE_AP, COMMON_AP])
 ALL_GUARDED = [(ap, fid) for ap, files in GUARDED.items() for fid in files]
 RIGHT = {value for pins in PINS.values() for value, _ in pins.values()}
 
@@ -147,72 +148,83 @@ def test_who_never_gives_a_right_pin_reads_nothing_behind_one_and_gains_no_try(
     assert all(after[pin] <= before[pin] for pin in ALL_PINS)
 
 
+def pin_commands(value: bytes, fid: int, way: int) -> list[bytes]:
+    """VERIFY by the file or its short id, in one piece or two, short or extended."""
+    select_pin, named, current = select_file(fid), verify(value, fid), verify(value)
+    return [
+        [select_pin, current],
+        [named],
+        [*chained(select_pin), *chained(current)],
+        [extended(select_pin), extended(named)],
+    ][way]
+
+
+def read_commands(fid: int, way: int) -> list[bytes]:
+    """READ BINARY by the file or its short id, of 256 bytes, four, or all."""
+    return [
+        [select_file(fid), bytes.fromhex("00B0000000")],
+        [select_file(fid), bytes.fromhex("00B00000000000")],
+        [*chained(select_file(fid)), bytes.fromhex("00B0000100")],
+        [bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x04])],
+        [read_all(fid)],
+    ][way]
+
+
 class AnyReader(RuleBasedStateMachine):
     """Right and wrong PINs, selections and reads in any order, against a model of the rules."""
 
-    @initialize()
-    def new_card(self) -> None:
+    @initialize(aid=applications)
+    def new_card(self, aid: bytes) -> None:
         self.card = MyNumberCard(DATA)
         self.tries = {(ap, fid): PINS[ap][fid][1] for ap, fid in ALL_PINS}
-        self.power_off()
+        self.select_application(aid, power_off=True)
 
-    @rule()
-    def power_off(self) -> None:
-        self.send = connected(self.card)
-        self.selected: bytes | None = None
+    @rule(aid=applications, power_off=st.booleans())
+    def select_application(self, aid: bytes, power_off: bool) -> None:
+        if power_off:
+            self.send = connected(self.card)
+        assert self.send(select(aid)) == b"\x90\x00"
+        self.selected = aid
         self.verified: set[int] = set()
 
-    @rule(aid=st.sampled_from(sorted(PINS)))
-    def select_application(self, aid: bytes) -> None:
-        assert self.send(select(aid)) == b"\x90\x00"
-        self.selected, self.verified = aid, set()
+    @rule(power_off=st.booleans())
+    def select_it_again(self, power_off: bool) -> None:
+        self.select_application(self.selected, power_off)
 
     @rule()
     def select_unknown(self) -> None:
         assert self.send(select(b"\xa0" * 7)) == b"\x6a\x82"
 
-    @precondition(lambda self: self.selected)
     @rule(data=st.data(), right=st.booleans(), way=st.integers(0, 3))
     def give_pin(self, data: st.DataObject, right: bool, way: int) -> None:
-        assert self.selected
         fid = data.draw(st.sampled_from(sorted(PINS[self.selected])))
-        value = PINS[self.selected][fid][0] if right else b"9999"
-        named, current = verify(value, fid), verify(value)
-        apdus = [
-            [select_file(fid), current],
-            [named],
-            [*chained(select_file(fid)), *chained(current)],
-            [extended(select_file(fid)), extended(named)],
-        ][way]
-        status = self.send(*apdus)
+        value, tries_max = PINS[self.selected][fid]
+        times = tries_max + 1 if data.draw(st.integers(0, 9)) == 9 else 1
+        for _ in range(times):
+            answer = self.send(*pin_commands(value if right else b"9999", fid, way))
+            assert answer == self.expected(fid, right)
+
+    def expected(self, fid: int, right: bool) -> bytes:
+        """What a PIN is answered; the model remembers it."""
         pin = self.selected, fid
         if self.tries[pin] == 0:
-            assert status == b"\x69\x84"
-        elif right:
-            assert status == b"\x90\x00"
+            return b"\x69\x84"
+        if right:
             self.tries[pin] = PINS[self.selected][fid][1]
             self.verified.add(fid)
-        else:
-            self.tries[pin] -= 1
-            assert status == bytes([0x63, 0xC0 | self.tries[pin]])
-            self.verified.discard(fid)
+            return b"\x90\x00"
+        self.tries[pin] -= 1
+        self.verified.discard(fid)
+        return bytes([0x63, 0xC0 | self.tries[pin]])
 
     @precondition(lambda self: self.selected in GUARDED)
-    @rule(data=st.data(), way=st.integers(0, 4))
-    def read(self, data: st.DataObject, way: int) -> None:
-        assert self.selected
-        fid = data.draw(st.sampled_from(sorted(GUARDED[self.selected])))
-        apdus = [
-            [select_file(fid), bytes.fromhex("00B0000000")],
-            [select_file(fid), bytes.fromhex("00B00000000000")],
-            [*chained(select_file(fid)), bytes.fromhex("00B0000100")],
-            [bytes([0x00, 0xB0, 0x80 | fid, 0x00, 0x04])],
-            [read_all(fid)],
-        ][way]
-        opened = bool(self.verified & GUARDED[self.selected][fid])
-        answer = self.send(*apdus)
-        assert answer[-2:] == (b"\x90\x00" if opened else b"\x69\x82")
-        assert opened == (len(answer) > 2)
+    @rule(way=st.integers(0, 4))
+    def read_everything(self, way: int) -> None:
+        for fid, pins in GUARDED[self.selected].items():
+            answer = self.send(*read_commands(fid, way))
+            opened = bool(self.verified & pins)
+            assert answer[-2:] == (b"\x90\x00" if opened else b"\x69\x82")
+            assert opened == (len(answer) > 2)
 
     @precondition(lambda self: self.selected == JPKI_AP)
     @rule(key=st.sampled_from(sorted(KEYS)), named=st.booleans())
@@ -225,14 +237,8 @@ class AnyReader(RuleBasedStateMachine):
         assert len(answer) == (258 if opened else 2)
         assert answer[-2:] == (b"\x90\x00" if opened else b"\x69\x82")
 
-    @invariant()
-    def blocked_pins_verify_nothing(self) -> None:
-        if self.selected:
-            pins = PINS[self.selected]
-            assert not {fid for fid in pins if self.tries[self.selected, fid] == 0} & self.verified
-
     def teardown(self) -> None:
-        if hasattr(self, "tries"):
+        if hasattr(self, "selected"):
             assert tries(connected(self.card)) == self.tries
 
 

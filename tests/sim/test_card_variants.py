@@ -142,6 +142,13 @@ def test_a_driving_licence_opens_by_two_pins_that_outlast_selection(hold_chip: H
     assert status(tag, select(JPKI_AP)) == "6a82"
 
 
+def test_a_driving_licence_forgets_its_pins_with_the_field(hold_chip: Hold) -> None:
+    card = driving_licence(random.Random(1), date(2025, 4, 1))
+    entries = (select(LICENCE_AP), select_file(1), bytes.fromhex("00B0000000"))
+    assert status(hold_chip(card), verify(b"1234", 1), *entries) == "9000"
+    assert status(hold_chip(card), *entries) == "6982"
+
+
 def test_a_blank_card_is_selected_and_finds_nothing(hold_chip: Hold) -> None:
     tag = hold_chip(blank_card(random.Random(1)))
     asked = (select(COMMON_AP), READ_RECORD, read_all(1), bytes.fromhex("00CA004500"))
