@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.schemes.card_ap import CardAp
+from wire.credential import IDENTIFIER_BYTES_MAX
 from wire.entries import Name, Short
 from wire.limits import FRONT_END_PATH, PROGRAMMES_PER_PLACE_MAX
 from wire.topics import ReaderName, parse_reader
@@ -20,6 +20,17 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 class ConfigRefused(ValueError):
     """The file cannot be used; the sentence names the file, the key and the bound."""
+
+
+class CardAp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a tenant's own card application keeps its user id (`edge/schemes/card_ap.py`)."""
+
+    aid: Annotated[str, Meta(pattern="^([0-9A-F]{2}){5,16}$")]
+    """The application's name, in hex."""
+    short_ef: Annotated[int, Meta(ge=1, le=30)]
+    """The file's short id."""
+    length: Annotated[int, Meta(ge=1, le=IDENTIFIER_BYTES_MAX)]
+    offset: Annotated[int, Meta(ge=0, le=255)] = 0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +56,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     felica_system: Annotated[str, Meta(pattern="^[0-9A-F]{4}$")] = "0003"
     """The system code whose IDm identifies a FeliCa card: 0003 is Japanese transit IC."""
     card_ap: CardAp | None = None
-    """Where the tenant's own card application keeps its user id, when it has one."""
     state: str = "state"
     """Folder of journal, rosters and marks."""
     authority: str = "authority.pem"

@@ -102,7 +102,8 @@ class _Current(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Rosters:
     """All that the reader holds, in the place's order of programmes.
 
-    Raises ConfigRefused when the reader's own key files cannot be read.
+    Raises ConfigRefused when the reader's own key files cannot be read, or when the tenant's card
+    application may not be selected.
     """
 
     def __init__(self, config: Config) -> None:
@@ -110,7 +111,10 @@ class Rosters:
         self._state = Path(config.state)
         self.fleet_key: Final = _public_key(Path(config.fleet_key))
         self._sealing_key = _sealing_key(Path(config.sealing_key))
-        self._schemes = register(config.card_ap)
+        try:
+            self._schemes = register(config.card_ap)
+        except ValueError as error:
+            raise ConfigRefused(f"[card_ap]: {error}") from error
         self._rosters: dict[str, Roster] = {}
         self._current: dict[str, _Current] = {}
         self._keys: list[ProgrammeKey] = []

@@ -15,11 +15,10 @@ from typing import Final
 
 from edge.bench import doctor, timing
 from edge.bench.observe import READ, Observed, Observer
-from edge.config import ConfigRefused, read_config
+from edge.config import CardAp, ConfigRefused, read_config
 from edge.frontends import Crowded, FrontEnd, FrontEndFault, Technology
 from edge.frontends.opening import open_front_end
 from edge.schemes import register
-from edge.schemes.card_ap import CardAp
 from programmes.texts import Language, say
 
 TECHNOLOGIES: Final[tuple[Technology, ...]] = ("106B", "212F", "106A")

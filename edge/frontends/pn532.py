@@ -6,47 +6,45 @@ registers again before every block. Here the field stays on, the registers that 
 others are learnt once and written back when they were lost, and then a poll is one command (WUPB,
 5 ms) and a block is one command.
 
-Upheld: the technology that the place names first is polled before each of the others · a card that
+Upheld: the technology that the place names first is polled before each of the others · of a wallet
+with a My Number Card and another Type B card the former is found · a card that
 was spoken to loses its power before the next round, so that it is found again as it was · the chip
 is found at whatever speed a crash has left it · what the chip says wrong is FrontEndFault, also
 where nfcpy's own Chipset.Error would go through everything (nfcpy 1.0.4, `sense`).
 """
 
+import contextlib
 import errno
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Final
 
 import nfc.clf.pn53x
-from nfc.clf import pn532 as chip
 
 from edge.frontends import Crowded, FrontEndFault, Technology
 from edge.frontends.isodep import Atqb, FoundCard, Garbled, Silence, TypeBCard
+from edge.frontends.pn532_chip import (
+    FELICA_212,
+    TYPE_A,
+    change_speed,
+    find,
+    registers_of_type_b,
+    started,
+)
 from edge.frontends.serial_line import ACK, SPEEDS, SerialLine
 
-WAKE_UP: Final = b"\x55\x55" + bytes(14)
-"""Out of power-down over HSU; the chip needs some bytes' time (UM0701-02, 7.2.11)."""
-GET_FIRMWARE_VERSION: Final = bytes.fromhex("0000FF02FED4022A00")
-FIRMWARE_OF_PN532: Final = bytes.fromhex("D50332")
-ACK_MS: Final = 300
-"""The chip acknowledges within 15 ms; the rest is for a busy machine."""
-NFCPY_ACK_MS: Final = 100
-"""What nfcpy waits for an acknowledgement, and for commands without the air."""
-TRIES_PER_SPEED: Final = 2
-
-OWN_PARAMETERS: Final = {
-    0x05: b"\x01\x00\x00",  # retries: a poll is tried once, the next round comes anyway
-    0x0C: bytes.fromhex("FF1785"),  # Type B analog: NXP's default; nfcpy's FF0485 finds no card
-}  # on some modules (nfcpy pull request 248). By RFConfiguration item (UM0701-02, 7.3.1)
-
-TYPE_A: Final = 0
-FELICA_212: Final = 1
-TYPE_B: Final = 3
-"""BrTy of InListPassiveTarget (UM0701-02, 7.3.5)."""
+NO_ANSWER: Final = 0x01
+CHIP_FAULT: Final = 0x7F
+"""Status of a command (UM0701-02, 7.1): nothing came from the card; from here on, and by nfcpy's
+reckoning, it is the chip that is at fault. What lies between came garbled."""
 WUPB: Final = bytes.fromhex("050008")
 """Wakes all Type B cards, one time slot (ISO/IEC 14443-3, 7.7)."""
+SLOTS: Final = 4
+WUPB_IN_SLOTS: Final = bytes.fromhex("05000A")
+"""The same in four time slots, of which each card draws one; two cards differ three times in four.
+The markers of the other slots are 15, 25 and 35 (14443-3, 7.6 and 7.8)."""
+MY_NUMBER_CARD: Final = bytes.fromhex("B381A1")
+"""Its protocol info (pcsc-tools' list of ATRs). Many a wallet also has a licence in it (9181C1)."""
 FELICA_POLLING: Final = "00{system}0100"
 """Polling of one system, asking for its code, one time slot (FeliCa user's manual, 4.4.2)."""
 UID_BYTES_MAX: Final = 10
@@ -69,19 +67,10 @@ TIMEOUTS_S: Final = tuple(100e-6 * 2.0**n for n in range(16))
 ROUNDED: Final = 0.97
 """25 ms and 100 ms are meant to be 25.6 and 102.4 ms."""
 
-KEPT: Final = (
-    *("CIU_Mode", "CIU_TxMode", "CIU_RxMode", "CIU_TxControl", "CIU_TxAuto", "CIU_TxSel"),
-    *("CIU_RxSel", "CIU_RxThreshold", "CIU_Demod", "CIU_FelNFC1", "CIU_FelNFC2", "CIU_MifNFC"),
-    *("CIU_ManualRCV", "CIU_TypeB", "CIU_GsNOff", "CIU_ModWidth", "CIU_TxBitPhase", "CIU_RFCfg"),
-    *("CIU_GsNOn", "CIU_CWGsP", "CIU_ModGsP", "CIU_BitFraming"),
-)
-"""Registers that may tell one technology from another (UM0701-02 and PN512 data sheet)."""
-
-_log = logging.getLogger("nfc.clf.pn532")
 _FAULTS: Final = (OSError, nfc.clf.pn53x.Chipset.Error, IndexError, ValueError, AssertionError)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _faults(what: str) -> Iterator[None]:
     """Let nothing but FrontEndFault out for what the chip or the line did wrong."""
     try:
@@ -90,15 +79,6 @@ def _faults(what: str) -> Iterator[None]:
         raise
     except _FAULTS as error:
         raise FrontEndFault(f"{what}: {error or type(error).__name__}") from error
-
-
-class _Chip(chip.Chipset):  # type: ignore[misc]  # nfcpy has no types
-    """nfcpy's chip, with more time for an acknowledgement."""
-
-    def read_frame(self, timeout: float) -> bytearray:
-        """Wait so many ms for a frame."""
-        line: SerialLine = self.transport
-        return line.read(ACK_MS if timeout == NFCPY_ACK_MS else timeout)
 
 
 class Pn532:
@@ -115,9 +95,9 @@ class Pn532:
             self._line = SerialLine(port)
         try:
             with _faults(f"no PN532 answers at {port} (wiring? switched to HSU?)"):
-                _find(self._line)
+                find(self._line)
                 if self._line.baudrate != baudrate:
-                    _change_speed(self._line, baudrate)
+                    change_speed(self._line, baudrate)
                 self.restart()
         except BaseException:
             self._line.close()
@@ -133,26 +113,8 @@ class Pn532:
         """See edge.frontends.FrontEnd: the line is tested, and everything is set again."""
         self._forget()
         with _faults("the PN532 cannot be restarted"):
-            self._line.write(ACK)  # ends a command that still runs
-            self._chip = _Chip(self._line, logger=_log)
-            self._chip.sam_configuration("normal")
-            chip.Device(self._chip, logger=_log)  # tests the line, writes its settings
-            for item, data in OWN_PARAMETERS.items():
-                self._chip.rf_configuration(item, data)
-            self._type_b = self._learn_type_b()
-
-    def _learn_type_b(self) -> list[tuple[str, int]]:
-        """Return the registers, and their values, that differ when Type B has been loaded."""
-        found = []
-        for kind, request in ((TYPE_A, b""), (FELICA_212, self._felica), (TYPE_B, b"\0")):
-            self._chip.in_list_passive_target(1, kind, request)
-            found.append(self._chip.read_register(*KEPT))
-        type_a, felica, type_b = found
-        return [
-            (name, value)
-            for name, value, *others in zip(KEPT, type_b, type_a, felica, strict=True)
-            if any(other != value for other in others)
-        ]
+            self._chip = started(self._line)
+            self._type_b = registers_of_type_b(self._chip, self._felica)
 
     # --- finding ---------------------------------------------------------------------------------
 
@@ -194,24 +156,37 @@ class Pn532:
         started_ns = time.monotonic_ns()
         self._set_timeout(POLL_S)
         try:
-            answer = bytes(self._chip.in_communicate_thru(WUPB, POLL_S + CHIP_S))
-        except nfc.clf.pn53x.Chipset.Error as error:
-            self._no_answer(error)
+            atqb = self._ask_for_atqb(WUPB) or self._tell_apart()
+        except Silence:
+            self._former = None
             return None
-        if (atqb := Atqb.parse(answer)) is None:
-            raise Crowded("two Type B cards at once")
         self._spoken_to = True
         self._former = TypeBCard(atqb, self, _us_since(started_ns), self._former)
         return self._former
 
-    def _no_answer(self, error: nfc.clf.pn53x.Chipset.Error) -> None:
-        """Tell silence (1) from answers that collided, and both from a chip that is at fault."""
-        if error.errno == 0x01:
-            self._former = None
-            return
-        if error.errno >= 0x7F:
-            raise error
-        raise Crowded("two Type B cards at once") from error
+    def _ask_for_atqb(self, frame: bytes) -> Atqb | None:
+        """Return the one card that answers; None when several did. Raises Silence."""
+        try:
+            return Atqb.parse(bytes(self._chip.in_communicate_thru(frame, POLL_S + CHIP_S)))
+        except nfc.clf.pn53x.Chipset.Error as error:
+            if error.errno >= CHIP_FAULT:
+                raise
+            if error.errno == NO_ANSWER:
+                raise Silence from error
+            return None
+
+    def _tell_apart(self) -> Atqb:
+        """Of two cards in a wallet return the one My Number Card. Raises Crowded."""
+        found = []
+        for slot in range(SLOTS):
+            frame = bytes([slot << 4 | WUPB[0]]) if slot else WUPB_IN_SLOTS
+            with contextlib.suppress(Silence):
+                found.append(self._ask_for_atqb(frame))
+        cards = [atqb for atqb in found if atqb and atqb.about.endswith(MY_NUMBER_CARD)]
+        if len(found) < 2 or None in found or len(cards) != 1:
+            self._spoken_to = True
+            raise Crowded("two Type B cards at once")
+        return cards[0]
 
     def _poll_f(self) -> FoundCard | None:
         started_ns = time.monotonic_ns()
@@ -261,9 +236,9 @@ class Pn532:
         try:
             return bytes(self._chip.in_communicate_thru(frame, host_s))
         except nfc.clf.pn53x.Chipset.Error as error:
-            if error.errno >= 0x7F:
+            if error.errno >= CHIP_FAULT:
                 raise
-            raise (Silence if error.errno == 0x01 else Garbled)(str(error)) from error
+            raise (Silence if error.errno == NO_ANSWER else Garbled)(str(error)) from error
         except OSError as error:
             if error.errno == errno.ETIMEDOUT and ends_first:
                 raise Silence("the caller's time is over") from error
@@ -284,36 +259,11 @@ class Pn532:
             with _faults("closing"):
                 self._line.write(ACK)
                 self._chip.rf_configuration(FIELD, b"\x00")
-                _change_speed(self._line, min(SPEEDS))
+                change_speed(self._line, min(SPEEDS))
         except FrontEndFault:
             pass  # unplugged: it cannot be told goodbye, and the next open looks at every speed
         finally:
             self._line.close()
-
-
-def _find(line: SerialLine) -> None:
-    """Wake the chip, at whatever speed a crash has left it. Raises OSError."""
-    for line.baudrate in sorted(SPEEDS):
-        for _ in range(TRIES_PER_SPEED):
-            line.write(WAKE_UP + GET_FIRMWARE_VERSION)
-            try:
-                answer = line.read(ACK_MS)
-                if answer == ACK:
-                    answer = line.read(ACK_MS)
-            except TimeoutError:
-                continue
-            if answer[5:8] == FIRMWARE_OF_PN532:
-                return
-    raise OSError(errno.ENODEV, "nothing answers")
-
-
-def _change_speed(line: SerialLine, baudrate: int) -> None:
-    """Move chip and line to another speed: it takes effect after our ACK (UM0701-02, 7.2.9)."""
-    if line.baudrate == baudrate:
-        return
-    _Chip(line, logger=_log).set_serial_baudrate(baudrate)
-    line.baudrate = baudrate
-    time.sleep(0.001)
 
 
 def _us_since(started_ns: int) -> int:

@@ -7,9 +7,10 @@ as it has become credentials.
 
 from typing import Final
 
+from edge.config import CardAp
+from edge.schemes import card_ap as own
 from edge.schemes import common_ap, felica_idm, jpki_auth, staff_token
 from edge.schemes.allowlist import CardScheme
-from edge.schemes.card_ap import CardAp
 from wire.credential import Scheme
 
 REGISTER: Final[dict[Scheme, CardScheme]] = {
@@ -20,5 +21,8 @@ REGISTER: Final[dict[Scheme, CardScheme]] = {
 
 
 def register(card_ap: CardAp | None) -> dict[Scheme, CardScheme]:
-    """Return the schemes that a reader can read, with its tenant's own card application."""
-    return REGISTER if card_ap is None else {**REGISTER, Scheme.CARD_AP: card_ap.scheme()}
+    """Return the schemes that a reader can read, with its tenant's own card application.
+
+    Raises ValueError for an application that may not be selected.
+    """
+    return REGISTER if card_ap is None else {**REGISTER, Scheme.CARD_AP: own.scheme(card_ap)}

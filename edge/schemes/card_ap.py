@@ -6,41 +6,28 @@ names, files and layouts are not published, so all of them are the reader's conf
 never written, and is none.
 """
 
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
-from msgspec import Meta
-
+from edge.config import CardAp
 from edge.schemes.allowlist import CardScheme, NoIdentifier, Reading, own_application
-from wire.credential import IDENTIFIER_BYTES_MAX, Scheme
+from wire.credential import Scheme
 
 UNWRITTEN: Final = (b"\x00", b"\xff")
 
 
-class CardAp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the id lies. Raises ValueError for an application that may not be selected."""
+def scheme(where: CardAp) -> CardScheme:
+    """Return how this reader reads it.
 
-    aid: Annotated[str, Meta(pattern="^([0-9A-F]{2}){5,16}$")]
-    """The application's name, in hex."""
-    short_ef: Annotated[int, Meta(ge=1, le=30)]
-    """The file's short id."""
-    length: Annotated[int, Meta(ge=1, le=IDENTIFIER_BYTES_MAX)]
-    offset: Annotated[int, Meta(ge=0, le=255)] = 0
+    Raises ValueError for an application that may not be selected.
+    """
+    commands = own_application(bytes.fromhex(where.aid), where.short_ef, where.offset, where.length)
+    select, read = sorted(commands, key=lambda command: command[1])
 
-    def __post_init__(self) -> None:
-        self.scheme()
+    def read_id(card: Reading) -> bytearray:
+        card.ask(select)
+        found = card.ask(read)
+        if len(found) != where.length or any(found == one * len(found) for one in UNWRITTEN):
+            raise NoIdentifier("no user id has been written to this card")
+        return bytearray(found)
 
-    def scheme(self) -> CardScheme:
-        """Return how this reader reads it."""
-        name = bytes.fromhex(self.aid)
-        commands = own_application(name, self.short_ef, self.offset, self.length)
-        select, read = sorted(commands, key=lambda command: command[1])
-
-        def read_id(card: Reading) -> bytearray:
-            card.ask(select)
-            found = card.ask(read)
-            if len(found) != self.length or any(found == one * len(found) for one in UNWRITTEN):
-                raise NoIdentifier("no user id has been written to this card")
-            return bytearray(found)
-
-        return CardScheme(Scheme.CARD_AP, "106B", commands, read_id)
+    return CardScheme(Scheme.CARD_AP, "106B", commands, read_id)

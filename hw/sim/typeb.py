@@ -36,6 +36,7 @@ class TypeBCard:
         self._afi = application_data[0]
         self._fwi = protocol[2] >> 4
         self._pupi_source = pupi
+        self._draws = random.Random(pupi if isinstance(pupi, bytes) else 0)
         self.reset()
 
     @property
@@ -49,9 +50,10 @@ class TypeBCard:
         self._pupi = source.randbytes(4) if isinstance(source, random.Random) else source
         self._blocks: BlockProtocol | None = None
         self._halted = False
+        self._slot = 0
 
     def answer(self, technology: str, frame: bytes) -> Reply | None:
-        """See `Card`. Understands REQB, WUPB, HLTB, ATTRIB and then blocks."""
+        """See `Card`. Understands REQB, WUPB, slot markers, HLTB, ATTRIB and then blocks."""
         if not technology.endswith("B"):
             return None
         if self._blocks:
@@ -60,7 +62,9 @@ class TypeBCard:
                 self._blocks, self._halted = None, True
             return reply
         if len(frame) == 3 and frame[0] == REQB:
-            return self._requested(frame[1], wakes=bool(frame[2] & WAKE_UP))
+            return self._requested(frame[1], 1 << (frame[2] & 0x07), bool(frame[2] & WAKE_UP))
+        if len(frame) == 1 and frame[0] & 0x0F == REQB:
+            return self._in_slot(1 + (frame[0] >> 4))
         called = not self._halted and frame[1:5] == self._pupi
         return self._called(frame) if called else None
 
@@ -72,11 +76,22 @@ class TypeBCard:
             return Reply(b"\x00")
         return None
 
-    def _requested(self, afi: int, *, wakes: bool) -> Reply | None:
-        """A halted card answers WUPB alone, and any card only the family that it belongs to."""
+    def _requested(self, afi: int, slots: int, wakes: bool) -> Reply | None:
+        """A halted card answers WUPB alone, and any card only the family that it belongs to.
+
+        Of several time slots it draws one, and answers at once if that is the first.
+        """
         if afi not in (0, self._afi) or (self._halted and not wakes):
             return None
         self._halted = False
+        self._slot = 1 + self._draws.randrange(slots)
+        return self._in_slot(1)
+
+    def _in_slot(self, slot: int) -> Reply | None:
+        """Answer when the drawn time slot comes (ISO/IEC 14443-3, 7.6), once."""
+        if slot != self._slot:
+            return None
+        self._slot = 0
         return Reply(b"\x50" + self._pupi + self.atqb_tail)
 
     def _selected(self, frame: bytes) -> Reply:

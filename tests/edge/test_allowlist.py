@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from edge.config import CardAp
 from edge.frontends import Card, Technology
 from edge.frontends.nfcpy import Nfcpy
 from edge.schemes import REGISTER, register
@@ -21,7 +22,6 @@ from edge.schemes.allowlist import (
     Reading,
     own_application,
 )
-from edge.schemes.card_ap import CardAp
 from hw.sim.antenna import Antenna, Frame
 from hw.sim.cards import FeliCaCard, StaffToken
 from hw.sim.mynumber import FACE_AP, INPUT_SUPPORT_AP, JPKI_AP
@@ -139,7 +139,7 @@ def test_no_tenants_application_can_be_one_with_the_number(
 @pytest.mark.parametrize("aid", [aid.hex().upper() for aid in CLOSED])
 def test_a_configuration_that_names_a_closed_application_is_refused(aid: str) -> None:
     with pytest.raises(ValueError, match="closed"):
-        CardAp(aid=aid, short_ef=1, length=12)
+        register(CardAp(aid=aid, short_ef=1, length=12))
 
 
 Held = Callable[[Any], Card]

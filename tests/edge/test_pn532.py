@@ -1,5 +1,6 @@
 """A PN532 on a serial line, down to its registers: found fast, spoken to, recovered."""
 
+import datetime
 import random
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from edge.schemes import REGISTER
 from edge.schemes.allowlist import SELECT_COMMON_AP, Reading
 from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
 from hw.sim.field import Frame
+from hw.sim.licence import driving_licence
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.pn532 import PN532, Fault
 from tests.edge.reader_kit import identifier, make_reader, my_number_card, running
@@ -163,6 +165,21 @@ def test_two_cards_of_type_b_are_told_from_none(chip: PN532, front_end: Pn532) -
         front_end.sense(ALL)
     chip.place(my_number_card(1))
     assert found(front_end).technology == "106B"
+
+
+def test_of_a_wallet_with_a_driving_licence_the_my_number_card_is_read(
+    chip: PN532, front_end: Pn532
+) -> None:
+    card = my_number_card(1)
+    chip.place(driving_licence(random.Random(5), datetime.date(2024, 5, 1)), card)
+    for _ in range(20):  # the two draw the same time slot one time in four
+        try:
+            sensed = found(front_end)
+        except Crowded:
+            continue
+        assert read(sensed, Scheme.COMMON_AP) == identifier(card, Scheme.COMMON_AP)
+        return
+    raise AssertionError("they were never told apart")
 
 
 def test_of_two_technologies_the_places_order_decides(chip: PN532, front_end: Pn532) -> None:

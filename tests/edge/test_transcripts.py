@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config import CardAp
 from edge.frontends import FrontEnd, Technology
 from edge.frontends.nfcpy import Nfcpy
 from edge.frontends.pn532 import Pn532
 from edge.schemes import register
 from edge.schemes.allowlist import ALLOWED, CommandNotAllowed, Reading
-from edge.schemes.card_ap import CardAp
 from edge.schemes.desk_allowlist import DeskCard
 from hw.sim.antenna import Antenna
 from hw.sim.cards import FeliCaCard, StaffToken
