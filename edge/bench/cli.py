@@ -1,4 +1,4 @@
-"""`kazasu-edge card`: watch, info, dump, speed and doctor, for a technician with a reader.
+"""`kazasu-edge card`: watch, info, dump, speed, prove and doctor, for whoever has a reader.
 
 The front end is named as in edge.toml (`pcsc`, `pn532:/dev/ttyAMA0`, …), or by an edge.toml, whose
 agent must not run meanwhile. Texts are Japanese, and English where the locale says so ($LANG).
@@ -6,7 +6,6 @@ agent must not run meanwhile. Texts are Japanese, and English where the locale s
 
 import argparse
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +14,14 @@ from typing import Final
 
 from edge.bench import doctor, timing
 from edge.bench.observe import READ, Observed, Observer
-from edge.config import CardAp, ConfigRefused, read_config
-from edge.frontends import Crowded, FrontEnd, FrontEndFault, Technology
+from edge.bench.prove import prove
+from edge.bench.terminal import FAULT, REFUSED, named, opened, tell, text
+from edge.config import ConfigRefused
+from edge.frontends import Crowded, FrontEndFault, Technology
 from edge.frontends.opening import open_front_end
 from edge.schemes import register
-from programmes.texts import Language, say
 
 TECHNOLOGIES: Final[tuple[Technology, ...]] = ("106B", "212F", "106A")
-FELICA_SYSTEM: Final = "0003"
 WAIT_S: Final = 30
 """For a card, before giving up."""
 TIMES: Final = 100
@@ -33,9 +32,6 @@ RANDOM_LOOKS: Final = 3
 EMPTY_ROUNDS: Final = 2
 PAUSE_S: Final = 0.01
 """Between two looks, lest a front end that answers at once keep the processor busy."""
-FAULT: Final = 1
-REFUSED: Final = 2
-"""Exit statuses: a reader or card that does not work; something that cannot be asked for."""
 
 
 def main(words: list[str]) -> int:
@@ -57,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         ("info", "show one card: what it says of itself and by which schemes it can be read", info),
         ("dump", "show every exchange with one card; data that identifies it is hidden", dump),
         ("speed", "read one card again and again, and show how long each step takes", speed),
+        ("prove", "have one card sign with its PIN; the last try is never made", prove),
         ("doctor", "find readers, drivers and what is in their way, and say what to do", examine),
     ):
         one = commands.add_parser(name, help=what, description=what)
@@ -70,75 +67,35 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _language() -> Language:
-    spoken = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
-    return "en" if spoken.startswith("en") else "ja"
-
-
-def _say(message: str, **arguments: str | int) -> str:
-    return say(f"bench.{message}", _language(), **arguments)
-
-
-def _print(line: str = "") -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _named(name: str) -> tuple[str, str, CardAp | None]:
-    """Return path, FeliCa system and card application of what was named. Raises ConfigRefused."""
-    if not name.endswith(".toml"):
-        return name, FELICA_SYSTEM, None
-    config = read_config(Path(name))
-    return config.front_end, config.felica_system, config.card_ap
-
-
-@contextlib.contextmanager
-def _opened(name: str) -> Iterator[tuple[FrontEnd, CardAp | None]]:
-    """Open what was named; say what is wrong and exit when it does not work."""
-    try:
-        path, felica_system, card_ap = _named(name)
-        front_end = open_front_end(path, felica_system)
-    except (ConfigRefused, FrontEndFault) as error:
-        sys.stderr.write(_say("fault", error=str(error)) + "\n")
-        raise SystemExit(REFUSED) from error
-    try:
-        yield front_end, card_ap
-    except FrontEndFault as error:
-        sys.stderr.write(_say("fault", error=str(error)) + "\n")
-        raise SystemExit(FAULT) from error
-    finally:
-        front_end.close()
-
-
 def _waited_for(observer: Observer) -> Observed:
     """Return the first card that is held. Exits when none comes."""
-    sys.stderr.write(_say("waiting", seconds=WAIT_S) + "\n")
+    sys.stderr.write(text("waiting", seconds=WAIT_S) + "\n")
     end_s = time.monotonic() + WAIT_S
     while time.monotonic() < end_s:
         try:
             if seen := observer.look():
                 return seen
         except Crowded:
-            sys.stderr.write(_say("two-cards") + "\n")
+            sys.stderr.write(text("two-cards") + "\n")
             time.sleep(1)
-    sys.stderr.write(_say("no-card") + "\n")
+    sys.stderr.write(text("no-card") + "\n")
     raise SystemExit(FAULT)
 
 
 def _headline(seen: Observed) -> str:
     ms = f"{seen.times_us['total'] / 1000:.0f}" if seen.times_us else "-"
-    return _say("seen", kind=_say(f"kind.{seen.kind}"), mark=seen.mark, ms=ms)
+    return text("seen", kind=text(f"kind.{seen.kind}"), mark=seen.mark, ms=ms)
 
 
 def _schemes(seen: Observed) -> str:
-    return "  ".join(f"{name}: {_say(f'scheme.{what}')}" for name, what in seen.schemes.items())
+    return "  ".join(f"{name}: {text(f'scheme.{what}')}" for name, what in seen.schemes.items())
 
 
 def watch(arguments: argparse.Namespace) -> int:
     """Show each card that is held, until Ctrl-C."""
-    with _opened(arguments.front_end) as (front_end, card_ap):
+    with opened(arguments.front_end) as (front_end, card_ap):
         observer = Observer(front_end, register(card_ap).values(), TECHNOLOGIES)
-        _print(_say("hold"))
+        tell(text("hold"))
         with contextlib.suppress(KeyboardInterrupt):
             _follow(observer)
     return 0
@@ -151,41 +108,41 @@ def _follow(observer: Observer) -> None:
         try:
             seen = observer.look()
         except Crowded:
-            _print(_say("two-cards"))
+            tell(text("two-cards"))
             time.sleep(1)
             continue
         if seen and (empty >= EMPTY_ROUNDS or seen.mark != last):
-            again = "  " + _say("again") if seen.mark == last else ""
-            _print(f"{time.strftime('%H:%M:%S')}  {_headline(seen)}{again}")
-            _print(f"          {_schemes(seen)}")
+            again = "  " + text("again") if seen.mark == last else ""
+            tell(f"{time.strftime('%H:%M:%S')}  {_headline(seen)}{again}")
+            tell(f"          {_schemes(seen)}")
         last, empty = (seen.mark, 0) if seen else (last, empty + 1)
         time.sleep(PAUSE_S)
 
 
 def info(arguments: argparse.Namespace) -> int:
     """Show one card."""
-    with _opened(arguments.front_end) as (front_end, card_ap):
+    with opened(arguments.front_end) as (front_end, card_ap):
         observer = Observer(front_end, register(card_ap).values(), TECHNOLOGIES)
         seen = _waited_for(observer)
         looks = (observer.look() for _ in range(RANDOM_LOOKS))
         marks = {seen.sensed_mark, *(one.sensed_mark for one in looks if one)}
-        _print(f"{_say('info.kind')}: {_say(f'kind.{seen.kind}')}")
-        _print(f"{_say('info.technology')}: {seen.technology}")
-        _print(f"{_say('info.about')}: {seen.about or '-'}")
+        tell(f"{text('info.kind')}: {text(f'kind.{seen.kind}')}")
+        tell(f"{text('info.technology')}: {seen.technology}")
+        tell(f"{text('info.about')}: {seen.about or '-'}")
         for name, what in seen.schemes.items():
-            _print(f"{name}: {_say(f'scheme.{what}')}")
-        _print(_say("info.id-fixed" if len(marks) == 1 else "info.id-random"))
+            tell(f"{name}: {text(f'scheme.{what}')}")
+        tell(text("info.id-fixed" if len(marks) == 1 else "info.id-random"))
     return 0
 
 
 def dump(arguments: argparse.Namespace) -> int:
     """Show every exchange with one card."""
-    with _opened(arguments.front_end) as (front_end, card_ap):
+    with opened(arguments.front_end) as (front_end, card_ap):
         seen = _waited_for(Observer(front_end, register(card_ap).values(), TECHNOLOGIES))
-        _print(f"{seen.technology} {seen.about}")
+        tell(f"{seen.technology} {seen.about}")
         for one in seen.exchanges:
-            _print(f"> {one.command.hex().upper()}")
-            _print(f"< {one.masked()}  {one.us / 1000:.1f} ms")
+            tell(f"> {one.command.hex().upper()}")
+            tell(f"< {one.masked()}  {one.us / 1000:.1f} ms")
     return 0
 
 
@@ -195,17 +152,17 @@ def speed(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"--times: 1 to {TIMES_MAX}\n")
         return REFUSED
     observed: list[Observed] = []
-    with _opened(arguments.front_end) as (front_end, card_ap):
+    with opened(arguments.front_end) as (front_end, card_ap):
         schemes = register(card_ap).values()
         observer = Observer(front_end, schemes, TECHNOLOGIES, first_only=True)
         _waited_for(observer)
         lost = _again_and_again(observer, arguments.times, observed)
         _print_times(observed)
         if lost:
-            _print(_say("speed.lost", times=lost))
+            tell(text("speed.lost", times=lost))
     if observed and arguments.export:
         timing.write(arguments.export, observed)
-        _print(_say("speed.written", path=str(arguments.export)))
+        tell(text("speed.written", path=str(arguments.export)))
     return 0 if observed else FAULT
 
 
@@ -222,21 +179,21 @@ def _again_and_again(observer: Observer, times: int, observed: list[Observed]) -
         else:
             lost += 1
         if sys.stderr.isatty() or done == times:
-            sys.stderr.write("\r" + _say("speed.progress", done=done, times=times))
+            sys.stderr.write("\r" + text("speed.progress", done=done, times=times))
     sys.stderr.write("\n")
     return lost
 
 
 def _print_times(observed: list[Observed]) -> None:
-    _print(f"{_say('speed.stage'):10} {'p50':>8} {'p95':>8} {'p99':>8} {'max':>8}  ms")
+    tell(f"{text('speed.stage'):10} {'p50':>8} {'p95':>8} {'p99':>8} {'max':>8}  ms")
     for one in timing.spreads(observed):
         figures = " ".join(f"{value:8.1f}" for value in one[2:])
-        _print(f"{one.stage:10} {figures}")
+        tell(f"{one.stage:10} {figures}")
     for stage in ("select", "read", "total"):
         if lines := timing.histogram(observed, stage):
-            _print("\n" + _say("speed.histogram", stage=stage))
+            tell("\n" + text("speed.histogram", stage=stage))
             for line in lines:
-                _print(line)
+                tell(line)
 
 
 def examine(arguments: argparse.Namespace) -> int:
@@ -246,15 +203,15 @@ def examine(arguments: argparse.Namespace) -> int:
         findings += _tried(arguments.front_end)
     for finding in findings:
         mark = "✓" if finding.fine else "✗"
-        word = _say("doctor.fine" if finding.fine else "doctor.wrong")
-        _print(f"{mark} {word}  {_say(f'doctor.{finding.message}', **finding.about)}")
+        word = text("doctor.fine" if finding.fine else "doctor.wrong")
+        tell(f"{mark} {word}  {text(f'doctor.{finding.message}', **finding.about)}")
     return 0 if all(finding.fine for finding in findings) else FAULT
 
 
 def _tried(name: str) -> Iterator[doctor.Finding]:
     """Open the front end, let it test itself, and time rounds without a card."""
     try:
-        path, felica_system, _ = _named(name)
+        path, felica_system, _ = named(name)
         started_s = time.monotonic()
         front_end = open_front_end(path, felica_system)
     except (ConfigRefused, FrontEndFault) as error:

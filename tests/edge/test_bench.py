@@ -1,8 +1,10 @@
 """`kazasu-edge card`: what a technician sees, and what nobody sees."""
 
+import contextlib
 import csv
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -177,6 +179,54 @@ def test_doctor_tries_the_front_end(chip: PN532, capsys: pytest.CaptureFixture[s
     status, out, _ = run(capsys, "doctor", "pn532:/dev/nothing")
     assert status == 1
     assert "cannot be used" in out
+
+
+def prove(chip: PN532, pin: str) -> tuple[int, str]:
+    """Run it on a terminal of its own, as getpass wants one; return its status and its words."""
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "edge.cli", "card", "prove", front_end(chip)]
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    ) as process:
+        os.close(terminal)
+        said = b""
+        with contextlib.suppress(OSError):  # the terminal is gone with the last who held it
+            while some := os.read(keyboard, 4096):
+                said += some
+                if b"4-digit PIN: " in said and pin:
+                    os.write(keyboard, pin.encode() + b"\n")
+                    pin = ""
+        os.close(keyboard)
+        return process.wait(10), said.decode()
+
+
+def test_a_card_signs_with_its_pin_and_the_tries_are_shown_before(chip: PN532) -> None:
+    card = my_number_card(7)
+    chip.place(card)
+    status, said = prove(chip, "1234")
+    assert status == 0
+    assert said.index("3 tries are left") < said.index("4-digit PIN")
+    assert "1234" not in said
+    assert "certificate's key confirms it" in said
+
+
+def test_a_wrong_pin_costs_a_try_and_the_last_one_is_never_made(chip: PN532) -> None:
+    card = my_number_card(8)
+    chip.place(card)
+    status, said = prove(chip, "9999")
+    assert (status, "Wrong PIN: 2 tries" in said) == (1, True)
+    status, said = prove(chip, "9999")
+    assert (status, "Wrong PIN: 1 tries" in said) == (1, True)
+    status, said = prove(chip, "1234")
+    assert (status, "none is made" in said, "4-digit PIN" in said) == (1, True, False)
+
+
+def test_a_pin_that_is_none_is_not_sent(chip: PN532) -> None:
+    card = my_number_card(9)
+    chip.place(card)
+    status, said = prove(chip, "12a4")
+    assert (status, "Nothing was sent" in said) == (1, True)
+    assert not [command for command, _ in card.apdus if command[1] == 0x20 and len(command) > 4]
 
 
 class Machine:

@@ -1,0 +1,61 @@
+"""How the bench speaks, in the language of $LANG, and how it opens the front end that is named."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from edge.config import CardAp, ConfigRefused, read_config
+from edge.frontends import FrontEnd, FrontEndFault
+from edge.frontends.opening import open_front_end
+from programmes.texts import Language, say
+
+FELICA_SYSTEM: Final = "0003"
+FAULT: Final = 1
+REFUSED: Final = 2
+"""Exit statuses: a reader or card that does not work; something that cannot be asked for."""
+
+
+def language() -> Language:
+    """Return English where the locale says so; Japanese otherwise."""
+    spoken = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
+    return "en" if spoken.startswith("en") else "ja"
+
+
+def text(message: str, **arguments: str | int) -> str:
+    """Return one sentence of the bench; `message` is its id without `bench.`."""
+    return say(f"bench.{message}", language(), **arguments)
+
+
+def tell(line: str = "") -> None:
+    """Write a line, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def named(name: str) -> tuple[str, str, CardAp | None]:
+    """Return path, FeliCa system and card application of what was named. Raises ConfigRefused."""
+    if not name.endswith(".toml"):
+        return name, FELICA_SYSTEM, None
+    config = read_config(Path(name))
+    return config.front_end, config.felica_system, config.card_ap
+
+
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[tuple[FrontEnd, CardAp | None]]:
+    """Open what was named; say what is wrong and exit when it does not work."""
+    try:
+        path, felica_system, card_ap = named(name)
+        front_end = open_front_end(path, felica_system)
+    except (ConfigRefused, FrontEndFault) as error:
+        sys.stderr.write(text("fault", error=str(error)) + "\n")
+        raise SystemExit(REFUSED) from error
+    try:
+        yield front_end, card_ap
+    except FrontEndFault as error:
+        sys.stderr.write(text("fault", error=str(error)) + "\n")
+        raise SystemExit(FAULT) from error
+    finally:
+        front_end.close()
