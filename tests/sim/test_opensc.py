@@ -107,7 +107,7 @@ def sign(key: str, pin: str, folder: Path) -> bool:
 
 
 def test_it_is_recognised_and_lists_its_certificates_and_pins(place: Place) -> None:
-    place(MyNumberCard(DATA))
+    place(MyNumberCard(DATA, apdu_ms=0))
     assert done("opensc-tool", "--name").strip() == "jpki"
     listed = done("pkcs15-tool", "--list-certificates")
     names = ("User Authentication Certificate", "Digital Signature Certificate")
@@ -118,7 +118,7 @@ def test_it_is_recognised_and_lists_its_certificates_and_pins(place: Place) -> N
 
 
 def test_a_wrong_pin_costs_a_try_and_the_right_one_gives_it_back(place: Place) -> None:
-    place(MyNumberCard(DATA))
+    place(MyNumberCard(DATA, apdu_ms=0))
     assert not verify_pin("9999")
     assert tries() == [2, 5]
     assert verify_pin(PIN)
@@ -130,7 +130,7 @@ def test_a_wrong_pin_costs_a_try_and_the_right_one_gives_it_back(place: Place) -
 def test_a_blocked_pin_stays_blocked_on_another_day_and_the_card_is_still_recognised(
     place: Place,
 ) -> None:
-    card = MyNumberCard(DATA)
+    card = MyNumberCard(DATA, apdu_ms=0)
     place(card)
     assert [verify_pin("9999") for _ in range(3)] == [False] * 3
     assert tries() == [0, 5]
@@ -144,7 +144,7 @@ def test_a_blocked_pin_stays_blocked_on_another_day_and_the_card_is_still_recogn
 def test_the_signature_certificate_is_read_after_its_password_alone(
     place: Place, tmp_path: Path
 ) -> None:
-    place(MyNumberCard(DATA))
+    place(MyNumberCard(DATA, apdu_ms=0))
     assert run("pkcs15-tool", "--read-certificate", SIGNATURE).returncode != 0
     with_pin = ("--verify-pin", "--auth-id", AUTHENTICATION, "--pin", PIN)
     assert run("pkcs15-tool", "--read-certificate", SIGNATURE, *with_pin).returncode != 0
@@ -157,7 +157,7 @@ def test_the_signature_certificate_is_read_after_its_password_alone(
 
 @pytest.mark.parametrize(("key", "pin"), [(AUTHENTICATION, PIN), (SIGNATURE, PASSWORD)])
 def test_openssl_verifies_what_it_signs(place: Place, tmp_path: Path, key: str, pin: str) -> None:
-    place(MyNumberCard(DATA))
+    place(MyNumberCard(DATA, apdu_ms=0))
     assert sign(key, pin, tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_openssl_builds_the_chain_by_the_right_one_of_two_authorities_of_one_nam
 ) -> None:
     own: list[Path] = []
     authorities: list[Path] = []
-    for card in (MyNumberCard(DATA), of_the_first_generation(DATA)):
+    for card in (MyNumberCard(DATA, apdu_ms=0), of_the_first_generation(DATA)):
         place(card)
         name = str(len(own))
         own.append(read_certificate(AUTHENTICATION, tmp_path / f"own-{name}"))
@@ -183,7 +183,7 @@ def test_openssl_builds_the_chain_by_the_right_one_of_two_authorities_of_one_nam
 
 
 def test_the_signature_chain_verifies_too(place: Place, tmp_path: Path) -> None:
-    place(MyNumberCard(DATA))
+    place(MyNumberCard(DATA, apdu_ms=0))
     with_password = ("--verify-pin", "--auth-id", SIGNATURE, "--pin", PASSWORD)
     own = read_certificate(SIGNATURE, tmp_path / "own", *with_password)
     authority = read_certificate(ISSUERS[SIGNATURE], tmp_path / "ca")
