@@ -250,7 +250,7 @@ class Books:
             heard = intake.take(connection, [one for one in group if isinstance(one, Said)])
             self._telemetry.keep(connection, heard.minutes, now_ms)
             intake.refuse(connection, strangers, now_ms)
-        new = [one for one in tally.moves if one.older not in known.names.get(one.newer, ())]
+        new = [one for one in tally.moves if not self._cards.is_moved(one)]
         self._tell_persons(new, heard.unknown_cards)
         return Done([self._ack(one, now_ms) for one in _last_of_each(tally.taken)], tally.created)
 

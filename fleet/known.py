@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import members, usage
+from fleet.moves import Move
 from fleet.statements import together
 from fleet.store import Store
 from wire.roster import RosterRow
@@ -37,6 +38,7 @@ class Cards:
         self._asked: set[str] = set()
         self._rows: dict[tuple[str, str], RosterRow] = {}
         self._names: dict[str, tuple[str, ...]] = {}
+        self._former: set[str] = set()
         self._others_asked: set[str] = set()
         self._others: dict[tuple[str, str], list[str]] = {}
 
@@ -63,6 +65,7 @@ class Cards:
             found = members.known_cards(people, new)
             self._rows.update(found.rows)
             self._names.update(found.names)
+            self._former |= found.former
             self._asked |= new
         if limited and (new := wanted - self._others_asked):
             some = usage.cards_of_members(people, new)
@@ -71,5 +74,17 @@ class Cards:
 
     def _forget(self, revisions: Mapping[str, int]) -> None:
         self._revisions = revisions
-        for kept in (self._asked, self._rows, self._names, self._others_asked, self._others):
+        for kept in (
+            self._asked,
+            self._rows,
+            self._names,
+            self._former,
+            self._others_asked,
+            self._others,
+        ):
             kept.clear()
+
+    def is_moved(self, move: Move) -> bool:
+        """True when a card that was asked for last is known by the newer credential already."""
+        is_present = move.newer in self._asked and move.newer not in self._former
+        return is_present and move.older in self._names.get(move.newer, ())

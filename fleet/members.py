@@ -207,6 +207,8 @@ class KnownCards(NamedTuple):
     """By programme and credential, former credentials too."""
     names: dict[str, tuple[str, ...]]
     """Under which other credentials a card is or was known, by credential."""
+    former: set[str]
+    """Those under which a card is known no more."""
 
 
 _KNOWN: Final = """
@@ -223,7 +225,7 @@ WHERE card.credential IN ?
 
 def known_cards(connection: sa.Connection, credentials: Collection[str]) -> KnownCards:
     """Return what is known now of these credentials."""
-    found = KnownCards({}, {})
+    found = KnownCards({}, {}, set())
     stated = terms.load(connection)
     for row in bulk.select_in(connection, _KNOWN, sorted(credentials)):
         programme, credential, scheme, *about, now_scheme, now, former = row
@@ -231,6 +233,8 @@ def known_cards(connection: sa.Connection, credentials: Collection[str]) -> Know
         end = of.end(Scheme(scheme), left=scheme != now_scheme)
         if end is not None:
             found.rows[programme, credential] = _roster_row(end, credential, *about)
+        if credential != now:
+            found.former.add(credential)
         names = (*found.names.get(credential, ()), now, former)
         others = {one for one in names if one is not None and one != credential}
         if others:

@@ -3,9 +3,13 @@
 `released/fleet-1.sql` is the dump of a small fleet at version 1: two journals of a bus, with a
 batch of eleven entries, one of which could not be read, a conflict, a hole that became a gap, a
 finding, a member with a card, a stranger's card, accounts, rosters, telemetry of nobody.
+`released/*-7.sql` is the same fleet at fleet_7 and persons_2, the last version before statements
+were kept: one card has moved to a newer key, another is of `jpki-auth`, a stranger's of a
+programme that has no members yet.
 """
 
 import contextlib
+import datetime
 import sqlite3
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +20,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from fleet import schema
+from fleet import members, schema, schemes, terms
 from fleet.config import Databases
 from fleet.grants import Database, Role
 from fleet.store import migrate, open_fleet, open_persons
@@ -79,6 +83,25 @@ def test_the_second_time_changes_nothing(state: Path) -> None:
     before = [(state / f"{name}.db").read_bytes() for name in ("fleet", "persons")]
     migrate(Databases(state))
     assert [(state / f"{name}.db").read_bytes() for name in ("fleet", "persons")] == before
+
+
+def test_schemes_in_use_are_taken_over_without_a_signature(state: Path) -> None:
+    script = (state / "persons.db").read_bytes()
+    migrate(Databases(state))
+    store = open_persons(Databases(state), Role.OWNER)
+    with store.read() as connection:
+        found = schemes.statements(connection, "senior-pass")
+        later = schemes.statements(connection, "attendance")
+        on = terms.of(connection, "senior-pass").on(datetime.date(2000, 1, 2))
+        rows = list(members.roster_rows(connection, "senior-pass", on))
+    store.close()
+    used = {"common-ap", "jpki-auth"} if b"jpki-auth" in script else {"common-ap"}
+    assert {one.scheme for one in found} == used
+    assert {(one.kind, one.signed_by, one.valid_to) for one in found} == {("taken-over", "", None)}
+    assert [one.scheme for one in later] == ["felica-idm"] * (b"felica-idm" in script)
+    assert {scheme.value for scheme, _ in on.ends} == used
+    assert len(rows) == (3 if len(used) == 2 else 2)
+    assert {row.valid_to for row in rows} <= {None, datetime.date(2027, 3, 31)}
 
 
 def test_its_chains_still_hold_and_it_is_still_append_only(state: Path) -> None:
