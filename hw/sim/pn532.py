@@ -16,7 +16,6 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Final
 
-from hw.sim.air import FIELD_ON_US
 from hw.sim.card import Card
 from hw.sim.field import Field, Frame
 from hw.sim.pn532_firmware import Firmware, Refused
@@ -192,7 +191,7 @@ class PN532:
             uart.wait_us,
             lambda: 1e6 * uart.clock_s,
             self._rng,
-            guard_us=FIELD_ON_US if self._paced else 0,
+            paced=self._paced,
             type_b_mod_gsp_min=self._type_b_mod_gsp_min,
         )
         self._firmware = Firmware(self._radio)
@@ -228,9 +227,10 @@ class PN532:
     def _answered(self, code: int, data: bytes) -> bytes:
         """Carry out a command; the packet that answers it."""
         try:
-            return bytes([TFI_CHIP, code + 1]) + self._firmware.run(code, data)
+            answer = self._firmware.run(code, data)
         except Refused:
             return SYNTAX_ERROR
+        return bytes([TFI_CHIP, code + 1]) + answer
 
 
 def _damaged(data: bytes, fault: Fault | None) -> bytes:

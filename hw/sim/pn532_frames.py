@@ -57,10 +57,10 @@ class Decoder:
             if head[:2] in (ACK, NACK):
                 del self._buffer[:2]
                 return bytes(head[:2])
-            at, size, wrong = _length(head)
-            if wrong or size > PACKET_BYTES_MAX:
+            at, size = _length(head)
+            if size is not None and not 1 <= size <= PACKET_BYTES_MAX:
                 continue
-            if size == 0 or len(self._buffer) < at + size + 1:
+            if size is None or len(self._buffer) < at + size + 1:
                 self._buffer[:0] = START  # wait for the rest
                 return None
             packet, checksum = bytes(self._buffer[at : at + size]), self._buffer[at + size]
@@ -71,11 +71,12 @@ class Decoder:
         return None
 
 
-def _length(head: bytearray) -> tuple[int, int, bool]:
-    """Where a packet begins, its size (0: not known yet) and whether its checksum is wrong."""
+def _length(head: bytearray) -> tuple[int, int | None]:
+    """Where a packet begins and its size: 0 if the checksum is wrong, None if bytes are missing."""
     if head[:2] == EXTENDED:
-        wrong = len(head) == 5 and sum(head[2:5]) & 0xFF != 0
-        return 5, int.from_bytes(head[2:4], "big") if len(head) == 5 else 0, wrong
-    if len(head) < 2:
-        return 2, 0, False
-    return 2, head[0], sum(head[:2]) & 0xFF != 0
+        at, length, sum_ = 5, head[2:4], head[2:5]
+    else:
+        at, length, sum_ = 2, head[:1], head[:2]
+    if len(head) < at:
+        return at, None
+    return at, int.from_bytes(length, "big") if sum(sum_) & 0xFF == 0 else 0

@@ -1,9 +1,9 @@
 """The PN532's radio: what its registers and its field make of a frame, and of the cards' answers.
 
-Upheld: a card hears only what is sent as its technology sends it, CRC and odd bits included, and
-5 ms after the field came on · an answer takes as long as on the air and as the card thinks · a
-time-out really waits, from the end of the frame to the start of the answer · answers that overlap
-are heard as the chip hears them.
+Upheld: a card hears only what is sent as its technology sends it, CRC and odd bits included, 5 ms
+after the field came on, and not while it is at work for a reader that gave up · an answer takes as
+long as on the air and as the card thinks · a time-out really waits, from the end of the frame to
+the start of the answer · answers that overlap are heard as the chip hears them.
 """
 
 import random
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from hw.sim import pn532_registers as ciu
 from hw.sim.air import FIELD_ON_US, TECHNOLOGIES, exchange_us
+from hw.sim.card import Card
 from hw.sim.crc import crc
 from hw.sim.field import Field
 from hw.sim.isodep import CRC_BYTES, Reply
@@ -52,9 +53,9 @@ class Heard(NamedTuple):
 class Radio:
     """One radio over one field. `wait_us` passes time, and may raise to end whatever goes on.
 
-    `now_us` is the clock that `wait_us` moves. FeliCa cards draw their time slots from `rng`. Cards
-    are awake `guard_us` after the field came on. With `type_b_mod_gsp_min` the module's antenna
-    is one on which CIU_ModGsP must be at least so much for a Type B card to hear it.
+    `now_us` is the clock that `wait_us` moves. FeliCa cards draw their time slots from `rng`. With
+    `paced=False` cards are awake and have thought at once. With `type_b_mod_gsp_min` the module's
+    antenna is one on which CIU_ModGsP must be at least so much for a Type B card to hear it.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Radio:
         now_us: Callable[[], float],
         rng: random.Random,
         *,
-        guard_us: float = FIELD_ON_US,
+        paced: bool = True,
         type_b_mod_gsp_min: int = 0,
     ) -> None:
         self.registers = Registers()
@@ -72,10 +73,12 @@ class Radio:
         self.wait_us = wait_us
         self._now_us = now_us
         self._rng = rng
-        self._guard_us = guard_us
+        self._paced = paced
         self._type_b_mod_gsp_min = type_b_mod_gsp_min
         self._on = False
         self._ready_us = 0.0
+        self._thinking: tuple[Card, ...] = ()
+        self._thinking_until_us = 0.0
         field.lose_power()
 
     def switch(self, on: bool) -> None:
@@ -89,9 +92,10 @@ class Radio:
         """Do what CIU_TxControl says of the field."""
         on = bool(self.registers.read(ciu.TX_CONTROL) & ciu.TRANSMITTERS)
         if on and not self._on:
-            self._ready_us = self._now_us() + self._guard_us
+            self._ready_us = self._now_us() + (FIELD_ON_US if self._paced else 0)
         elif self._on and not on:
             self._field.lose_power()
+            self._thinking_until_us = 0.0
         self._on = on
 
     def get_ready(self) -> None:
@@ -125,10 +129,11 @@ class Radio:
             return self._nobody(timeout_us)
         asked = self._field.ask(technology, frame)
         replies = self._slotted(frame, asked.replies) if technology[-1] == "F" else asked.replies
+        sent_us = exchange_us(technology, len(frame), 0)
+        self._think(asked.cards, sent_us, replies)
         replies = [reply for reply in replies if reply.cpu_us <= timeout_us]
         if not replies:
-            self.wait_us(exchange_us(technology, len(frame), 0))
-            return self._nobody(timeout_us)
+            return self._nobody(sent_us + timeout_us)
         took_us = [exchange_us(technology, len(frame), len(r.data)) + r.cpu_us for r in replies]
         self.wait_us(max(took_us))
         apart = _apart(technology, replies)
@@ -138,11 +143,19 @@ class Radio:
         return Heard(answers, collided=len(apart) < len(replies) or len(apart) > 1)
 
     def _is_heard(self, technology: str) -> bool:
-        deaf = technology[-1] == "B" and (
-            self.registers.read(ciu.MOD_GSP) < self._type_b_mod_gsp_min
-        )
-        awake = self._on and self._now_us() >= self._ready_us
-        return awake and not deaf and technology in TECHNOLOGIES
+        """Whether cards of a technology are awake, not at work, and strong enough addressed."""
+        now_us = self._now_us()
+        at_work = self._field.cards is self._thinking and now_us < self._thinking_until_us
+        if technology not in TECHNOLOGIES or not self._on or now_us < self._ready_us or at_work:
+            return False
+        weak = self.registers.read(ciu.MOD_GSP) < self._type_b_mod_gsp_min
+        return not (weak and technology[-1] == "B")
+
+    def _think(self, cards: tuple[Card, ...], sent_us: float, replies: list[Reply]) -> None:
+        """Remember until when cards are deaf, should nobody wait for their answers."""
+        longest_us = max((reply.cpu_us for reply in replies), default=0)
+        until_us = self._now_us() + sent_us + longest_us if self._paced else 0.0
+        self._thinking, self._thinking_until_us = cards, until_us
 
     def _nobody(self, timeout_us: float) -> Heard:
         self.wait_us(timeout_us)

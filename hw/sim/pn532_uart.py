@@ -69,22 +69,21 @@ class Uart:
     def send(self, data: bytes) -> None:
         """Send to the host; meanwhile it may send too, which is kept. Raises Interrupted."""
         self._pass(1e6 * self._line_s(data))
-        self._catch_up()
+        while (left_s := self._left_s()) > 0:
+            self.listen(left_s)
         if self._line.host_baud == self.baud:
             self._line.write(data)
 
     def next_packet(self) -> bytes | None:
-        """Return the next packet at its instant, or None after having waited. May interrupt."""
+        """Return the next packet, and be at the instant of its arrival; None after having waited.
+
+        Raises Interrupted after orders.
+        """
         if not self.packets:
             self.listen(math.inf)
             return None
         packet, self.clock_s = self.packets.popleft()
-        self._catch_up()
         return packet
-
-    def _catch_up(self) -> None:
-        while (left_s := self._left_s()) > 0:
-            self.listen(left_s)
 
     def _pass(self, us: float) -> None:
         """Set the clock forward, from where it was."""
@@ -135,6 +134,7 @@ class Uart:
     def sleep(self, wakes: int) -> None:
         """Go to sleep; `wakes` is WakeUpEnable."""
         self.wakes, self._edges = wakes, 0
+        self._decoder.forget()
 
     def _wake_up(self, data: bytes, wakes: int) -> bytes:
         """Count edges; what is left of the data once the chip is awake."""

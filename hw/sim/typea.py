@@ -12,6 +12,10 @@ ATS: Final = bytes.fromhex("0578807002")
 """A phone's answer to RATS: frames of 256 bytes, 106 kbit/s, FWI 7 (39 ms), CID."""
 ATS_FWI: Final = 7
 
+REQA: Final = b"\x26"
+WUPA: Final = b"\x52"
+HLTA: Final = b"\x50\x00"
+
 
 class StaffToken:
     """A plain NFC token (NFC Forum Type 2) with a fixed UID of 4 or 7 bytes.
@@ -32,14 +36,17 @@ class StaffToken:
         """See `Card`."""
         parts = [self.uid] if len(self.uid) == 4 else [b"\x88" + self.uid[:3], self.uid[3:]]
         self._levels = [part + bytes([reduce(xor, part)]) for part in parts]
-        self._active = False
+        self._active = self._halted = False
 
     def answer(self, technology: str, frame: bytes) -> Reply | None:
-        """See `Card`. Understands REQA, WUPA, anticollision, and then its own commands."""
-        if not technology.endswith("A"):
+        """See `Card`. Understands REQA, WUPA, anticollision, and then its own commands.
+
+        A halted token answers WUPA alone.
+        """
+        if not technology.endswith("A") or (self._halted and frame != WUPA):
             return None
-        if frame in (b"\x26", b"\x52"):
-            self._active = False
+        if frame in (REQA, WUPA):
+            self._active = self._halted = False
             return Reply(bytes([0x44 if len(self._levels) == 2 else 0x04, 0x00]))
         if self._active:
             return self._command(frame)
@@ -52,7 +59,9 @@ class StaffToken:
         return None
 
     def _command(self, frame: bytes) -> Reply | None:
-        """READ of the first four pages, by which readers check presence: UID, then zeros."""
+        """HLTA; READ of the first four pages, by which readers check presence: UID, then zeros."""
+        if frame == HLTA:
+            self._active, self._halted = False, True
         if frame == b"\x30\x00":
             return Reply(b"".join(self._levels).removeprefix(b"\x88").ljust(16, b"\x00"))
         return None
