@@ -92,7 +92,7 @@ def config(kind: str = "bus") -> Config:
             "place": "bus-1",
             "place_kind": kind,
             "programmes": ["senior-pass"],
-            "front_end": "udp",
+            "front_end": "udp:127.0.0.1:1",
             "technologies": ["106B"],
             "broker_host": "localhost",
             "broker_port": 1,

@@ -34,7 +34,7 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def kit(tmp_path: Path) -> ReaderKit:
-    return make_reader(tmp_path, "udp", programmes=(PASS, ATTENDANCE))
+    return make_reader(tmp_path, "udp:127.0.0.1:1", programmes=(PASS, ATTENDANCE))
 
 
 def loaded(kit: ReaderKit) -> Rosters:

@@ -344,7 +344,7 @@ CARD = my_number_card(1)
 
 @pytest.fixture
 def kit(tmp_path: Path) -> ReaderKit:
-    made = make_reader(tmp_path, "udp", programmes=(PASS,))
+    made = make_reader(tmp_path, "udp:127.0.0.1:1", programmes=(PASS,))
     made.enrol(CARD, rides_per_year=3)
     return made
 
