@@ -32,17 +32,18 @@ JEWEL: Final = 4
 # published: chosen so that an empty poll of two tries, with the 5 ms of a field that comes on for
 # A and B, takes what `antenna.POLL_MS` says.
 LISTEN_US: Final = {"A": 2500, "B": 3500, "F": 5000}
-ANSWER_US: Final = (
-    5000  # for each further answer of a card that has been found, RATS and ATTRIB too
-)
+ANSWER_US: Final = 5000  # for what a card that was found answers to, RATS and ATTRIB too
 
 FSDI: Final = 5  # the firmware takes frames of 64 bytes
 RATS: Final = 0xE0
 HALT: Final = b"\x50\x00"
 WHOLE_SELECT: Final = b"\x70"
 FIRST_ANTICOLLISION: Final = b"\x20"
+UID_PART_BYTES: Final = 5  # four of the UID or its cascade tag, and their check byte
 REQB: Final = 0x05
+ATQB_BYTES: Final = 12
 ATTRIB: Final = 0x1D
+UID_CHECK_ERROR: Final = 0x23  # status: the UID's check byte is wrong
 
 
 class Found(NamedTuple):
@@ -91,6 +92,8 @@ def _type_b(radio: Radio, request: bytes, number: int) -> Found | None:
     """REQB of one slot with the host's AFI, then ATTRIB."""
     try:
         atqb = radio.exchange("106B", bytes([REQB, request[0], 0x00]), LISTEN_US["B"])
+        if len(atqb) < ATQB_BYTES:
+            return None
         attrib = bytes([ATTRIB]) + atqb[1:5] + bytes([0x00, FSDI, 0x01, number])
         answer = radio.exchange("106B", attrib, ANSWER_US)
     except RadioError:
@@ -146,8 +149,11 @@ def _anticollision(radio: Radio, select: bytes) -> bytes:
     if not answers:
         raise RadioError(TIMEOUT)
     for _ in answers[1:]:
-        radio.wait_us(exchange_us("106A", 2, 5))
-    return max(answers, key=_low_bits_first)[:4]
+        radio.wait_us(exchange_us("106A", 2, UID_PART_BYTES))
+    chosen = max(answers, key=_low_bits_first)
+    if len(chosen) != UID_PART_BYTES or reduce(xor, chosen):
+        raise RadioError(UID_CHECK_ERROR)
+    return chosen[:4]
 
 
 def _low_bits_first(data: bytes) -> str:

@@ -73,6 +73,8 @@ class Targets:
                 return self._radio.exchange(technology, block, waiting_us)
             numbered = bytes([block[0] | WITH_CID, target.cid]) + block[1:]
             answer = self._radio.exchange(technology, numbered, waiting_us)
+            if not answer[0] & WITH_CID:
+                return answer
             return bytes([answer[0] & ~WITH_CID]) + answer[2:]
 
         return carry

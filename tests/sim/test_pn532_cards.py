@@ -4,11 +4,14 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hw.sim.air import FIELD_ON_US, air_us, type_b_conversation
 from hw.sim.cards import Card, FeliCaCard, Phone, StaffToken
 from hw.sim.crc import crc
 from hw.sim.field import Field
+from hw.sim.isodep import Reply
 from hw.sim.mynumber import JPKI_AP
 from hw.sim.pn532 import PN532
 from hw.sim.pn532_radio import Radio, RadioError
@@ -228,6 +231,43 @@ def test_the_field_goes_off_by_command_and_by_register_and_the_card_forgets(
         assert host.command(THRU, WUPB) == TIMEOUT
         host.command(RF_CONFIGURATION, b"\x01\x01")
         assert host.command(THRU, WUPB)[:2] == b"\x00\x50"
+
+
+class _Babbler:
+    """Something in the field that answers every frame with anything."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        self._answers = answers
+
+    def reset(self) -> None:
+        pass
+
+    def answer(self, technology: str, frame: bytes) -> Reply | None:
+        return Reply(self._answers.pop()) if self._answers else None
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    kind=st.sampled_from([ONE_A, TWO_A, ONE_B, b"\x02\x01" + POLLING + b"\x03"]),
+    answers=st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.sampled_from(
+                [b"\x04\x00", bytes(5), b"\x20", b"\x00", b"\x50" + bytes(11), b"\x01"]
+            ),
+        ),
+        max_size=12,
+    ),
+)
+def test_no_card_however_it_answers_kills_the_chip(
+    chip: PN532, host: Host, kind: bytes, answers: list[bytes]
+) -> None:
+    chip.place(_Babbler(answers))
+    for code, data in ((LIST, kind), (EXCHANGE, b"\x01" + SELECT_COMMON_AP), (DESELECT, b"\x01")):
+        host.command(code, data)
+    assert host.lives()
 
 
 # --- time, by a clock of its own -----------------------------------------------------------------
