@@ -29,7 +29,7 @@ CARD = my_number_card(0x01020304)
 
 @pytest.fixture
 def chip() -> Iterator[PN532]:
-    with PN532() as opened:
+    with PN532(paced=False) as opened:
         yield opened
 
 
