@@ -146,15 +146,10 @@ class Blocks:
             if answer[0] & ~0x01 == R_ACK and answer[0] & 1 != self._number:
                 sent, answer_s = block, first_s  # rule 6: it never got our block
             elif answer[0] == S_WTX:
-                sent, answer_s = answer, self._granted_s(answer)
+                wtxm = _wished(answer)
+                sent, answer_s = bytes([S_WTX, wtxm]), wtxm * self._fwt_s
             else:
                 return answer
-
-    def _granted_s(self, wtx: bytes) -> float:
-        """Return the time that a card asked for (7.3)."""
-        if len(wtx) != 2 or not 1 <= wtx[1] & 0x3F <= WTXM_MAX:
-            raise CardGone("the card asks for a time that no card may have")
-        return (wtx[1] & 0x3F) * self._fwt_s
 
     def _exchange(self, frame: bytes, within_s: float) -> bytes:
         left_s = self._left_s()
@@ -164,6 +159,14 @@ class Blocks:
         if not answer:
             raise Garbled("an empty frame")
         return answer
+
+
+def _wished(wtx: bytes) -> int:
+    """Return how many times its FWT a card asks for; the bits above tell its power (7.3)."""
+    wtxm = wtx[1] & 0x3F if len(wtx) == 2 else 0
+    if not 1 <= wtxm <= WTXM_MAX:
+        raise CardGone("the card asks for a time that no card may have")
+    return wtxm
 
 
 class TypeBCard:

@@ -181,6 +181,19 @@ def test_a_wish_for_time_that_no_card_may_have_is_none(wtx: str) -> None:
         Blocks(Wishing(), 256, FWT_S, False).transceive(bytes(4), lambda: 1.0)
 
 
+def test_a_wish_for_time_is_granted_without_what_it_says_of_power() -> None:
+    """ISO/IEC 14443-4, 7.3: the reader's answer has these two bits zero."""
+    sent: list[bytes] = []
+
+    class Weak:
+        def exchange(self, frame: bytes, within_s: float) -> bytes:
+            sent.append(frame)
+            return b"\xf2\xc1" if len(sent) == 1 else b"\x02\x90\x00"
+
+    assert Blocks(Weak(), 256, FWT_S, False).transceive(bytes(4), lambda: 1.0) == b"\x90\x00"
+    assert sent[1] == b"\xf2\x01"
+
+
 @given(st.lists(st.binary(max_size=20), max_size=60))
 def test_a_hostile_card_is_an_answer_or_gone(frames: list[bytes]) -> None:
     waiting = iter(frames)
