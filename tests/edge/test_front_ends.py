@@ -9,12 +9,12 @@ from typing import Any, Final, Protocol
 
 import pytest
 
-from edge.frontends import Card, CardGone, FrontEnd, Technology
+from edge.frontends import Card, CardGone, FrontEnd, FrontEndFault, Technology
 from edge.frontends.opening import open_front_end
 from edge.schemes import REGISTER
 from edge.schemes.allowlist import SELECT_COMMON_AP, NoIdentifier, Reading
 from hw.sim.antenna import Antenna
-from hw.sim.cards import FeliCaCard, StaffToken, TornAway, foreign_eid
+from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway, foreign_eid
 from hw.sim.isodep import Reply
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.pn532 import PN532
@@ -42,9 +42,14 @@ class Holder(Protocol):
 class Bench:
     """A front end that is open, and what cards are held over."""
 
-    def __init__(self, front_end: FrontEnd, holder: Holder) -> None:
+    def __init__(self, path: str, front_end: FrontEnd, holder: Holder) -> None:
+        self.path = path
         self.front_end = front_end
         self._holder = holder
+
+    def place(self, card: Any) -> None:
+        """Hold a card, whether or not it can be found."""
+        self._holder.place(card)
 
     def hold(self, card: Any) -> Card:
         """Hold a card in an empty field and return what is found."""
@@ -92,7 +97,7 @@ def device(
 def bench(device: tuple[str, Holder]) -> Iterator[Bench]:
     path, holder = device
     front_end = open_front_end(path, "0003")
-    yield Bench(front_end, holder)
+    yield Bench(path, front_end, holder)
     holder.remove()
     front_end.close()
 
@@ -125,6 +130,21 @@ def test_a_card_is_found_as_what_it_is(
     assert found.speaks_apdu == (technology == "106B")
     assert found.times_us["detect"] > 0
     assert found.about
+
+
+def test_a_felica_card_without_the_configured_system_is_no_card(bench: Bench) -> None:
+    """A PC/SC reader asks for any system: then no scheme may take its IDm for a member's."""
+    if bench.path != "pcsc":
+        bench.place(FeliCaCard(bytes(8), systems=(0x8008,)))
+        for _ in range(5):
+            assert bench.front_end.sense(ALL) is None
+
+
+def test_a_phone_is_found_by_another_id_each_time(bench: Bench) -> None:
+    phone = Phone(random.Random(1))
+    found = [bench.hold(phone).sensed_id for _ in range(3)]
+    assert len(set(found)) == 3
+    assert all(sensed[0] == 0x08 for sensed in found)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +227,15 @@ def test_what_a_hostile_card_answers_is_its_own_fault(answer: str, bench: Bench)
     found = bench.hold(Garbled(bytes.fromhex(answer)))
     with pytest.raises(CardGone):
         found.transceive(SELECT_COMMON_AP, 0.5)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["udp:no.such.host.invalid:1", "pn532:/dev/nothing", "usb:ffff", "pcsc:no reader", "tty:S0"],
+)
+def test_a_device_that_is_not_there_is_a_fault(path: str) -> None:
+    with pytest.raises(FrontEndFault):
+        open_front_end(path, "0003")
 
 
 def test_after_a_restart_it_serves_as_before(bench: Bench) -> None:
