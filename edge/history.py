@@ -29,7 +29,7 @@ CARDS_MAX: Final = 50_000
 PER_CARD_MAX: Final = 100
 """Bookings of one card in a week: 14 a day."""
 NAMES_MAX: Final = 4
-"""Names to which one name of a card has moved in a week: a scheme, and key epochs that began."""
+"""Other names of a card: two schemes under the key epochs of one week."""
 
 _Key = tuple[str, str]
 
@@ -44,8 +44,8 @@ class History:
         """The last tap, if it booked something."""
         self._unsure: deque[tuple[_Key, Booked]] = deque(maxlen=CARDS_MAX)
         """Booked in this boot by a clock that the fleet had not set."""
-        self._moved: dict[_Key, tuple[str, ...]] = {}
-        """What cards moved to: by what they were found under, the one read last at the end."""
+        self._also: dict[_Key, tuple[str, ...]] = {}
+        """Other credentials of a card by each of them, the one that was read last at the end."""
 
     def take(self, entry: Entry) -> None:
         """Remember an entry if it booked something for a card, or says how the clock jumped."""
@@ -62,17 +62,20 @@ class History:
                     self._book((entry.programme, entry.credential), entry)
 
     def _link(self, tap: Tap) -> None:
-        if tap.credential and tap.older_credential:
-            key = (tap.programme, tap.older_credential)
-            before = self._moved.pop(key, ())
-            self._moved[key] = tuple(dict.fromkeys((tap.credential, *before)))[:NAMES_MAX]
-            if len(self._moved) > CARDS_MAX:
-                del self._moved[next(iter(self._moved))]
+        """Remember that two credentials are one card's."""
+        one, other = tap.credential, tap.older_credential
+        for name, also in ((one, other), (other, one)):
+            if name and also:
+                before = self._also.pop((tap.programme, name), ())
+                found = tuple(dict.fromkeys((also, *before)))[:NAMES_MAX]
+                self._also[tap.programme, name] = found
+        while len(self._also) > CARDS_MAX:
+            del self._also[next(iter(self._also))]
 
     def names(self, programme: str, under: Sequence[Credential]) -> tuple[Credential, ...]:
-        """Return a card's credentials and those to which it has moved, each once."""
-        moved = (new for one in under for new in self._moved.get((programme, one), ()))
-        return tuple(dict.fromkeys((*under, *map(Credential, moved))))
+        """Return a card's credentials and those by which it was read together with them."""
+        others = (new for one in under for new in self._also.get((programme, one), ()))
+        return tuple(dict.fromkeys((*under, *map(Credential, others))))
 
     def _book(self, key: _Key, tap: Tap) -> None:
         one = Booked(tap.at_ms, tap.declared)
