@@ -1,4 +1,4 @@
-"""What nfcpy 1.0.4 drives by itself: RC-S380 by `usb:`, the simulator by `udp:`.
+"""What nfcpy 1.0.4 drives by itself: RC-S380 by `usb:` (see rcs380.py), the simulator by `udp:`.
 
 Upheld, each against a trap that was measured: `sense()` is called here and never `connect()` (half
 a second between its polls; it turns every OSError into False) · blocks are `isodep.py`'s, with its
@@ -17,15 +17,18 @@ import nfc
 import nfc.clf
 import nfc.clf.pn53x
 import nfc.clf.rcs380
+import nfc.clf.transport
 
 from edge.frontends import FrontEndFault, Technology
 from edge.frontends.isodep import Atqb, FoundCard, Garbled, Silence, TypeBCard
+from edge.frontends.rcs380 import open_rcs380
 
 POLLING_WITH_SYSTEM_CODE: Final = "00{system}0100"
 """Polling of one system, asking for its code, one time slot (FeliCa user's manual, 4.4.2)."""
 
 _FAULTS: Final = (
     OSError,
+    nfc.clf.transport.libusb.USBError,
     nfc.clf.UnsupportedTargetError,
     nfc.clf.pn53x.Chipset.Error,
     nfc.clf.rcs380.CommunicationError,
@@ -47,8 +50,9 @@ class Nfcpy:
 
     def _open(self) -> None:
         try:
-            self._clf = nfc.ContactlessFrontend(self._path)
-        except (*_FAULTS, ValueError) as error:
+            opened = open_rcs380 if self._path.startswith("usb") else nfc.ContactlessFrontend
+            self._clf = opened(self._path)
+        except (*_FAULTS, *_GARBLED) as error:
             raise FrontEndFault(f"{self._path} cannot be opened: {error}") from error
 
     def restart(self) -> None:

@@ -20,6 +20,7 @@ from hw.sim.mynumber import MyNumberCard
 from hw.sim.pn532 import PN532
 from tests.edge.pcsc_kit import desk
 from tests.edge.reader_kit import identifier, my_number_card
+from tests.edge.usb_kit import PATH, plugged_in
 from wire.credential import Scheme
 
 ALL: Final[tuple[Technology, ...]] = ("106B", "212F", "106A")
@@ -80,12 +81,18 @@ def over_serial_line(folder: Path) -> Iterator[tuple[str, Holder]]:
 
 
 @contextlib.contextmanager
+def over_usb(folder: Path) -> Iterator[tuple[str, Holder]]:
+    with plugged_in() as device:
+        yield PATH, device
+
+
+@contextlib.contextmanager
 def over_pcsc(folder: Path) -> Iterator[tuple[str, Holder]]:
     with desk(folder) as place:
         yield "pcsc", place.reader
 
 
-@pytest.fixture(scope="module", params=[over_udp, over_serial_line, over_pcsc])
+@pytest.fixture(scope="module", params=[over_udp, over_serial_line, over_usb, over_pcsc])
 def device(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Holder]]:
