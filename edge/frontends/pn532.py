@@ -10,7 +10,8 @@ Upheld: the technology that the place names first is polled before each of the o
 with a My Number Card and another Type B card the former is found · a card that
 was spoken to loses its power before the next round, so that it is found again as it was · the chip
 is found at whatever speed a crash has left it · what the chip says wrong is FrontEndFault, also
-where nfcpy's own Chipset.Error would go through everything (nfcpy 1.0.4, `sense`).
+where nfcpy's own Chipset.Error would go through everything (nfcpy 1.0.4, `sense`) · after one
+everything is set again: a chip that was reset by a dip of its power is deaf and says nothing of it.
 """
 
 import contextlib
@@ -105,6 +106,7 @@ class Pn532:
 
     def _forget(self) -> None:
         """Take nothing for granted: neither registers nor field, nor what a card has heard."""
+        self._doubtful = True
         self._loaded: Technology | None = None
         self._timeout = 0
         self._field = self._spoken_to = True
@@ -115,6 +117,17 @@ class Pn532:
         with _faults("the PN532 cannot be restarted"):
             self._chip = started(self._line)
             self._type_b = registers_of_type_b(self._chip, self._felica)
+        self._doubtful = False
+
+    @contextlib.contextmanager
+    def _watched(self, what: str) -> Iterator[None]:
+        """As `_faults`, and after one the chip may be any other than the one that was set up."""
+        try:
+            with _faults(what):
+                yield
+        except FrontEndFault:
+            self._doubtful = True
+            raise
 
     # --- finding ---------------------------------------------------------------------------------
 
@@ -128,7 +141,9 @@ class Pn532:
         first, *others = technologies
         started_ns = time.monotonic_ns()
         try:
-            with _faults("the PN532 cannot look for cards"):
+            with self._watched("the PN532 cannot look for cards"):
+                if self._doubtful:
+                    self.restart()
                 self._switch_field()
                 for other in others or [first]:
                     for technology in dict.fromkeys((first, other)):
@@ -224,7 +239,7 @@ class Pn532:
         """See edge.frontends.isodep.Air."""
         started_ns = time.monotonic_ns()
         try:
-            with _faults("the PN532 cannot talk to the card"):
+            with self._watched("the PN532 cannot talk to the card"):
                 return self._exchange(frame, within_s)
         finally:
             self.waited_ns += time.monotonic_ns() - started_ns

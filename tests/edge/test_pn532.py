@@ -235,6 +235,19 @@ def test_a_fault_amid_a_conversation_is_the_front_ends(
         card.transceive(SELECT_COMMON_AP, 0.4)
 
 
+@pytest.mark.parametrize("technologies", [ALL[:1], ALL])
+def test_a_chip_that_was_reset_by_a_dip_of_its_power_finds_cards_in_the_next_round(
+    chip: PN532, front_end: Pn532, technologies: tuple[Technology, ...]
+) -> None:
+    """It has lost its field and its registers, wakes up deaf and says nothing of it."""
+    chip.place(my_number_card(1))
+    assert read(found(front_end, technologies), Scheme.COMMON_AP)
+    chip.reset()
+    with pytest.raises(FrontEndFault):
+        front_end.sense(technologies)
+    assert read(found(front_end, technologies), Scheme.COMMON_AP)
+
+
 def test_a_second_program_cannot_open_the_line(chip: PN532, front_end: Pn532) -> None:
     with pytest.raises(FrontEndFault):
         Pn532(chip.path, "0003")
