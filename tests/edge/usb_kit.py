@@ -5,6 +5,7 @@ the real ones.
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +14,40 @@ from typing import Any, Final, Protocol
 import pytest
 import usb1  # type: ignore[import-untyped]
 
+from edge.frontends import Card, Technology
+from edge.frontends.nfcpy import Nfcpy
+from edge.schemes import REGISTER
+from edge.schemes.allowlist import Reading
+from hw.sim.cards import Chip, FeliCaCard, StaffToken, TypeBCard
 from hw.sim.rcs380 import NAMES, PRODUCT, RCS380, VENDOR, Stalled, Unplugged
+from wire.credential import Scheme
 
+ALL: Final[tuple[Technology, ...]] = ("106B", "212F", "106A")
 PATH: Final = "usb:054c:06c3"
 OUT, IN = 0x02, 0x81
 """The device's two bulk endpoints (demo.html in marioninc/webusb-felica)."""
 PACKET_BYTES: Final = 64
 """Of a bulk endpoint at full speed (USB 2.0, 5.8.3)."""
+LOGGED: Final = FeliCaCard(bytes.fromhex("0114D5A2B3C4E503"))
+LITE_S: Final = FeliCaCard(
+    bytes.fromhex("01010701260CCA02"), bytes.fromhex("0F0D23042F7783FF"), systems=(0x12FC,)
+)
+TYPE_B: Final = TypeBCard(
+    Chip({}),
+    bytes.fromhex("E8253EEC"),
+    application_data=bytes.fromhex("00000011"),
+    protocol=bytes.fromhex("008185"),
+)
+RECORDINGS: Final[list[tuple[str, Technology, Any]]] = [
+    ("type-b", "106B", TYPE_B),
+    ("type-b-nobody", "106B", None),
+    ("felica-of-a-log", "212F", LOGGED),
+    ("felica", "212F", LITE_S),
+    ("felica-nobody", "212F", None),
+    ("type-a", "106A", StaffToken(bytes.fromhex("04093B7F"))),
+    ("type-a-nobody", "106A", None),
+]
+"""Names of recordings, what was looked for, and a card that says what theirs said."""
 RECORDED: Final = Path(__file__).with_name("rcs380_recorded.txt")
 
 
@@ -188,3 +216,15 @@ def plugged_in(**more: Any) -> Iterator[RCS380]:
     device = RCS380(**more)
     with on_bus(device):
         yield device
+
+
+def found(front_end: Nfcpy, technologies: tuple[Technology, ...] = ALL) -> Card:
+    card = front_end.sense(technologies)
+    assert card
+    return card
+
+
+def read(card: Card, scheme: Scheme) -> bytearray:
+    end_s = time.monotonic() + 2
+    one = REGISTER[scheme]
+    return one.read(Reading(card, one.commands, lambda: end_s - time.monotonic()))
