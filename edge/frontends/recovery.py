@@ -30,8 +30,8 @@ BACKOFF_MS_FIRST: Final = 500
 BACKOFF_MS_MAX: Final = 30_000
 """A device that was plugged in again works within half a minute, and a dead one costs nothing."""
 SELF_TEST_MS: Final = 600_000
-"""Without a card for so long. Type B polling was reported to slow down after hours (nfcpy issue
-62), which a restart ends; it takes a tenth of a second."""
+"""Without a card for so long. Type B polling was reported to slow down after hours (nfcpy's
+tracker, 62), which a restart ends; it takes a tenth of a second."""
 
 
 class Recovering:
