@@ -25,7 +25,7 @@ from hw.sim.pn532_uart import Interrupted, Uart
 from hw.sim.serial_line import SerialLine
 
 # What the chip thinks about any command beyond line and air. No figure is published: between 0.5
-# ms, a guess, and 1.5 ms, reckoned from a log of nfcpy on a Raspberry Pi 3 (nfcpy's tracker, 131: 12
+# ms, a guess, and 1.5 ms, reckoned from a log of nfcpy on a Raspberry Pi 3 (its tracker, 131: 12
 # bytes out and 10 in at 115,200 baud within 5 ms), in which Linux had its share.
 COMMAND_MS: Final = 1.0
 
