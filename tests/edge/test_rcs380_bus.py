@@ -109,6 +109,8 @@ def test_whatever_goes_wrong_in_a_search_is_a_fault_and_ends_with_a_restart(
             front_end.restart()
         device.unplug()
         device.plug()
+    else:
+        device.fail_next(fault)  # in its goodbye
     front_end.restart()
     assert seen.value.args  # at hand until here, as where it is handled
     assert read(found(front_end), Scheme.COMMON_AP)

@@ -101,19 +101,20 @@ class _Handle:
     """One opening of the device: of several, one can hold its interface."""
 
     def __init__(self, bus: "Bus") -> None:
-        self._bus, self._address, self._written = bus, bus.device.address, b""
+        self._bus, self.address, self._written = bus, bus.device.address, b""
         if bus.refusal:
             raise bus.refusal
 
     def claim(self, _: int) -> None:
-        if self._bus.claimed_by not in (None, self):
+        holder = self._bus.claimed_by
+        if holder and holder.address == self._bus.device.address:
             raise usb1.USBErrorBusy
         self._bus.claimed_by = self
 
     @contextlib.contextmanager
     def _transfer(self) -> Iterator[Device]:
         try:
-            if self._bus.device.address != self._address:
+            if self._bus.device.address != self.address:
                 raise Unplugged
             yield self._bus.device
         except TimeoutError as error:
@@ -153,7 +154,7 @@ class Bus:
     def __init__(self, device: Device) -> None:
         self.device = device
         self.refusal: usb1.USBError | None = None
-        self.claimed_by: object = None
+        self.claimed_by: _Handle | None = None
 
     def devices(self, **_: bool) -> list[Any]:
         if not self.device.is_there:
