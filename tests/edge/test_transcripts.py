@@ -31,6 +31,7 @@ from hw.sim.mynumber import FACE_AP, INPUT_SUPPORT_AP, JPKI_AP, NOBODYS_NUMBER
 from hw.sim.pn532 import PN532
 from tests.edge.pcsc_kit import desk, opened
 from tests.edge.reader_kit import identifier, my_number_card
+from tests.edge.usb_kit import PATH, plugged_in
 from wire.credential import Scheme
 
 RECORDED: Final = Path(__file__).with_name("transcripts.txt")
@@ -70,7 +71,15 @@ def over_pcsc(_: Lines) -> Iterator[tuple[FrontEnd, Any]]:
         yield front_end, opened_desk.reader
 
 
-FRONT_ENDS: Final = {"pn532": over_pn532, "udp": over_udp, "pcsc": over_pcsc}
+@contextmanager
+def over_usb(lines: Lines) -> Iterator[tuple[FrontEnd, Any]]:
+    with plugged_in(transcript=lambda frame: lines.append(line(frame))) as device:
+        front_end = Nfcpy(PATH, "0003")
+        yield front_end, device
+        front_end.close()
+
+
+FRONT_ENDS: Final = {"pn532": over_pn532, "udp": over_udp, "usb": over_usb, "pcsc": over_pcsc}
 
 
 def line(frame: Frame) -> str:
