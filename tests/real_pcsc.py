@@ -6,6 +6,7 @@ that libpcsclite has for that, which names a link: the library reads it once, an
 started again, or another one for a while.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -28,8 +29,10 @@ PORT_DRAWS_MAX: Final = 50
 START_TIMEOUT_S: Final = 20.0
 """It takes 20 ms; two busy cores may be slow."""
 STOP_TIMEOUT_S: Final = 5.0
-LOOK_AGAIN_S: Final = 0.003
-"""A look at a reader takes a tenth of that."""
+LIBC: Final = ctypes.CDLL(None)
+LOOK_S_MAX: Final = 1.0
+"""How long a look may take: powering a card up is 20 ms of it."""
+LOOK_POLL_S: Final = 0.001
 PCSCD: Final = ("pcscd", "--foreground", "--info")
 NANOSLEEPS: Final = (b"35 ", b"230 ", b"101 ", b"115 ")
 """nanosleep and clock_nanosleep as /proc/PID/syscall numbers them, on x86-64 and on arm64."""
@@ -44,6 +47,7 @@ class Pcscd:
         self._name = name
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._slots = 0
         self._former = SOCKET.readlink() if SOCKET.is_symlink() else None
 
     def start(self) -> None:
@@ -55,15 +59,15 @@ class Pcscd:
             f"LIBPATH {DRIVER}\nCHANNELID {self.port}\n",  # reader.conf(5)
             "utf-8",
         )
-        self._run(configuration)
+        self._run(configuration, SLOTS)
 
     def start_without_reader(self) -> None:
         """Start it as if its reader were not plugged in; return when it serves."""
         configuration = self._folder / "no-reader.conf.d"
         configuration.mkdir(parents=True, exist_ok=True)
-        self._run(configuration)
+        self._run(configuration, 0)
 
-    def _run(self, configuration: Path) -> None:
+    def _run(self, configuration: Path, slots: int) -> None:
         namespace = ["unshare", "--mount"]
         if os.geteuid() != 0:
             namespace += ["--user", "--map-root-user"]
@@ -79,6 +83,7 @@ class Pcscd:
             )
         _link(Path(f"/proc/{self._process.pid}/root/run/pcscd/pcscd.comm"))
         self._wait(self._process)
+        self._slots = slots
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         """Return when it takes connections: it starts its readers before."""
@@ -95,26 +100,37 @@ class Pcscd:
         return (self._folder / "pcscd.log").read_text("utf-8", "replace")
 
     def look(self) -> None:
-        """Let it look at its readers now.
+        """Let it look at its slots now; return when it has ended former looks and begins this one.
 
         A real reader's interrupt does so; for vpcd, which has none, pcscd looks every 0.4 s and
-        sleeps between, which any signal with a handler ends. This one does nothing else. A thread
-        that was just looking has perhaps not seen it, so it looks again.
+        sleeps between, which any signal with a handler ends. This one does nothing else.
         """
-        self._wake()
-        time.sleep(LOOK_AGAIN_S)
-        self._wake()
+        deadline = time.monotonic() + LOOK_S_MAX
+        while len(asleep := self._asleep()) < self._slots and time.monotonic() < deadline:
+            time.sleep(LOOK_POLL_S)
+        for thread in asleep:
+            self._wake(thread)
 
-    def _wake(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        for task in Path(f"/proc/{process.pid}/task").glob("*"):
-            try:
-                if (task / "syscall").read_bytes().startswith(NANOSLEEPS):
-                    os.kill(int(task.name), signal.SIGUSR1)
-            except OSError:
-                continue  # it has ended meanwhile, or may not be seen: it looks in its own time
+    def _wake(self, thread: int) -> None:
+        """Signal this thread, which os.kill cannot; no matter if it has ended."""
+        if self._process:
+            LIBC.tgkill(self._process.pid, thread, int(signal.SIGUSR1))
+
+    def _asleep(self) -> list[int]:
+        """Return the threads that sleep until their next look; none before it has its handler."""
+        if self._process is None:
+            return []
+        home = Path(f"/proc/{self._process.pid}")
+        try:
+            status = (home / "status").read_text("ascii").split("SigCgt:")[1].split()[0]
+            if not int(status, 16) & 1 << signal.SIGUSR1 - 1:
+                return []
+            tasks = {
+                int(task.name): (task / "syscall").read_bytes() for task in home.glob("task/*")
+            }
+        except (OSError, IndexError):
+            return []  # it has ended meanwhile, or may not be seen: it looks in its own time
+        return [thread for thread, call in tasks.items() if call.startswith(NANOSLEEPS)]
 
     def freeze(self) -> None:
         """Let it stand still, as when the machine or its driver hangs."""
@@ -128,6 +144,7 @@ class Pcscd:
 
     def kill(self) -> None:
         """Kill it at once; nothing is tidied up."""
+        self._slots = 0
         if self._process:
             self._process.kill()
             self._process.wait(STOP_TIMEOUT_S)

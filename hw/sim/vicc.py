@@ -54,8 +54,10 @@ class VirtualReader:
     """A reader at a port of vpcd on this machine, served by a thread of its own until closed.
 
     `kbit_s_max` is the fastest bit rate that it offers a Type B card: 106, 212 or 424. `air` gives
-    the microseconds of an exchange. `interrupt` is called, from the reader's thread, when a card
-    has come or left, as a real reader tells pcscd; vpcd has no way to, and pcscd looks every 0.4 s.
+    the microseconds of an exchange. `interrupt` is called, from threads of the reader, before and
+    after a card comes and after it has left, as a real reader tells pcscd; vpcd has no way to, and
+    pcscd looks every 0.4 s. A second call is to return when the look of the first has ended: a card
+    that comes before pcscd 1.9.9 has seen the former one leave is perhaps never seen.
     A pcscd that is away or is started again is waited for: what lies on the reader is there when it
     comes. All methods may be called from any thread.
     """
@@ -125,6 +127,7 @@ class VirtualReader:
         field = _Field(card, self._kbit_s_max, self._air, self._gone_within)
         with contextlib.suppress(NoAnswer, OSError):
             field.power()
+            self._interrupt()
             with socket.create_connection((HOST, self.port)) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._connected(card, connection):
@@ -139,7 +142,8 @@ class VirtualReader:
             if self._card is not card:
                 return False
             self._connection = connection
-        self._interrupt()
+        # pcscd asks for the ATR while it looks, so nobody may wait for it here.
+        Thread(target=self._interrupt, name=f"interrupt {self.port}", daemon=True).start()
         return True
 
 

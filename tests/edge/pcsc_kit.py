@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from edge.frontends import Card, Technology
 from edge.frontends.pcsc import Pcsc
+from hw.sim.isodep import Reply
+from hw.sim.mynumber import MyNumberCard
 from hw.sim.vicc import VirtualReader
 from tests.real_pcsc import Pcscd
 
@@ -16,6 +18,25 @@ ALL: Final[tuple[Technology, ...]] = ("106B", "212F", "106A")
 NAME: Final = "Kazasu Contactless"
 WAIT_S: Final = 5.0
 """A deadline for what takes some 20 ms, or pcscd's 0.4 s when it slept just then."""
+
+
+class Leaving:
+    """A Type B card that is pulled away after so many answered blocks, however often it was found
+    before: pcscd powers up a card that it sees, and perhaps again for whoever wants it.
+    """
+
+    def __init__(self, card: MyNumberCard, blocks: int) -> None:
+        self._card = card
+        self._left = blocks + 1
+
+    def reset(self) -> None:
+        self._card.reset()
+
+    def answer(self, technology: str, frame: bytes) -> Reply | None:
+        reply = self._card.answer(technology, frame)
+        if reply and frame[0] not in (0x05, 0x1D):  # WUPB, ATTRIB
+            self._left -= 1
+        return reply if self._left > 0 else None
 
 
 @dataclass

@@ -13,10 +13,10 @@ from edge.frontends.atr import technology_of
 from edge.frontends.pcsc import CALL_S_MAX, GET_ID, LATE_S_MAX, Pcsc, chosen
 from edge.schemes import REGISTER
 from edge.schemes.allowlist import READ_COMMON_RECORD, SELECT_COMMON_AP
-from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
+from hw.sim.cards import FeliCaCard, Phone, StaffToken
 from hw.sim.vicc import VirtualReader
 from tests.conftest import Eventually
-from tests.edge.pcsc_kit import ALL, NAME, Desk, desk, opened
+from tests.edge.pcsc_kit import ALL, NAME, Desk, Leaving, desk, opened
 from tests.edge.reader_kit import my_number_card
 from tests.real_pcsc import Pcscd
 
@@ -153,9 +153,8 @@ def test_a_card_that_is_taken_away_in_the_middle_of_a_command_is_gone_at_once(
 def test_a_card_that_falls_silent_is_gone_at_the_callers_deadline(
     place: Desk, front_end: Pcsc
 ) -> None:
-    # It is activated twice, at the reader's look and by pcscd, by two frames each; then a command;
-    # then silence, for which the reader waits its FWT of 309 ms.
-    found = place.held(front_end, TornAway(my_number_card(), frames=5))
+    # It answers one command; then comes silence, for which the reader waits its FWT of 309 ms.
+    found = place.held(front_end, Leaving(my_number_card(), blocks=1))
     assert found.transceive(SELECT_COMMON_AP, 2.0) == b"\x90\x00"
     started = time.monotonic()
     with pytest.raises(CardGone):

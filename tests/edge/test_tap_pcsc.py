@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge.panel import Condition
-from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
-from tests.edge.pcsc_kit import Desk, desk
+from hw.sim.cards import FeliCaCard, Phone, StaffToken
+from tests.edge.pcsc_kit import Desk, Leaving, desk
 from tests.edge.reader_kit import Link, ReaderKit, make_reader, my_number_card, running
 from wire.codes import Code
 from wire.credential import Scheme
@@ -76,7 +76,7 @@ def test_a_card_that_is_torn_away_is_asked_to_be_held_again(kit: ReaderKit, plac
     kit.enrol(CARD)
     with running(kit) as link:
         link.ready()
-        place.reader.place(TornAway(CARD, frames=5))
+        place.reader.place(Leaving(CARD, blocks=1))
         assert link.shown().code is Code.HOLD_AGAIN
         lifted(place, link)
         place.reader.place(CARD)

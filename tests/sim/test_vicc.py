@@ -9,10 +9,12 @@ from threading import Timer
 import pytest
 from smartcard import scard
 
-from hw.sim.cards import Card, Chip, FeliCaCard, Phone, StaffToken, TornAway, TypeBCard
+from hw.sim.air import exchange_us
+from hw.sim.cards import Card, Chip, FeliCaCard, Phone, StaffToken, TypeBCard
 from hw.sim.pcd import Activated, Blocks, NoAnswer, find, frame_waiting_us
 from hw.sim.vicc import VirtualReader, answer_to_reset
 from tests.conftest import Eventually
+from tests.edge.pcsc_kit import Leaving
 from tests.edge.reader_kit import my_number_card
 from tests.real_pcsc import Pcscd
 
@@ -157,29 +159,35 @@ def test_without_power_a_card_forgets(lay: Lay) -> None:
     assert client.transmit(GET_ID) != before
 
 
-def test_a_faster_reader_takes_less_time(pcscd: Pcscd, client: Client) -> None:
-    def seconds(kbit_s_max: int) -> float:
-        with VirtualReader(pcscd.port, kbit_s_max=kbit_s_max, interrupt=pcscd.look) as reader:
+def test_a_faster_reader_fills_the_air_for_less_time(pcscd: Pcscd, client: Client) -> None:
+    def filled_us(kbit_s_max: int) -> int:
+        exchanges: list[int] = []
+
+        def air(technology: str, to_card: int, from_card: int) -> int:
+            exchanges.append(exchange_us(technology, to_card, from_card))
+            return exchanges[-1]
+
+        with VirtualReader(
+            pcscd.port, kbit_s_max=kbit_s_max, air=air, interrupt=pcscd.look
+        ) as reader:
             reader.place(my_number_card(apdu_ms=0))
             while not client.connected():
                 time.sleep(0.01)
             client.transmit(SELECT_JPKI)
+            exchanges.clear()
             started = time.monotonic()
             assert len(client.transmit(READ_CERTIFICATE)) > 1200
-            took_s = time.monotonic() - started
+            assert time.monotonic() - started > sum(exchanges) / 1e6
             client.unpower()
         while not client.state() & NOTHING_LIES:
             time.sleep(0.01)
-        return took_s
+        return sum(exchanges)
 
-    assert seconds(106) > 1.5 * seconds(424)  # 140 and 40 ms on the air
+    assert filled_us(106) > 3 * filled_us(424) > 0
 
 
-def test_a_card_that_falls_silent_has_left(
-    lay: Lay, client: Client, eventually: Eventually
-) -> None:
-    # Activated by two frames when it is laid down, and by two more when pcscd powers it up.
-    lay(TornAway(my_number_card(), frames=5))
+def test_a_card_that_falls_silent_has_left(lay: Lay, eventually: Eventually) -> None:
+    client = lay(Leaving(my_number_card(), blocks=1))
     assert client.transmit(SELECT_JPKI) == b"\x90\x00"
     started = time.monotonic()
     assert client.transmit(SELECT_JPKI) == b""
