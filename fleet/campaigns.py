@@ -8,6 +8,7 @@ cards moved and all others as they are.
 """
 
 import datetime
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,8 @@ from wire.individual_number import refuse_individual_number
 
 DAYS_MAX: Final = 3 * 366
 """A certificate lives five years; who has not come in three will not come unasked."""
+NOTED_MAX: Final = 100
+"""Registration numbers in one line of the audit; of a longer list the count is added."""
 _DAY_MS: Final = 24 * 3_600_000
 _JAPAN_MS: Final = 9 * 3_600_000
 """Days are Japan's (programmes.calendar), which has no summer time."""
@@ -40,7 +43,7 @@ def start(
     """Begin to move members; the deadline's day is included. Raises SchemeRefused."""
     _check(terms.of(connection, programme), programme, leaves, joins, until, local_day(at_ms))
     if not missing_count(connection, programme, leaves, local_day(at_ms)):
-        raise SchemeRefused("campaign", f"no member of {programme} has a card of {leaves}")
+        raise SchemeRefused("nobody", f"no member of {programme} has a card of {leaves}")
     _write(connection, Campaign(programme, True, leaves, joins, until), "", who, at_ms)
     audit.note_person(
         connection, at_ms, who, "campaign.started", programme, f"{leaves} {joins} {until}"
@@ -56,13 +59,13 @@ def _check(
     day: datetime.date,
 ) -> None:
     if leaves is joins:
-        raise SchemeRefused("campaign", "members move from one scheme to another one: name two")
+        raise SchemeRefused("same", "members move from one scheme to another one: name two")
     if not day <= until <= day + datetime.timedelta(DAYS_MAX):
-        raise SchemeRefused("campaign", f"the deadline is a day within {DAYS_MAX} from today on")
+        raise SchemeRefused("deadline", f"the deadline is a day within {DAYS_MAX} from today on")
     running = stated.campaign
     if running and running.is_running and day <= running.until:
         raise SchemeRefused(
-            "campaign",
+            "running",
             f"{programme} moves to {running.to_scheme} until {running.until}: stop that first",
         )
     terms.require_enrolling(
@@ -77,10 +80,10 @@ def stop(connection: sa.Connection, programme: str, why: str, who: str, at_ms: i
     """
     refuse_individual_number("why", why)
     if not why.strip():
-        raise SchemeRefused("campaign", "a campaign is stopped with a reason: say why")
+        raise SchemeRefused("why", "a campaign is stopped with a reason: say why")
     running = terms.latest(connection).get(programme)
     if running is None or not running.is_running or running.until < local_day(at_ms):
-        raise SchemeRefused("campaign", f"no campaign runs in {programme}")
+        raise SchemeRefused("not-running", f"no campaign runs in {programme}")
     _write(connection, running._replace(is_running=False), why, who, at_ms)
     audit.note_person(connection, at_ms, who, "campaign.stopped", programme, why)
 
@@ -172,6 +175,7 @@ class Progress(NamedTuple):
 class Missing(NamedTuple):
     """A member with a card that has not moved."""
 
+    id: int
     registration_number: str
     name: str
     kana: str
@@ -243,7 +247,7 @@ def _days(connection: sa.Connection, of: Campaign) -> tuple[tuple[datetime.date,
 def _missing(programme: str, leaves: Scheme, day: datetime.date) -> sa.Select[Any]:
     """Who has a card of the scheme that is left, and may still use it."""
     return (
-        sa.select(member.c.registration_number, person.c.name, person.c.kana)
+        sa.select(member.c.id, member.c.registration_number, person.c.name, person.c.kana)
         .select_from(
             card.join(member, card.c.member_id == member.c.id).join(
                 person, member.c.person_id == person.c.id
@@ -273,3 +277,19 @@ def missing(
     listed = _missing(programme, leaves, day).order_by(member.c.registration_number)
     for row in connection.execute(listed, execution_options={"yield_per": ROWS_AT_ONCE}):
         yield Missing(*row)
+
+
+def see_missing(
+    connection: sa.Connection, of: Campaign, limit: int, who: str, at_ms: int
+) -> list[Missing]:
+    """Return the first of those who are missing; writes one line in the audit if anyone is shown.
+
+    Needs a writing connection.
+    """
+    listed = missing(connection, of.programme, of.from_scheme, local_day(at_ms))
+    found = list(itertools.islice(listed, limit))
+    if found:
+        numbers = " ".join(one.registration_number for one in found[:NOTED_MAX])
+        more = f" … {len(found)}" if len(found) > NOTED_MAX else ""
+        audit.note_person(connection, at_ms, who, "members.listed", of.programme, numbers + more)
+    return found

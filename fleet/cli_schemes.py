@@ -22,6 +22,7 @@ campaign_app = typer.Typer(no_args_is_help=True, help="Moving members from one s
 
 SHOWN_MAX: Final = 100
 """Lines of a list on the terminal."""
+MISSING: Final = ("registration_number", "name", "kana")
 DAY: Final = ["%Y-%m-%d"]
 _Name = Annotated[str, typer.Argument(callback=guard_programme)]
 
@@ -185,11 +186,15 @@ def missing(
         listed = campaigns.missing(connection, programme, of.from_scheme, day)
         if file:
             with file.open("x", encoding="utf-8-sig", newline="") as opened:
-                csv.writer(opened).writerows(itertools.chain([Missing._fields], listed))
+                csv.writer(opened).writerows(itertools.chain([MISSING], map(_line_of, listed)))
         else:
-            show(Missing._fields, list(itertools.islice(listed, SHOWN_MAX)))
+            show(MISSING, [_line_of(one) for one in itertools.islice(listed, SHOWN_MAX)])
     where = f", written to {file}" if file else ""
     out.print(f"{programme}: {total} members still use {of.from_scheme}{where}")
+
+
+def _line_of(one: Missing) -> tuple[str, ...]:
+    return one.registration_number, one.name, one.kana
 
 
 @campaign_app.command()

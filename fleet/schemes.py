@@ -70,6 +70,7 @@ class Row(NamedTuple):
     cards: int
     """Known by it now, not stopped."""
     newest: Statement | None
+    """The last that was stated or taken over, whether it holds or not."""
 
 
 def state(
@@ -170,7 +171,8 @@ def overview(connection: sa.Connection, programme: str, day: datetime.date) -> l
     stated = terms.of(connection, programme)
     newest: dict[str, Statement] = {}
     for one in statements(connection, programme):
-        newest.setdefault(one.scheme, one)
+        if one.kind != "ended":
+            newest.setdefault(one.scheme, one)
     counted = connection.execute(
         sa.select(card.c.scheme, sa.func.count())
         .where(card.c.programme == programme, PRESENT, card.c.stopped_from_ms.is_(None))
@@ -215,11 +217,10 @@ def _state(scheme: Scheme, stated: Stated, day: datetime.date, days_left: int | 
     return "ends-soon" if days_left is not None and days_left < WARNED_DAYS else "on"
 
 
-def warnings(connection: sa.Connection, day: datetime.date) -> list[Row]:
-    """Return the schemes with cards whose statement ends soon, or has ended."""
+def warnings(connection: sa.Connection, day: datetime.date, programme: str) -> list[Row]:
+    """Return a programme's schemes with cards whose statement ends soon, or has ended."""
     return [
         row
-        for programme in sorted(terms.load(connection))
         for row in overview(connection, programme, day)
         if row.cards and row.state in ("ends-soon", "ended")
     ]

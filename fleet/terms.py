@@ -28,7 +28,8 @@ Period = tuple[datetime.date, datetime.date]
 class SchemeRefused(ValueError):
     """Cards cannot be used by this scheme, or moved to it; the sentence says why and what to do.
 
-    `reason` is stable: not-stated, not-yet, ended, moving, statement or campaign.
+    `reason` is a stable word: of enrolling not-stated, not-yet, ended or moving; of a campaign
+    also same, deadline, running, not-running or nobody; of a text why or statement.
     """
 
     def __init__(self, reason: str, what: str) -> None:

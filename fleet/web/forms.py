@@ -5,6 +5,7 @@ back as one sentence beside its field, without the value when it must not be rep
 """
 
 import asyncio
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,6 +42,14 @@ class Form:
             if not self.values.get(name):
                 label = say(f"web.field.{name}", self.language)
                 self.refuse(name, "web.form.required", field=label)
+
+    def day(self, name: str) -> datetime.date | None:
+        """Return a field as a day; None when it is empty, or is none and refused for that."""
+        try:
+            return datetime.date.fromisoformat(self[name]) if self[name] else None
+        except ValueError:
+            self.refuse(name, "web.form.no-day")
+            return None
 
     def __getitem__(self, name: str) -> str:
         return self.values.get(name, "")

@@ -6,13 +6,14 @@ from typing import Final
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import desk, registry, usage
+from fleet import desk, registry, schemes, usage
 from fleet.members import MemberRefused
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, check_fields, empty_form, read_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
+from programmes.calendar import local_day
 from programmes.register import RULEBOOKS
 from wire.entries import Used
 
@@ -34,6 +35,9 @@ async def show(request: web.Request) -> web.Response:
     epochs = await read(request.app[FLEET], registry.key_epochs)
     epoch = epochs.get(programme, 1)
     unmoved = epoch > 1 and "unmoved" in request.query
+    ended = "ended" in request.query
+    day = local_day(request.app[CLOCK].now_ms())
+    warned = await read(request.app[PERSONS], schemes.warnings, day, programme)
     if form.errors:
         await flash(request, Flash("bad", "refused.individual-number"))
         raise web.HTTPSeeOther(f"/members?programme={programme}")
@@ -48,6 +52,7 @@ async def show(request: web.Request) -> web.Response:
             account_of(request).name,
             request.app[CLOCK].now_ms(),
             epoch if unmoved else 0,
+            ended=ended,
         )
     return await render(
         request,
@@ -59,6 +64,8 @@ async def show(request: web.Request) -> web.Response:
         asked=asked,
         epoch=epoch,
         unmoved=unmoved,
+        ended=ended,
+        warned=warned,
         total=total,
         found=found,
     )

@@ -8,7 +8,7 @@ from aiohttp import web
 from fleet.config import Config
 from fleet.grants import Role
 from fleet.store import Store, open_fleet, open_persons
-from fleet.web import attendance_day, members_page, triage_page
+from fleet.web import attendance_day, members_page, moving_page, schemes_page, triage_page
 from fleet.web.app import build, run_until_stopped
 from fleet.web.data import PERSONS
 from fleet.web.session import Page, Site
@@ -21,9 +21,17 @@ SITE = Site(
         Page("/", "web.triage.title"),
         Page("/members", "web.members.title"),
         Page("/attendance", "web.attendance.title"),
+        Page("/schemes", "web.schemes.title"),
+        Page("/moving", "web.moving.title"),
     ),
 )
-ROUTES = (triage_page.routes, members_page.routes, attendance_day.routes)
+ROUTES = (
+    triage_page.routes,
+    members_page.routes,
+    attendance_day.routes,
+    schemes_page.routes,
+    moving_page.routes,
+)
 
 
 def application(config: Config, store: Store, persons: Store, clock: Clock) -> web.Application:

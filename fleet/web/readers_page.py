@@ -4,8 +4,6 @@ What is searched, filtered and sorted stands in the address, and the export give
 and columns that the page shows.
 """
 
-import csv
-import io
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,6 +17,7 @@ from fleet.readers import (
     list_readers,
 )
 from fleet.web.data import FLEET, read
+from fleet.web.exports import csv_file
 from fleet.web.first_screen import KIND_OF_STATE
 from fleet.web.forms import check_fields
 from fleet.web.pages import CLOCK, render
@@ -119,19 +118,6 @@ async def export(request: web.Request) -> web.Response:
     """The same rows and columns as CSV: UTF-8 with a mark, as spreadsheets expect."""
     found = await _rows(request)
     language = language_of(request)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([say(f"web.column.{column}", language) for column in COLUMNS])
-    for _, shown in found["rows"]:
-        writer.writerow([_harmless(shown[column]) for column in COLUMNS])
-    return web.Response(
-        body=text.getvalue().encode("utf-8-sig"),
-        content_type="text/csv",
-        charset="utf-8",
-        headers={"Content-Disposition": 'attachment; filename="readers.csv"'},
-    )
-
-
-def _harmless(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula (OWASP, CSV Injection)."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    heads = [say(f"web.column.{column}", language) for column in COLUMNS]
+    rows = [[shown[column] for column in COLUMNS] for _, shown in found["rows"]]
+    return csv_file("readers.csv", heads, rows)

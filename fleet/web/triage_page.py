@@ -4,7 +4,6 @@ The card is chosen by where and when it was held; no credential is ever shown. W
 can be undone for UNDO_MS; after that the card is stopped on the member's page.
 """
 
-import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ from aiohttp_session import get_session
 from fleet import desk, triage
 from fleet.members import MemberRefused, NewMember, Waiting
 from fleet.schema import place
+from fleet.terms import SchemeRefused
 from fleet.web.data import FLEET, PERSONS, change, read, reading
 from fleet.web.forms import Form, check_fields, empty_form, read_form
 from fleet.web.live import stream
@@ -131,7 +131,7 @@ async def enrol(request: web.Request) -> web.Response:
     """Enrol somebody and give the card to them, in one step."""
     form = await read_form(request, _NEW)
     form.require("registration_number", "name")
-    valid_from, valid_to = _day(form, "valid_from"), _day(form, "valid_to")
+    valid_from, valid_to = form.day("valid_from"), form.day("valid_to")
     if valid_from and valid_to and valid_to < valid_from:
         form.refuse("valid_to", "web.form.ends-before-start")
     if form.errors:
@@ -145,16 +145,6 @@ async def enrol(request: web.Request) -> web.Response:
         valid_to=valid_to,
     )
     return await _assign(request, form, new)
-
-
-def _day(form: Form, name: str) -> datetime.date | None:
-    if not form[name]:
-        return None
-    try:
-        return datetime.date.fromisoformat(form[name])
-    except ValueError:
-        form.refuse(name, "web.form.no-day")
-        return None
 
 
 def _assign_and_find(
@@ -180,6 +170,9 @@ async def _assign(request: web.Request, form: Form, to: str | NewMember) -> web.
         enrolling = isinstance(to, NewMember)
         cause = "web.triage.number-used" if enrolling else "web.triage.no-such-member"
         form.refuse("registration_number", cause, number=form["registration_number"])
+        return await _card_page(request, form, 409)
+    except SchemeRefused as error:
+        form.refuse("registration_number", f"web.scheme.refused.{error.reason}")
         return await _card_page(request, form, 409)
     session = await get_session(request)
     fields = {name: getattr(stranger, name) for name in desk.Stranger.__slots__}

@@ -196,7 +196,7 @@ def test_an_end_is_warned_of_two_months_before(
     assert end(fleet, last=last) == 0
     assert (row(fleet).state, row(fleet).days_left, row(fleet).cards) == (state, days, 1)
     with fleet.people.read() as connection:
-        warned = schemes.warnings(connection, local_day(NOON_MS))
+        warned = schemes.warnings(connection, local_day(NOON_MS), PASS)
     assert [one.scheme for one in warned] == [COMMON] * (state != "on")
     capsys.readouterr()
     assert fleet.command("schemes", "list", "--programme", PASS) == 0

@@ -33,6 +33,12 @@ OFFICE = (
     "/members/4",
     "/attendance",
     "/attendance?day=2026-06-02",
+    "/schemes",
+    "/schemes?programme=attendance",
+    "/schemes/attendance/staff-token",
+    "/schemes/attendance/jpki-auth",
+    "/moving",
+    "/moving?programme=attendance&missing=yes",
 )
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import fleet.web
 from fleet.alarms import AlarmKind
 from fleet.attention import Urgency
+from fleet.desk import Standing
 from fleet.readers import TROUBLES, ReaderState
+from fleet.scheme_facts import CHANGES, GROUND, SIGN, text_id
+from fleet.web.schemes_page import MARKS
 from programmes.register import RULEBOOKS
 from programmes.texts import LANGUAGES, catalogue
 from wire.credential import Scheme
@@ -64,6 +67,16 @@ def _made() -> set[str]:
     made |= {f"web.urgency.{urgency.value}" for urgency in Urgency}
     made |= {f"web.stage.name.{stage}" for stage in STAGES}
     made |= {f"web.scheme.{scheme}" for scheme in Scheme}
+    made |= {text_id(scheme, part) for scheme in Scheme for part in (GROUND, SIGN, CHANGES)}
+    made |= {f"web.scheme.state.{state}" for state in MARKS}
+    made |= {f"web.scheme.warning.{state}" for state in ("ends-soon", "ended")}
+    made |= {f"web.scheme.kind.{kind}" for kind in ("stated", "taken-over", "ended")}
+    made |= {f"web.moving.state.{state}" for state in ("running", "stopped", "over")}
+    enrolling = ("not-stated", "not-yet", "ended")
+    made |= {f"web.scheme.refused.{reason}" for reason in (*enrolling, "moving")}
+    campaign = ("same", "deadline", "running", "not-running", "nobody", "why")
+    made |= {f"web.moving.refused.{reason}" for reason in (*enrolling, *campaign)}
+    made |= {f"web.members.{standing.value}" for standing in Standing}
     made |= {f"web.programme.{name}" for name in RULEBOOKS}
     made |= {f"web.alarm-kind.{kind}" for kind in AlarmKind}
     tasks = [f"alarm.{kind}" for kind in AlarmKind if kind is not AlarmKind.GAP]
