@@ -35,7 +35,8 @@ def _usb_device(path: str, sysfs: Path) -> Path | None:
     """Return the folder of the device in sysfs, such as /sys/bus/usb/devices/1-1.2."""
     kind, _, rest = path.partition(":")
     if kind == "pn532":
-        node = sysfs / "class" / "tty" / rest.partition("@")[0].rpartition("/")[2] / "device"
+        name = Path(rest.partition("@")[0]).resolve().name  # of a link that udev has made
+        node = sysfs / "class" / "tty" / name / "device"
         return next((one for one in node.resolve().parents if (one / "idVendor").exists()), None)
     if kind == "usb":
         for one in sorted((sysfs / "bus" / "usb" / "devices").glob("*")):

@@ -2,9 +2,10 @@
 
     sense again → restart the device → close it and open it again, ever slower → power-cycle it
 
-Upheld: nobody waits here longer than a restart takes · while the device is away the agent goes on
-listening and says so · each rung is counted, so that operators see a loose cable before it breaks ·
-a device that nobody used for a while is tested before somebody needs it.
+Upheld: one that finds cards and fails when it talks to them climbs too · nobody waits here longer
+than a restart takes · while the device is away the agent goes on listening and says so · each rung
+is counted, so that operators see a loose cable before it breaks · a device that nobody used for a
+while is tested before somebody needs it.
 """
 
 from collections.abc import Callable, Sequence
@@ -76,7 +77,8 @@ class Recovering:
         except FrontEndFault:
             self.failed()
             return None
-        self._faults, self._in_vain, self._backoff_ms = 0, 0, BACKOFF_MS_FIRST
+        if card is None or not card.speaks_apdu:  # else there may be a fault in talking to it
+            self._faults, self._in_vain, self._backoff_ms = 0, 0, BACKOFF_MS_FIRST
         return card
 
     def _test(self, device: FrontEnd) -> None:
@@ -120,8 +122,6 @@ class Recovering:
             self.device = self._open_front_end()
         except FrontEndFault:
             self._wait_longer()
-            if self._in_vain % POWER_CYCLE_EVERY == 0 and self._power_cycle():
-                self._counted(POWER_CYCLED)
             return
         if self._opened_before:
             self._counted(REOPENED)
@@ -132,6 +132,9 @@ class Recovering:
     def _wait_longer(self) -> None:
         self._not_before_ns = self._clock.monotonic_ns() + self._backoff_ms * 1_000_000
         self._backoff_ms = min(2 * self._backoff_ms, BACKOFF_MS_MAX)
+        every_third = self._in_vain and self._in_vain % POWER_CYCLE_EVERY == 0
+        if every_third and self._power_cycle():
+            self._counted(POWER_CYCLED)
 
     def close(self) -> None:
         """Let the device go."""

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge.frontends import Card, FrontEnd, FrontEndFault, Technology
+from edge.frontends.isodep import Atqb, TypeBCard
 from edge.frontends.power import power_cycle
 from edge.frontends.recovery import (
     AGAIN,
     BACKOFF_MS_FIRST,
+    BACKOFF_MS_MAX,
     FAULT,
     POWER_CYCLE_EVERY,
     POWER_CYCLED,
+    REOPEN_AT,
     REOPENED,
     RESTARTED,
     SELF_TEST,
@@ -21,6 +24,8 @@ from edge.frontends.recovery import (
 )
 
 ALL: tuple[Technology, ...] = ("106B", "212F", "106A")
+
+ATQB = Atqb(bytes(4), bytes(7), True, 256, 0.3)
 
 
 class Moody:
@@ -156,6 +161,37 @@ def test_a_device_that_stays_away_is_tried_ever_more_slowly_and_power_cycled_in_
     assert ladder.counted[POWER_CYCLED] == ladder.power_cycles
 
 
+def test_a_device_that_opens_but_never_works_is_power_cycled_as_well() -> None:
+    devices = [Moody() for _ in range(POWER_CYCLE_EVERY)]
+    for device in devices:
+        device.faulty = True
+    ladder = Ladder(devices)
+    for _ in devices:
+        ladder.sense()
+        ladder.clock.forward(BACKOFF_MS_MAX)
+    assert ladder.power_cycles == ladder.counted[POWER_CYCLED] == 1
+
+
+def test_a_device_that_finds_cards_and_cannot_talk_to_them_climbs_the_ladder() -> None:
+    class Deaf(Moody):
+        def sense(self, technologies: Sequence[Technology]) -> Card | None:
+            return TypeBCard(ATQB, NoAir(), 0) if held else None
+
+    class NoAir:
+        def exchange(self, frame: bytes, within_s: float) -> bytes:
+            raise FrontEndFault("no answer")
+
+    held = False
+    ladder = Ladder([Deaf()])
+    ladder.sense()
+    held = True
+    for _ in range(REOPEN_AT):
+        assert ladder.front_end.sense(ALL)
+        ladder.front_end.failed()  # as its caller says of a conversation
+    assert ladder.counted == {FAULT: REOPEN_AT, AGAIN: 1, RESTARTED: 1}
+    assert ladder.front_end.device is None
+
+
 def test_a_device_that_nobody_used_is_tested_every_ten_minutes() -> None:
     device = Moody()
     ladder = Ladder([device])
@@ -206,6 +242,17 @@ def test_so_is_the_adapter_of_a_serial_line(tmp_path: Path) -> None:
     node.mkdir(parents=True)
     (node / "device").symlink_to(device / "1-1.4:1.0" / "ttyUSB0")
     assert power_cycle("pn532:/dev/ttyUSB0@921600", tmp_path)
+    assert (device / "authorized").read_text() == "1"
+
+
+def test_a_serial_line_may_be_named_by_a_link(tmp_path: Path) -> None:
+    device = usb(tmp_path, "1-1.4", "1a86", "7523")
+    node = tmp_path / "class" / "tty" / "ttyUSB0"
+    node.mkdir(parents=True)
+    (device / "1-1.4:1.0" / "ttyUSB0").mkdir(parents=True)
+    (node / "device").symlink_to(device / "1-1.4:1.0" / "ttyUSB0")
+    (tmp_path / "nfc0").symlink_to("/dev/ttyUSB0")
+    assert power_cycle(f"pn532:{tmp_path}/nfc0", tmp_path)
     assert (device / "authorized").read_text() == "1"
 
 
