@@ -54,6 +54,8 @@ class Presence:
     def still_lies(self, card: Card) -> bool:
         """True when the card that was just found has been dealt with; it need not be asked."""
         self._empty_rounds = 0
+        if self._crowded_rounds < CROWDED_ROUNDS:
+            self._crowded_rounds = 0
         return self._id(card) in self._seen
 
     def may_be_leaving(self, card: Card) -> bool:

@@ -41,12 +41,18 @@ class SerialLine:
         self._buffer = bytearray()
         self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock()
             self._baudrate = baudrate
             self.baudrate = baudrate
         except BaseException:
             self.close()
             raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(errno.EBUSY, "another program uses it: stop the agent first") from error
 
     @property
     def baudrate(self) -> int:

@@ -19,6 +19,7 @@ from edge.frontends.recovery import (
     RESTARTED,
     Recovering,
 )
+from edge.presence import Presence
 from edge.schemes import REGISTER
 from edge.schemes.allowlist import SELECT_COMMON_AP, Reading
 from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
@@ -182,6 +183,21 @@ def test_of_a_wallet_with_a_driving_licence_the_my_number_card_is_read(
     raise AssertionError("they were never told apart")
 
 
+def test_a_wallet_with_a_driving_licence_left_lying_is_never_two_cards(
+    chip: PN532, front_end: Pn532
+) -> None:
+    chip.place(driving_licence(random.Random(5), datetime.date(2024, 5, 1)), my_number_card(1))
+    presence = Presence()
+    for _ in range(100):
+        try:
+            card = front_end.sense(ALL)
+        except Crowded:  # three draws in vain
+            assert not presence.crowded()
+        else:
+            assert card
+            presence.still_lies(card)
+
+
 def test_of_two_technologies_the_places_order_decides(chip: PN532, front_end: Pn532) -> None:
     chip.place(FeliCaCard(IDM), my_number_card(1))
     assert found(front_end).technology == "106B"
@@ -249,7 +265,7 @@ def test_a_chip_that_was_reset_by_a_dip_of_its_power_finds_cards_in_the_next_rou
 
 
 def test_a_second_program_cannot_open_the_line(chip: PN532, front_end: Pn532) -> None:
-    with pytest.raises(FrontEndFault):
+    with pytest.raises(FrontEndFault, match="another program"):
         Pn532(chip.path, "0003")
     assert front_end.sense(ALL) is None
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from edge.frontends import Technology
+from edge.frontends.isodep import FoundCard
 from edge.identify import HOLD_AGAIN, NOT_USABLE
-from edge.presence import EMPTY_ROUNDS, Presence
+from edge.presence import CROWDED_ROUNDS, EMPTY_ROUNDS, Presence
 from hw.sim.antenna import Antenna
 from hw.sim.cards import Phone, TornAway, foreign_eid
 from tests.edge.reader_kit import ReaderKit, lift, make_reader, my_number_card, running
@@ -108,6 +109,15 @@ def test_a_card_that_cannot_be_understood_is_one_presentation_until_it_can(
         card.close_enough = True
         assert link.shown().code is Code.OK
     assert [tap.code for tap in kit.taps()] == [Code.HOLD_AGAIN, Code.OK]
+
+
+def test_a_moment_of_noise_now_and_then_is_no_second_card() -> None:
+    presence = Presence()
+    card = FoundCard("106A", bytes(4), 0)
+    for _ in range(2 * CROWDED_ROUNDS):
+        assert not presence.crowded()
+        presence.still_lies(card)
+    assert [presence.crowded() for _ in range(CROWDED_ROUNDS + 2)].count(True) == 1
 
 
 def test_people_who_swap_cards_without_a_pause_are_all_served(
