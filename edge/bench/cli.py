@@ -6,6 +6,7 @@ agent must not run meanwhile. Texts are Japanese, and English where the locale s
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,20 @@ from typing import Final
 from edge.bench import doctor, timing
 from edge.bench.observe import READ, Observed, Observer
 from edge.bench.prove import prove
-from edge.bench.terminal import FAULT, REFUSED, named, opened, tell, text
+from edge.bench.terminal import (
+    FAULT,
+    INTERRUPTED,
+    REFUSED,
+    bear_any_terminal,
+    complain,
+    named,
+    opened,
+    tell,
+    text,
+)
 from edge.config import ConfigRefused
 from edge.frontends import Crowded, FrontEndFault, Technology
 from edge.frontends.opening import open_front_end
-from edge.schemes import register
 
 TECHNOLOGIES: Final[tuple[Technology, ...]] = ("106B", "212F", "106A")
 WAIT_S: Final = 30
@@ -36,9 +46,17 @@ PAUSE_S: Final = 0.01
 
 def main(words: list[str]) -> int:
     """Run one command; return its exit status."""
+    bear_any_terminal()
     arguments = _parser().parse_args(words)
     command: Callable[[argparse.Namespace], int] = arguments.command
-    return command(arguments)
+    try:
+        return command(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read has seen enough; Python would complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,16 +87,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _waited_for(observer: Observer) -> Observed:
     """Return the first card that is held. Exits when none comes."""
-    sys.stderr.write(text("waiting", seconds=WAIT_S) + "\n")
+    complain("waiting", seconds=WAIT_S)
     end_s = time.monotonic() + WAIT_S
     while time.monotonic() < end_s:
         try:
             if seen := observer.look():
                 return seen
         except Crowded:
-            sys.stderr.write(text("two-cards") + "\n")
+            complain("two-cards")
             time.sleep(1)
-    sys.stderr.write(text("no-card") + "\n")
+    complain("no-card")
     raise SystemExit(FAULT)
 
 
@@ -93,8 +111,8 @@ def _schemes(seen: Observed) -> str:
 
 def watch(arguments: argparse.Namespace) -> int:
     """Show each card that is held, until Ctrl-C."""
-    with opened(arguments.front_end) as (front_end, card_ap):
-        observer = Observer(front_end, register(card_ap).values(), TECHNOLOGIES)
+    with opened(arguments.front_end) as (front_end, schemes):
+        observer = Observer(front_end, schemes, TECHNOLOGIES)
         tell(text("hold"))
         with contextlib.suppress(KeyboardInterrupt):
             _follow(observer)
@@ -121,24 +139,32 @@ def _follow(observer: Observer) -> None:
 
 def info(arguments: argparse.Namespace) -> int:
     """Show one card."""
-    with opened(arguments.front_end) as (front_end, card_ap):
-        observer = Observer(front_end, register(card_ap).values(), TECHNOLOGIES)
+    with opened(arguments.front_end) as (front_end, schemes):
+        observer = Observer(front_end, schemes, TECHNOLOGIES)
         seen = _waited_for(observer)
-        looks = (observer.look() for _ in range(RANDOM_LOOKS))
-        marks = {seen.sensed_mark, *(one.sensed_mark for one in looks if one)}
+        marks = [seen.sensed_mark, *_marks(observer)]
         tell(f"{text('info.kind')}: {text(f'kind.{seen.kind}')}")
         tell(f"{text('info.technology')}: {seen.technology}")
         tell(f"{text('info.about')}: {seen.about or '-'}")
         for name, what in seen.schemes.items():
             tell(f"{name}: {text(f'scheme.{what}')}")
-        tell(text("info.id-fixed" if len(marks) == 1 else "info.id-random"))
+        if len(marks) > 1:
+            tell(text("info.id-fixed" if len(set(marks)) == 1 else "info.id-random"))
     return 0
+
+
+def _marks(observer: Observer) -> Iterator[str]:
+    """Yield what the card is found by in further looks, for as often as it is found."""
+    for _ in range(RANDOM_LOOKS):
+        with contextlib.suppress(Crowded):
+            if seen := observer.look():
+                yield seen.sensed_mark
 
 
 def dump(arguments: argparse.Namespace) -> int:
     """Show every exchange with one card."""
-    with opened(arguments.front_end) as (front_end, card_ap):
-        seen = _waited_for(Observer(front_end, register(card_ap).values(), TECHNOLOGIES))
+    with opened(arguments.front_end) as (front_end, schemes):
+        seen = _waited_for(Observer(front_end, schemes, TECHNOLOGIES))
         tell(f"{seen.technology} {seen.about}")
         for one in seen.exchanges:
             tell(f"> {one.command.hex().upper()}")
@@ -152,8 +178,9 @@ def speed(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"--times: 1 to {TIMES_MAX}\n")
         return REFUSED
     observed: list[Observed] = []
-    with opened(arguments.front_end) as (front_end, card_ap):
-        schemes = register(card_ap).values()
+    if arguments.export and not _written(lambda: arguments.export.open("a").close()):
+        return REFUSED
+    with opened(arguments.front_end) as (front_end, schemes):
         observer = Observer(front_end, schemes, TECHNOLOGIES, first_only=True)
         _waited_for(observer)
         lost = _again_and_again(observer, arguments.times, observed)
@@ -161,25 +188,36 @@ def speed(arguments: argparse.Namespace) -> int:
         if lost:
             tell(text("speed.lost", times=lost))
     if observed and arguments.export:
-        timing.write(arguments.export, observed)
+        if not _written(lambda: timing.write(arguments.export, observed)):
+            return FAULT
         tell(text("speed.written", path=str(arguments.export)))
     return 0 if observed else FAULT
 
 
+def _written(write: Callable[[], None]) -> bool:
+    """Write a file; complain when that cannot be done."""
+    try:
+        write()
+    except OSError as error:
+        complain("speed.not-written", error=str(error))
+        return False
+    return True
+
+
 def _again_and_again(observer: Observer, times: int, observed: list[Observed]) -> int:
-    """Read the card so often, with progress; return how often it could not be read."""
+    """Read the card so often, or until Ctrl-C; return how often it could not be read."""
     lost = 0
-    for done in range(1, times + 1):
-        try:
-            seen = observer.look()
-        except Crowded:
+    with contextlib.suppress(KeyboardInterrupt):
+        for done in range(1, times + 1):
             seen = None
-        if seen and READ in seen.schemes.values():
-            observed.append(seen)
-        else:
-            lost += 1
-        if sys.stderr.isatty() or done == times:
-            sys.stderr.write("\r" + text("speed.progress", done=done, times=times))
+            with contextlib.suppress(Crowded):
+                seen = observer.look()
+            if seen and READ in seen.schemes.values():
+                observed.append(seen)
+            else:
+                lost += 1
+            if sys.stderr.isatty() or done == times:
+                sys.stderr.write("\r" + text("speed.progress", done=done, times=times))
     sys.stderr.write("\n")
     return lost
 
@@ -197,15 +235,17 @@ def _print_times(observed: list[Observed]) -> None:
 
 
 def examine(arguments: argparse.Namespace) -> int:
-    """Look at everything, try the front end that is named, and say what to do."""
+    """Look at everything, try the front end that is named, and say what to do.
+
+    Where one is named, it alone decides the exit status: a reader on a PN532 needs no pyscard.
+    """
+    tried = list(_tried(arguments.front_end)) if arguments.front_end else []
     findings = list(doctor.examine())
-    if arguments.front_end:
-        findings += _tried(arguments.front_end)
-    for finding in findings:
+    for finding in (*findings, *tried):
         mark = "✓" if finding.fine else "✗"
         word = text("doctor.fine" if finding.fine else "doctor.wrong")
         tell(f"{mark} {word}  {text(f'doctor.{finding.message}', **finding.about)}")
-    return 0 if all(finding.fine for finding in findings) else FAULT
+    return 0 if all(finding.fine for finding in tried or findings) else FAULT
 
 
 def _tried(name: str) -> Iterator[doctor.Finding]:

@@ -50,7 +50,10 @@ def _tried(front_end: FrontEnd) -> Result | None:
     if looked.outcome is not Outcome.OK:
         return looked
     tell(text("prove.tries", tries=looked.tries_left or 0))
-    pin = bytearray(getpass.getpass(text("prove.pin")), "utf-8")
+    try:
+        pin = bytearray(getpass.getpass(text("prove.pin")), "utf-8")
+    except EOFError:  # no keyboard
+        pin = bytearray()
     expires_ms = clock.now_ms() + VALID_MS
     nonce = secrets.token_bytes(NONCE_BYTES)
     challenge = Challenge(1, Purpose.LOG_IN, READER, PROGRAMME, expires_ms, nonce)

@@ -1,21 +1,26 @@
 """How the bench speaks, in the language of $LANG, and how it opens the front end that is named."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edge.config import CardAp, ConfigRefused, read_config
+from edge.config import CardAp, read_config
 from edge.frontends import FrontEnd, FrontEndFault
 from edge.frontends.opening import open_front_end
+from edge.schemes import register
+from edge.schemes.allowlist import CardScheme
 from programmes.texts import Language, say
 
 FELICA_SYSTEM: Final = "0003"
 FAULT: Final = 1
 REFUSED: Final = 2
-"""Exit statuses: a reader or card that does not work; something that cannot be asked for."""
+INTERRUPTED: Final = 130
+"""Exit statuses: a reader or card that does not work; something that cannot be asked for; Ctrl-C,
+as shells say it."""
 
 
 def language() -> Language:
@@ -27,6 +32,18 @@ def language() -> Language:
 def text(message: str, **arguments: str | int) -> str:
     """Return one sentence of the bench; `message` is its id without `bench.`."""
     return say(f"bench.{message}", language(), **arguments)
+
+
+def bear_any_terminal() -> None:
+    """Write `?` for what the locale's character set lacks, such as ✓ in EUC-JP."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def complain(message: str, **arguments: str | int) -> None:
+    """Write one sentence to the standard error."""
+    sys.stderr.write(text(message, **arguments) + "\n")
 
 
 def tell(line: str = "") -> None:
@@ -44,18 +61,19 @@ def named(name: str) -> tuple[str, str, CardAp | None]:
 
 
 @contextlib.contextmanager
-def opened(name: str) -> Iterator[tuple[FrontEnd, CardAp | None]]:
-    """Open what was named; say what is wrong and exit when it does not work."""
+def opened(name: str) -> Iterator[tuple[FrontEnd, list[CardScheme]]]:
+    """Open what was named, with the schemes that it reads; complain and exit when that fails."""
     try:
         path, felica_system, card_ap = named(name)
+        schemes = list(register(card_ap).values())
         front_end = open_front_end(path, felica_system)
-    except (ConfigRefused, FrontEndFault) as error:
-        sys.stderr.write(text("fault", error=str(error)) + "\n")
+    except (ValueError, FrontEndFault) as error:  # what is refused, and a closed application
+        complain("fault", error=str(error))
         raise SystemExit(REFUSED) from error
     try:
-        yield front_end, card_ap
+        yield front_end, schemes
     except FrontEndFault as error:
-        sys.stderr.write(text("fault", error=str(error)) + "\n")
+        complain("fault", error=str(error))
         raise SystemExit(FAULT) from error
     finally:
         front_end.close()

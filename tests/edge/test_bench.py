@@ -2,9 +2,11 @@
 
 import contextlib
 import csv
+import datetime
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
@@ -18,9 +20,10 @@ import pytest
 from edge.bench import doctor
 from edge.bench.cli import main
 from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
+from hw.sim.licence import driving_licence
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.pn532 import PN532
-from tests.edge.reader_kit import identifier, my_number_card
+from tests.edge.reader_kit import identifier, make_reader, my_number_card
 from wire.credential import Scheme
 
 UID = bytes.fromhex("04A1B2C3D4E5F6")
@@ -49,6 +52,23 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def front_end(chip: PN532) -> str:
     return f"pn532:{chip.path}"
+
+
+@contextlib.contextmanager
+def bench(*words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run it as a process of its own, with its words in pipes."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "card", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+        encoding=environment.get("PYTHONIOENCODING", "utf-8"),
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None and sys.exc_info()[0]:
+                process.kill()
 
 
 def hidden(card: MyNumberCard, *texts: str) -> None:
@@ -80,8 +100,6 @@ def test_info_says_what_a_card_is_and_how_it_can_be_read(
 
 
 def test_info_tells_a_random_id(chip: PN532, capsys: pytest.CaptureFixture[str]) -> None:
-    import random
-
     chip.place(Phone(random.Random(1)))
     status, out, _ = run(capsys, "info", front_end(chip))
     assert status == 0
@@ -129,6 +147,73 @@ def test_speed_counts_what_could_not_be_read(
     assert re.search("Could not be read: [1-7] times", out)
 
 
+def test_speed_asks_for_a_file_that_can_be_written_before_it_reads_a_card(
+    chip: PN532, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, out, err = run(capsys, "speed", front_end(chip), "--export", str(tmp_path))
+    assert (status, out) == (2, "")
+    assert "Cannot be written" in err
+
+
+def test_speed_shows_what_it_has_when_it_is_interrupted(chip: PN532) -> None:
+    chip.place(CARD)
+    with bench("speed", front_end(chip), "--times", "100000") as process:
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Histogram of total" in out
+    assert "Traceback" not in err
+
+
+def test_what_waits_for_a_card_ends_quietly_when_it_is_interrupted(chip: PN532) -> None:
+    with bench("info", front_end(chip)) as process:
+        assert process.stderr
+        assert "Waiting for a card" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == ("", "\n")
+    assert process.returncode == 130
+
+
+def test_a_reader_of_a_pipe_may_leave(chip: PN532) -> None:
+    with bench("watch", front_end(chip)) as process:
+        assert process.stdout
+        assert process.stderr
+        assert "Hold a card" in process.stdout.readline()
+        process.stdout.close()
+        chip.place(CARD)
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_a_terminal_without_our_signs_is_borne(chip: PN532) -> None:
+    with bench("doctor", front_end(chip), PYTHONIOENCODING="euc_jp") as process:
+        out, err = process.communicate(timeout=20)
+    assert "? ok  nfcpy is installed." in out
+    assert err == ""
+
+
+def test_info_bears_two_cards_that_are_now_told_apart_and_now_not(
+    chip: PN532, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chip.place(my_number_card(1), driving_licence(random.Random(5), datetime.date(2024, 5, 1)))
+    for _ in range(10):
+        status, out, _ = run(capsys, "info", front_end(chip))
+        assert (status, "My Number Card" in out) == (0, True)
+
+
+def test_a_closed_card_application_is_refused_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    make_reader(tmp_path, "udp:127.0.0.1:1")
+    file = tmp_path / "edge.toml"
+    with file.open("a", encoding="utf-8") as more:
+        more.write('[card_ap]\naid = "D392F000260100000001"\nshort_ef = 3\nlength = 16\n')
+    status, out, err = run(capsys, "info", str(file))
+    assert (status, out) == (2, "")
+    assert "closed to tenants" in err
+
+
 @pytest.mark.parametrize("times", ["0", "1000000"])
 def test_speed_refuses_a_number_of_times_that_makes_no_sense(
     times: str, capsys: pytest.CaptureFixture[str]
@@ -169,7 +254,8 @@ def test_watch_shows_each_card_once_until_it_is_interrupted(chip: PN532) -> None
 
 
 def test_doctor_tries_the_front_end(chip: PN532, capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = run(capsys, "doctor", front_end(chip))
+    status, out, _ = run(capsys, "doctor", front_end(chip))
+    assert status == 0
     assert "opens and has passed its self-test" in out
     assert "One round without a card takes" in out
     chip.place(StaffToken(UID))
