@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: kills by the thousand, and writes what came of it to docs/soak.md."""
+"""`python -m tests.soak`: kills and bad cards by the thousand; writes docs/soak.md."""
 
 import argparse
 import datetime
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.bench.figures import Table, machine
 from tests.faults import fleet_kills, power, power_cuts, town_kills, writer_kills
 from tests.faults.writer_kills import Tally
+from tests.soak import cards
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "soak.md"
 KILLS: Final = 10_000
@@ -91,7 +92,7 @@ def parts(kills: int) -> tuple[list[Part], str]:
     ], why_not
 
 
-def page(found: list[Part], seed: int, why_not: str) -> str:
+def page(found: list[Part], of_cards: cards.Found, seed: int, why_not: str) -> str:
     """Return docs/soak.md."""
     table = Table(
         "Kills and what came of them",
@@ -103,17 +104,19 @@ def page(found: list[Part], seed: int, why_not: str) -> str:
         [part.row() for part in found if part.kills],
     )
     today = datetime.datetime.now(datetime.UTC).date()
-    wrong = [line for part in found for line in part.tally.wrong]
+    wrong = [line for part in found for line in part.tally.wrong] + of_cards.wrong
     lines = [
         "# Soak",
         "",
         "Made by `scripts/soak`, which writes this page anew at each run: real processes are",
-        "killed with SIGKILL at random instants while cards are held and buttons are pressed.",
+        "killed with SIGKILL at random instants while cards are held and buttons are pressed, and",
+        "bad cards are held over every kind of front end.",
         "",
         f"{today}: {machine()}. Seed {seed}.",
         *(["", f"No power was cut on this machine: {why_not}."] if why_not else []),
         "",
         table.markdown(),
+        *(line for one in of_cards.tables for line in ("", one.markdown())),
         *(["", "## What was wrong", "", *(f"- {line}" for line in wrong[:100])] if wrong else []),
     ]
     return "\n".join(lines) + "\n"
@@ -122,7 +125,7 @@ def page(found: list[Part], seed: int, why_not: str) -> str:
 def main() -> int:
     """Run; 1 when anything was wrong."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("--kills", type=int, default=KILLS, help="how many in all")
+    parser.add_argument("--kills", type=int, default=KILLS, help="how many; cards in proportion")
     parser.add_argument("--seed", type=int, default=None, help="to see the same again")
     chosen = parser.parse_args()
     seed = random.SystemRandom().randrange(10**9) if chosen.seed is None else chosen.seed
@@ -133,10 +136,12 @@ def main() -> int:
         for part, bar in zip(found, bars, strict=True):
             if part.kills:
                 part.run(seed, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
-    text = page(found, seed, why_not)
+        bar = progress.add_task("bad cards", total=cards.TASKS)
+        of_cards = cards.run(chosen.kills / KILLS, seed, lambda: progress.advance(bar))
+    text = page(found, of_cards, seed, why_not)
     PAGE.write_text(text, "utf-8")
     print(text)
-    return 1 if any(part.tally.wrong for part in found) else 0
+    return 1 if of_cards.wrong or any(part.tally.wrong for part in found) else 0
 
 
 if __name__ == "__main__":
