@@ -6,8 +6,10 @@ that libpcsclite has for that, which names a link: the library reads it once, an
 started again, or another one for a while.
 """
 
+import atexit
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +22,7 @@ from typing import Final, Self
 SOCKET: Final = Path(tempfile.mkdtemp(prefix="kazasu-pcscd-")) / "pcscd.comm"
 """Of this process and the programs that it starts."""
 os.environ["PCSCLITE_CSOCK_NAME"] = str(SOCKET)
+atexit.register(shutil.rmtree, SOCKET.parent, ignore_errors=True)
 
 DRIVER: Final = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
 """Of vsmartcard-vpcd."""
