@@ -171,6 +171,13 @@ STATEMENTS: Final = (
         "教職員課",
         "教職員服務規程第12条",
     ),
+    Statement(
+        ATTENDANCE,
+        (Scheme.JPKI_AUTH,),
+        "教育長 田中実",
+        "教職員課",
+        "公的個人認証法第38条の4に基づく業務委託契約（見本）",
+    ),
 )
 """Made up, like the town; what a real one has to state is in docs/clerk.md."""
 

@@ -127,8 +127,12 @@ class Site:
     async def _fill_fleet(self) -> None:
         await self._fleet("init")
         await self._fleet("readers", "import", str(self._home / "fleet" / "registry.json"))
-        for statement in papers.STATEMENTS:
-            await self._fleet("schemes", "state", *statement.command(self._day))
+        await asyncio.gather(
+            *(
+                self._fleet("schemes", "state", *statement.command(self._day))
+                for statement in papers.STATEMENTS
+            )
+        )
         members = [person.enrolment for person in self._people if person.enrolment]
         await asyncio.gather(
             self._add_rules(),

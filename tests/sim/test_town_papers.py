@@ -41,6 +41,13 @@ def test_rule_tables_are_taken_by_the_programmes_and_in_force_on_the_day(
     assert read_table(programme, path).valid_from <= DAY
 
 
+def test_the_town_states_a_ground_for_every_card_that_it_enrols() -> None:
+    stated = {(one.programme, scheme) for one in papers.STATEMENTS for scheme in one.schemes}
+    for seed in range(5):
+        members = [p.enrolment for p in draw_people(seed, DAY, 100) if p.enrolment]
+        assert {(one.programme, one.scheme) for one in members if one.scheme} <= stated
+
+
 def test_a_desk_s_list_gives_the_identifiers_that_are_on_the_cards(tmp_path: Path) -> None:
     members = [p.enrolment for p in draw_people(1, DAY, 100) if p.enrolment]
     path = tmp_path / "cards.csv"
