@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.bench import doctor, timing
-from edge.bench.observe import READ, Observed, Observer
+from edge.bench.observe import READ, TORN, Observed, Observer
 from edge.bench.prove import prove
 from edge.bench.terminal import (
     FAULT,
@@ -28,7 +28,7 @@ from edge.bench.terminal import (
     text,
 )
 from edge.config import ConfigRefused
-from edge.frontends import Crowded, FrontEndFault, Technology
+from edge.frontends import Crowded, FrontEnd, FrontEndFault, Technology
 from edge.frontends.opening import open_front_end
 
 TECHNOLOGIES: Final[tuple[Technology, ...]] = ("106B", "212F", "106A")
@@ -120,7 +120,7 @@ def watch(arguments: argparse.Namespace) -> int:
 
 
 def _follow(observer: Observer) -> None:
-    """Show a card when it comes; one that stays is the same presentation."""
+    """Show a card when it comes; one that stays, or is torn away then, is the same presentation."""
     last, empty = "", EMPTY_ROUNDS
     while True:
         try:
@@ -128,6 +128,9 @@ def _follow(observer: Observer) -> None:
         except Crowded:
             tell(text("two-cards"))
             time.sleep(1)
+            continue
+        if seen and empty < EMPTY_ROUNDS and TORN in seen.schemes.values():
+            empty = 0
             continue
         if seen and (empty >= EMPTY_ROUNDS or seen.mark != last):
             again = "  " + text("again") if seen.mark == last else ""
@@ -142,7 +145,7 @@ def info(arguments: argparse.Namespace) -> int:
     with opened(arguments.front_end) as (front_end, schemes):
         observer = Observer(front_end, schemes, TECHNOLOGIES)
         seen = _waited_for(observer)
-        marks = [seen.sensed_mark, *_marks(observer)]
+        marks = [seen.sensed_mark, *_marks(front_end, observer)]
         tell(f"{text('info.kind')}: {text(f'kind.{seen.kind}')}")
         tell(f"{text('info.technology')}: {seen.technology}")
         tell(f"{text('info.about')}: {seen.about or '-'}")
@@ -153,9 +156,13 @@ def info(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _marks(observer: Observer) -> Iterator[str]:
-    """Yield what the card is found by in further looks, for as often as it is found."""
+def _marks(front_end: FrontEnd, observer: Observer) -> Iterator[str]:
+    """Yield what the card is found by in further looks, for as often as it is found.
+
+    A PC/SC reader powers a card that lies there up again only when it is opened anew.
+    """
     for _ in range(RANDOM_LOOKS):
+        front_end.restart()
         with contextlib.suppress(Crowded):
             if seen := observer.look():
                 yield seen.sensed_mark

@@ -20,6 +20,9 @@ KINDS: Final = {
 }
 """By technology and protocol info, the end of what a card says of itself (pcsc-tools' list of ATRs,
 as libnfc reads them). Others are told by their technology alone."""
+ATR_OF_TYPE_B: Final = "3B888001"
+"""Behind a PC/SC reader it is in the card's ATR, before MBLI and check sum (edge/frontends/atr.py).
+"""
 READ: Final = "read"
 NO_IDENTIFIER: Final = "none"
 TORN: Final = "torn"
@@ -103,7 +106,8 @@ class Observer:
 
     def _read(self, card: Card) -> Observed:
         started_ns = time.monotonic_ns()
-        kind = KINDS.get((card.technology, card.about[-6:]), card.technology)
+        protocol = card.about[16:22] if card.about.startswith(ATR_OF_TYPE_B) else card.about[-6:]
+        kind = KINDS.get((card.technology, protocol), card.technology)
         sensed = self._mark(card.sensed_id)
         seen = Observed(card.technology, card.about, kind, sensed, sensed)
         recorded = _Recorded(card, seen.exchanges)
