@@ -147,8 +147,8 @@ class Tap:
         try:
             leaving = self._presence.may_be_leaving(card)
             return identify(card, device, self._rosters, self._clock, look_again=not leaving)
-        except FrontEndFault:
-            self._front_end.failed()
+        except FrontEndFault as error:
+            self._front_end.failed(error)
             return DEVICE_FAULT
 
     def _decide(self, identified: Identified) -> tuple[TapEntry, Decision]:

@@ -8,6 +8,7 @@ is counted, so that operators see a loose cable before it breaks · a device tha
 while is tested before somebody needs it.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -33,6 +34,8 @@ BACKOFF_MS_MAX: Final = 30_000
 SELF_TEST_MS: Final = 600_000
 """Without a card for so long. Type B polling was reported to slow down after hours (nfcpy's
 tracker, 62), which a restart ends; it takes a tenth of a second."""
+
+_log = logging.getLogger("kazasu.front-end")
 
 
 class Recovering:
@@ -61,6 +64,7 @@ class Recovering:
         self._backoff_ms = BACKOFF_MS_FIRST
         self._not_before_ns = 0
         self._tested_ns = clock.monotonic_ns()
+        self._told = ""
 
     def sense(self, technologies: Sequence[Technology]) -> Card | None:
         """Look for a card (see FrontEnd.sense); None also while the front end is away."""
@@ -74,11 +78,12 @@ class Recovering:
                 self._test(self.device)
             else:
                 self._tested_ns = self._clock.monotonic_ns()
-        except FrontEndFault:
-            self.failed()
+        except FrontEndFault as error:
+            self.failed(error)
             return None
         if card is None or not card.speaks_apdu:  # else there may be a fault in talking to it
             self._faults, self._in_vain, self._backoff_ms = 0, 0, BACKOFF_MS_FIRST
+            self._told = ""
         return card
 
     def _test(self, device: FrontEnd) -> None:
@@ -88,8 +93,9 @@ class Recovering:
             self._counted(SELF_TEST)
             device.restart()
 
-    def failed(self) -> None:
+    def failed(self, error: FrontEndFault) -> None:
         """Take note of a fault, and climb one rung."""
+        self._tell(error)
         self._counted(FAULT)
         self._faults += 1
         if self._faults < RESTART_AT:
@@ -120,7 +126,8 @@ class Recovering:
         try:
             self._in_vain += 1
             self.device = self._open_front_end()
-        except FrontEndFault:
+        except FrontEndFault as error:
+            self._tell(error)
             self._wait_longer()
             return
         if self._opened_before:
@@ -128,6 +135,12 @@ class Recovering:
         self._opened_before = True
         self._tested_ns = self._clock.monotonic_ns()
         self._faults = REOPEN_AT - 1  # one more fault before it ever worked closes it again
+
+    def _tell(self, error: FrontEndFault) -> None:
+        """Write down what is wrong and what to do, once as long as it is the same."""
+        if str(error) != self._told:
+            self._told = str(error)
+            _log.warning("%s", error)
 
     def _wait_longer(self) -> None:
         self._not_before_ns = self._clock.monotonic_ns() + self._backoff_ms * 1_000_000

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pytest
+
 from edge.frontends import Card, FrontEnd, FrontEndFault, Technology
 from edge.frontends.isodep import Atqb, TypeBCard
 from edge.frontends.power import power_cycle
@@ -187,7 +189,7 @@ def test_a_device_that_finds_cards_and_cannot_talk_to_them_climbs_the_ladder() -
     held = True
     for _ in range(REOPEN_AT):
         assert ladder.front_end.sense(ALL)
-        ladder.front_end.failed()  # as its caller says of a conversation
+        ladder.front_end.failed(FrontEndFault("no answer"))  # as its caller says of a conversation
     assert ladder.counted == {FAULT: REOPEN_AT, AGAIN: 1, RESTARTED: 1}
     assert ladder.front_end.device is None
 
@@ -214,6 +216,19 @@ def test_a_self_test_that_fails_is_a_fault() -> None:
     ladder.clock.forward(SELF_TEST_MS)
     ladder.sense()
     assert ladder.counted == {SELF_TEST: 1, FAULT: 1, AGAIN: 1}
+
+
+def test_what_is_wrong_is_written_down_once_as_long_as_it_is_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device = Moody()
+    ladder = Ladder([device, *([None] * 20)])
+    ladder.sense()
+    device.faulty = True
+    for _ in range(40):
+        ladder.sense()
+        ladder.clock.forward(1000)
+    assert [record.message for record in caplog.records] == ["pulled out", "not there"]
 
 
 def usb(root: Path, name: str, vendor: str, product: str) -> Path:
