@@ -79,13 +79,13 @@ class Members:
         for card in drawn if hasty else []:
             card.atqb_tail = card.atqb_tail[:-1] + FWI_5
         self.my_number_cards: Final = drawn[:4]
-        self.others: Final = [
+        others: list[Good] = [
             FeliCaCard(b"\x01\x14" + rng.randbytes(6)),
             StaffToken(b"\xc1" + rng.randbytes(3)),
             StaffToken(b"\x04" + rng.randbytes(6)),
         ]
         self.strangers: Final = drawn[4:]
-        self.cards: Final[list[Good]] = [*self.my_number_cards, *self.others]
+        self.cards: Final[list[Good]] = [*self.my_number_cards, *others]
         self._names = {id(card): self._named(card) for card in [*self.cards, *self.strangers]}
         self._enrol()
         self.rosters: Final = Rosters(self.kit.config)

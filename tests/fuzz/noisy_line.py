@@ -3,6 +3,7 @@
 import os
 import random
 import select
+import termios
 import tty
 from collections.abc import Callable
 from threading import Thread
@@ -31,9 +32,9 @@ class NoisyLine:
         self.path: Final = os.ttyname(self._slave)
         self._chip = os.open(port, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(self._chip)
-        attributes = tty.tcgetattr(self._chip)
-        attributes[4] = attributes[5] = tty.B115200
-        tty.tcsetattr(self._chip, tty.TCSANOW, attributes)
+        attributes = termios.tcgetattr(self._chip)
+        attributes[4] = attributes[5] = termios.B115200
+        termios.tcsetattr(self._chip, termios.TCSANOW, attributes)
         self._wake, self._woken = os.pipe()
         self._thread = Thread(target=self._serve, name="noisy line", daemon=True)
         self._thread.start()

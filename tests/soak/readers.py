@@ -28,7 +28,7 @@ from tests.edge.reader_kit import PASS, Link, ReaderKit, make_reader, my_number_
 from tests.fuzz.weak_cards import Broken, Fading, Noise, Watched
 from wire.codes import Code
 from wire.credential import Scheme
-from wire.entries import Tap
+from wire.entries import Entry, Tap
 
 CARDS: Final = 10
 """Members whose cards are held in turn, so that the next card is never the one before."""
@@ -233,7 +233,8 @@ class Reader:
 
     def _judge(self) -> None:
         """Compare the journals with what was told."""
-        life, kept = self._life, {}
+        life = self._life
+        kept: dict[tuple[str, int], Entry] = {}
         for file in journals(self._kit.state / FOLDER):
             with Follower(file, self._kit.config.reader) as follower:
                 kept |= {(file.journal, one.n): one.entry for one in follower}
