@@ -1,13 +1,13 @@
 """Calls that have no time limit of their own, made on a thread so that their caller has one.
 
 Upheld: a caller waits no longer than it says · one call at a time, in order · what a call returns
-after its caller has left is thrown away · a call that never returns holds its thread and nothing
-else, not even the end of the program.
+or raises after its caller has left is thrown away · a call that never returns holds its thread and
+nothing else, not even the end of the program.
 """
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final
@@ -33,7 +33,10 @@ class Calls:
         self._thread.start()
 
     def call(self, within_s: float, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what the function returns. Raises Late, and does not call when time is over."""
+        """Return what the function returns, or raise what it raises.
+
+        Raises Late, and does not call when time is over.
+        """
         if within_s <= 0:
             raise Late(f"no time left for {function.__name__}")
         call = self.last(function, *arguments)
@@ -48,9 +51,7 @@ class Calls:
         """Say for how long a call has been late, and 0 when it returns within `wait_s`."""
         if self._late is None:
             return 0.0
-        try:
-            self._late.result(wait_s)
-        except TimeoutError:
+        if not wait([self._late], wait_s).done:
             return time.monotonic() - self._late_since_s
         self._late = None
         return 0.0
@@ -70,4 +71,7 @@ class Calls:
         while asked := self._calls.get():
             call, function, arguments = asked
             if call.set_running_or_notify_cancel():
-                call.set_result(function(*arguments))
+                try:
+                    call.set_result(function(*arguments))
+                except Exception as error:  # noqa: BLE001  its caller's: those behind it go on
+                    call.set_exception(error)

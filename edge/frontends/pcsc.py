@@ -281,6 +281,8 @@ class Pcsc:
         started_ns = time.monotonic_ns()
         try:
             return self._calls.call(within_s, function, *arguments)
+        except (ValueError, TypeError, SystemError, scard.error) as error:  # what SWIG may raise
+            raise FrontEndFault(f"pyscard cannot call {function.__name__}: {error}") from error
         finally:
             self.waited_ns += time.monotonic_ns() - started_ns
 
