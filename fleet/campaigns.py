@@ -9,13 +9,13 @@ cards moved and all others as they are.
 
 import datetime
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from fleet import audit, terms
-from fleet.members import PRESENT, ROWS_AT_ONCE, bump
+from fleet.members import PRESENT, ROWS_AT_ONCE, bump, whole
 from fleet.schema import campaign, card, member, person
 from fleet.terms import Campaign, SchemeRefused
 from programmes.calendar import local_day
@@ -26,6 +26,8 @@ DAYS_MAX: Final = 3 * 366
 """A certificate lives five years; who has not come in three will not come unasked."""
 NOTED_MAX: Final = 100
 """Registration numbers in one line of the audit; of a longer list the count is added."""
+MEMBERS_AT_ONCE: Final = 5_000
+"""In one statement; SQLite takes 32,766 parameters."""
 _DAY_MS: Final = 24 * 3_600_000
 _JAPAN_MS: Final = 9 * 3_600_000
 """Days are Japan's (programmes.calendar), which has no summer time."""
@@ -110,11 +112,14 @@ def _write(connection: sa.Connection, one: Campaign, why: str, who: str, at_ms: 
 _NEW: Final = card.alias("new")
 
 
-def replace_cards(connection: sa.Connection, programme: str, who: str, at_ms: int) -> int:
+def replace_cards(
+    connection: sa.Connection, programme: str, members: Collection[int], who: str, at_ms: int
+) -> int:
     """Let the cards that were just enrolled by the new scheme take the place of their members' old.
 
-    Just enrolled: by `who` at `at_ms`, in this transaction. A stopped card is left as it is: it was
-    lost, and is good under no name. Return how many gave way; none unless a campaign runs.
+    Just enrolled: for these members by `who` at `at_ms`, in this transaction. A stopped card is
+    left as it is: it was lost, and is good under no name. Return how many gave way; none unless a
+    campaign runs.
     """
     running = terms.latest(connection).get(programme)
     if running is None or not running.is_running or local_day(at_ms) > running.until:
@@ -131,11 +136,16 @@ def replace_cards(connection: sa.Connection, programme: str, who: str, at_ms: in
         )
         .scalar_subquery()
     )
-    return connection.execute(
-        card.update()
-        .where(*_unmoved(programme, running.from_scheme), new.is_not(None))
-        .values(superseded_at_ms=at_ms, successor=new)
-    ).rowcount
+    gave_way = 0
+    numbers = sorted(set(members))
+    for first in range(0, len(numbers), MEMBERS_AT_ONCE):
+        theirs = card.c.member_id.in_(numbers[first : first + MEMBERS_AT_ONCE])
+        gave_way += connection.execute(
+            card.update()
+            .where(theirs, *_unmoved(programme, running.from_scheme), new.is_not(None))
+            .values(superseded_at_ms=at_ms, successor=new)
+        ).rowcount
+    return gave_way
 
 
 def bring_back(connection: sa.Connection, card_id: int, assigned_at_ms: int) -> None:
@@ -193,9 +203,11 @@ def progress(connection: sa.Connection, of: Campaign, day: datetime.date) -> Pro
     )
 
 
-def _unmoved(programme: str, leaves: Scheme) -> list[sa.ColumnElement[bool]]:
+def _unmoved(
+    programme: str, leaves: Scheme, here: sa.ColumnElement[bool] | None = None
+) -> list[sa.ColumnElement[bool]]:
     return [
-        card.c.programme == programme,
+        card.c.programme == programme if here is None else here,
         card.c.scheme == leaves.value,
         PRESENT,
         card.c.stopped_from_ms.is_(None),
@@ -208,7 +220,8 @@ _FORMER_AND_NEW: Final = card.join(_NEW, _NEW.c.id == card.c.successor)
 
 def _is_moved(of: Campaign) -> list[sa.ColumnElement[bool]]:
     return [
-        card.c.programme == of.programme,
+        card.c.successor.is_not(None),
+        whole(card, of.programme),  # so that the index of former cards is taken
         card.c.scheme == of.from_scheme.value,
         _NEW.c.scheme == of.to_scheme.value,
     ]
@@ -244,8 +257,16 @@ def _days(connection: sa.Connection, of: Campaign) -> tuple[tuple[datetime.date,
     return tuple((first + datetime.timedelta(int(day)), count) for day, count in rows)
 
 
-def _missing(programme: str, leaves: Scheme, day: datetime.date) -> sa.Select[Any]:
+def _is_missing(programme: str, leaves: Scheme, day: datetime.date) -> list[sa.ColumnElement[bool]]:
     """Who has a card of the scheme that is left, and may still use it."""
+    return [
+        *_unmoved(programme, leaves, whole(card, programme)),
+        member.c.stopped_from_ms.is_(None),
+        member.c.valid_to.is_(None) | (member.c.valid_to >= day),
+    ]
+
+
+def _missing(programme: str, leaves: Scheme, day: datetime.date) -> sa.Select[Any]:
     return (
         sa.select(member.c.id, member.c.registration_number, person.c.name, person.c.kana)
         .select_from(
@@ -253,11 +274,7 @@ def _missing(programme: str, leaves: Scheme, day: datetime.date) -> sa.Select[An
                 person, member.c.person_id == person.c.id
             )
         )
-        .where(
-            *_unmoved(programme, leaves),
-            member.c.stopped_from_ms.is_(None),
-            member.c.valid_to.is_(None) | (member.c.valid_to >= day),
-        )
+        .where(*_is_missing(programme, leaves, day))
         .distinct()
     )
 
@@ -266,8 +283,12 @@ def missing_count(
     connection: sa.Connection, programme: str, leaves: Scheme, day: datetime.date
 ) -> int:
     """Return how many members `missing` would name."""
-    listed = _missing(programme, leaves, day).subquery()
-    return connection.scalar(sa.select(sa.func.count()).select_from(listed)) or 0
+    counted = (
+        sa.select(sa.func.count(member.c.id.distinct()))
+        .select_from(card.join(member, card.c.member_id == member.c.id))
+        .where(*_is_missing(programme, leaves, day))
+    )
+    return connection.scalar(counted) or 0
 
 
 def missing(

@@ -123,7 +123,7 @@ PRESENT: Final = card.c.superseded_at_ms.is_(None)
 """A card under the credential that it has now."""
 
 
-def _whole(table: sa.FromClause, programme: str) -> sa.ColumnElement[bool]:
+def whole(table: sa.FromClause, programme: str) -> sa.ColumnElement[bool]:
     """Return the condition for nearly all of a table, which is then read from end to end.
 
     Through the index of credentials SQLite reads rows all over the file: four times as long.
@@ -139,7 +139,7 @@ def _good(programme: str, of: Terms) -> list[sa.ColumnElement[bool]]:
     good: sa.ColumnElement[bool] = PRESENT & card.c.scheme.in_([scheme for scheme, _ in of.ends])
     if of.left:
         good |= (card.c.scheme == of.left[0]) & (_NOW.c.scheme != card.c.scheme)
-    return [_whole(card, programme), good]
+    return [whole(card, programme), good]
 
 
 def _from(of: Terms) -> sa.FromClause:
@@ -182,7 +182,7 @@ def roster_facts(connection: sa.Connection, programme: str, of: Terms) -> Roster
     )
     epochs = {row.scheme: row.epoch for row in rows}
     categories = connection.scalars(
-        sa.select(member.c.category).where(_whole(member, programme)).distinct()
+        sa.select(member.c.category).where(whole(member, programme)).distinct()
     )
     return RosterFacts(
         max(epochs.values(), default=1),

@@ -68,7 +68,8 @@ def take_in(
     _change_members(connection, changed, known, at_ms)
     ids = {number: row.member_id for number, row in _known_members(connection, programme).items()}
     _add_cards(connection, programme, cards, ids, who, at_ms, progress)
-    campaigns.replace_cards(connection, programme, who, at_ms)
+    new = [ids[one.registration_number] for one in cards]
+    campaigns.replace_cards(connection, programme, new, who, at_ms)
     if added or changed or cards:
         bump(connection, programme)
         detail = f"{len(added)} added, {len(changed)} changed, {len(cards)} cards"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import audit, terms
-from fleet.members import PRESENT, bump
+from fleet.members import PRESENT, bump, whole
 from fleet.schema import card, scheme_statement
 from fleet.terms import OPEN_END, SchemeRefused, Stated
 from wire.credential import Scheme
@@ -175,7 +175,7 @@ def overview(connection: sa.Connection, programme: str, day: datetime.date) -> l
             newest.setdefault(one.scheme, one)
     counted = connection.execute(
         sa.select(card.c.scheme, sa.func.count())
-        .where(card.c.programme == programme, PRESENT, card.c.stopped_from_ms.is_(None))
+        .where(whole(card, programme), PRESENT, card.c.stopped_from_ms.is_(None))
         .group_by(card.c.scheme)
     ).all()
     cards = {row[0]: row[1] for row in counted}

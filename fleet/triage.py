@@ -116,7 +116,7 @@ def assign(
             assigned_by=who,
         )
     )
-    campaigns.replace_cards(connection, found.programme, who, at_ms)
+    campaigns.replace_cards(connection, found.programme, [member_id], who, at_ms)
     connection.execute(triage.delete().where(triage.c.id == triage_id))
     bump(connection, found.programme)
     audit.note_person(connection, at_ms, who, "card.assigned", f"{found.programme} {number}")

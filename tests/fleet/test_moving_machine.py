@@ -134,8 +134,9 @@ class Machine(RuleBasedStateMachine):
             return
         with self.fleet.people.write() as connection:
             wanted = sa.select(member.c.id).where(member.c.registration_number == str(number))
+            member_id = connection.execute(wanted).scalar_one()
             row = {
-                "member_id": connection.execute(wanted).scalar_one(),
+                "member_id": member_id,
                 "programme": PASS,
                 "credential": new,
                 "scheme": NEW.value,
@@ -144,7 +145,7 @@ class Machine(RuleBasedStateMachine):
                 "assigned_by": "hana",
             }
             connection.execute(card.insert(), row)
-            campaigns.replace_cards(connection, PASS, "hana", at_ms)
+            campaigns.replace_cards(connection, PASS, [member_id], "hana", at_ms)
 
     # --- in the end ------------------------------------------------------------------------------
 
