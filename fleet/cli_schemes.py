@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fleet import campaigns, rosters, schemes, terms
+from fleet import campaigns, registry, rosters, schemes, terms
 from fleet.campaigns import Missing, Progress
 from fleet.scheme_facts import FACTS, SIGN, text_id
 from fleet.terminal import Why, fail, guard, guard_programme, out, show, site_of, who
@@ -141,7 +141,9 @@ def start(
     if FACTS[leaves].technology != FACTS[joins].technology:
         out.print("no reader finds both on one card: members move at a desk or by a list alone")
     with site.fleet() as store, store.read() as connection:
-        behind = sorted(rosters.places_behind(connection))
+        old = rosters.places_behind(connection)
+        places = registry.load_places(connection)
+    behind = sorted(name for name in old if programme in places[name].programmes)
     if behind:
         named = ", ".join(behind[:SHOWN_MAX])
         out.print(f"{len(behind)} places take no part until their agents are updated: {named}")

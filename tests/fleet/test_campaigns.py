@@ -226,7 +226,7 @@ def test_stopping_leaves_all_as_it_is(moving: VirtualFleet) -> None:
 
 
 def test_a_place_with_an_older_agent_hears_nothing_that_it_would_refuse(
-    moving: VirtualFleet,
+    moving: VirtualFleet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for place, agent in (("bus-1", "0.1.0"), ("bus-2", "0.2.0")):
         reader = moving.reader(place)
@@ -234,6 +234,10 @@ def test_a_place_with_an_older_agent_hears_nothing_that_it_would_refuse(
         moving.hear(reader.say(Purpose.STATUS, status, Leaf.STATUS))
     assert header(moving, "bus-1").moving is None
     assert header(moving, "bus-2").moving == Moving(OLD, NEW)
+    assert moving.command("campaign", "stop", PASS, "too early") == 0
+    capsys.readouterr()
+    assert moving.command(*MOVE, "--until", str(UNTIL)) == 0
+    assert "1 places take no part until their agents are updated: bus-1" in capsys.readouterr().out
 
 
 # --- at a desk, and by a list --------------------------------------------------------------------

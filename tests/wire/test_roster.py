@@ -21,6 +21,7 @@ from wire.roster import (
     EPOCH_S,
     MAGIC,
     ROW,
+    Moving,
     Roster,
     RosterHeader,
     RosterRefused,
@@ -67,6 +68,15 @@ def header(**changes: object) -> RosterHeader:
         rows_sha256=bytes(32),
     )
     return msgspec.structs.replace(plain, **changes)
+
+
+def test_a_header_says_nothing_of_moving_unless_members_move() -> None:
+    """Agents that do not know the field refuse what they do not know."""
+    assert "moving" not in msgspec.to_builtins(header())
+    moving = header(moving=Moving(Scheme.JPKI_AUTH, Scheme.COMMON_AP))
+    said = msgspec.json.decode(msgspec.json.encode(moving))["moving"]
+    assert said == {"from": "jpki-auth", "to": "common-ap"}
+    assert msgspec.json.decode(msgspec.json.encode(moving), type=RosterHeader) == moving
 
 
 def built(rows: list[RosterRow], **changes: object) -> bytes:
