@@ -11,8 +11,9 @@ from edge.frontends import Card, CardGone, FrontEnd, Technology
 from edge.schemes.allowlist import CardScheme, NoIdentifier, Reading
 from wire.credential import Scheme
 
-CARD_S_MAX: Final = 3.0
-"""For one scheme: a bench has more time than a bus, so that a slow card is seen to be slow."""
+CARD_S_MAX: Final = 0.9
+"""For one scheme: twice what a tap has, so that a slow card is seen to be slow, and still with the
+deadlines of a tap (`edge/frontends/isodep.py`, UNHURRIED_S), whose times are to be shown."""
 KINDS: Final = {
     ("106B", "B381A1"): "my-number-card",
     ("106B", "B38191"): "resident-card",

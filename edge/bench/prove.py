@@ -57,10 +57,7 @@ def _tried(front_end: FrontEnd) -> Result | None:
     expires_ms = clock.now_ms() + VALID_MS
     nonce = secrets.token_bytes(NONCE_BYTES)
     challenge = Challenge(1, Purpose.LOG_IN, READER, PROGRAMME, expires_ms, nonce)
-    card = _held(front_end)  # it lay there while somebody typed, and is powered up afresh
-    if card is None:
-        return None
-    try:
+    try:  # the same card, still powered: one that took its place meanwhile loses no try
         result = card_proof.prove(card, challenge, pin, clock)
     except PinMalformed:
         tell(text("prove.pin-malformed"))

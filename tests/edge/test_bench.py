@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -267,7 +267,9 @@ def test_doctor_tries_the_front_end(chip: PN532, capsys: pytest.CaptureFixture[s
     assert "cannot be used" in out
 
 
-def prove(chip: PN532, pin: str) -> tuple[int, str]:
+def prove(
+    chip: PN532, pin: str, before_typing: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
     """Run it on a terminal of its own, as getpass wants one; return its status and its words."""
     keyboard, terminal = pty.openpty()
     command = [sys.executable, "-m", "edge.cli", "card", "prove", front_end(chip)]
@@ -280,6 +282,7 @@ def prove(chip: PN532, pin: str) -> tuple[int, str]:
             while some := os.read(keyboard, 4096):
                 said += some
                 if b"4-digit PIN: " in said and pin:
+                    before_typing()
                     os.write(keyboard, pin.encode() + b"\n")
                     pin = ""
         os.close(keyboard)
@@ -305,6 +308,16 @@ def test_a_wrong_pin_costs_a_try_and_the_last_one_is_never_made(chip: PN532) -> 
     assert (status, "Wrong PIN: 1 tries" in said) == (1, True)
     status, said = prove(chip, "1234")
     assert (status, "none is made" in said, "4-digit PIN" in said) == (1, True, False)
+
+
+def test_a_card_that_took_the_place_of_another_while_somebody_typed_loses_no_try(
+    chip: PN532,
+) -> None:
+    first, second = my_number_card(10), my_number_card(11)
+    chip.place(first)
+    status, said = prove(chip, "1234", lambda: chip.place(second))
+    assert (status, "let it lie" in said) == (1, True)
+    assert not [command for command, _ in second.apdus if command[1] == 0x20]
 
 
 def test_a_pin_that_is_none_is_not_sent(chip: PN532) -> None:
