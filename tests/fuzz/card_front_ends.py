@@ -4,6 +4,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Final, NamedTuple, Protocol
 
 from edge.frontends import FrontEnd
@@ -13,7 +14,11 @@ from edge.frontends.pn532 import Pn532
 from hw.sim.antenna import Antenna
 from hw.sim.card import Card
 from hw.sim.pn532 import PN532, Fault
+from hw.sim.rcs380 import RCS380
+from hw.sim.rcs380 import Fault as UsbFault
+from hw.sim.rcs380_radio import Status
 from tests.edge.pcsc_kit import Desk, desk
+from tests.edge.usb_kit import PATH, plugged_in
 from tests.fuzz.noisy_line import NoisyLine
 
 FELICA_SYSTEM: Final = "0003"
@@ -116,6 +121,41 @@ class UdpBench:
         self.front_end.restart()
 
 
+class Rcs380Bench:
+    """An RC-S380 on a USB bus, by nfcpy."""
+
+    margin_s = 0.6
+    """300 ms for an acknowledgement, and as long for an answer."""
+    found_s = 0.1
+    alone = False
+
+    def __init__(self, device: RCS380) -> None:
+        self._device = device
+        self.place = device.place
+        self.front_end: FrontEnd = Nfcpy(PATH, FELICA_SYSTEM)
+
+    def harm(self, rng: random.Random) -> Harm:
+        faults = rng.choices(list(UsbFault), k=rng.randint(1, 2))
+        statuses = rng.choices(list(Status), k=rng.randint(1, 3))
+        return Harm(
+            rng.choice(
+                (
+                    lambda: self._device.fail_next(*faults),
+                    lambda: self._device.end_next(*statuses),
+                    Thread(target=self._device.unplug).start,  # a card that calls it has the field
+                )
+            )
+        )
+
+    def calm(self) -> None:
+        return
+
+    def mend(self) -> None:
+        self._device.unplug()
+        self._device.plug()
+        self.front_end.restart()
+
+
 class PcscBench:
     """pcscd and a reader of its own."""
 
@@ -166,6 +206,14 @@ def over_noisy_line(folder: Path, rng: random.Random) -> Iterator[Bench]:
 def over_udp(folder: Path, rng: random.Random) -> Iterator[Bench]:
     with Antenna(poll_ms={"A": 0.2, "B": 0.2, "F": 0.2}, air=lambda *_: 0) as antenna:
         bench = UdpBench(antenna)
+        yield bench
+        bench.front_end.close()
+
+
+@contextlib.contextmanager
+def over_rcs380(folder: Path, rng: random.Random) -> Iterator[Bench]:
+    with plugged_in() as device:
+        bench = Rcs380Bench(device)
         yield bench
         bench.front_end.close()
 

@@ -17,6 +17,7 @@ from tests.fuzz.card_front_ends import (
     over_noisy_line,
     over_pcsc,
     over_pn532,
+    over_rcs380,
     over_udp,
 )
 from tests.fuzz.held import Members, Tally
@@ -44,8 +45,14 @@ def test_whatever_a_card_says_a_decoder_gives_its_identifier_or_says_that_there_
 
 @pytest.mark.parametrize(
     ("over", "cards"),
-    [(over_pn532, 60), (over_noisy_line, 60), (over_udp, 60), (over_pcsc, 30)],
-    ids=["PN532", "PN532 behind a noisy line", "udp", "PC/SC"],
+    [
+        (over_pn532, 60),
+        (over_noisy_line, 60),
+        (over_udp, 60),
+        (over_rcs380, 30),
+        (over_pcsc, 30),
+    ],
+    ids=["PN532", "PN532 behind a noisy line", "udp", "RC-S380", "PC/SC"],
 )
 def test_whatever_is_held_is_itself_or_nothing_and_the_next_good_card_is_read(
     over: Callable[[Path, random.Random], AbstractContextManager[Bench]],

@@ -31,6 +31,7 @@ LANES: Final = 2
 
 FRONT_ENDS: Final = {
     "PC/SC, the real pcscd": front_ends.over_pcsc,
+    "RC-S380": front_ends.over_rcs380,
     "PN532": front_ends.over_pn532,
     "PN532 behind a noisy line": front_ends.over_noisy_line,
     "nfcpy over udp": front_ends.over_udp,
