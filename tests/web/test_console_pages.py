@@ -26,6 +26,7 @@ from tests.web.conftest import Sites, sign_in
 from tests.web.town import NOW_MS, TENANT
 from wire.codes import Code
 from wire.envelope import MessageRefused
+from wire.messages import STAGES
 
 
 def test_both_questions_are_answered_with_shape_word_and_reason(console: Page) -> None:
@@ -112,7 +113,7 @@ def test_a_reader_shows_its_tip_the_ledgers_mark_and_its_timings(
     expect(console.locator("#h-timings")).to_be_visible()
     total = console.locator("tr", has=console.get_by_role("rowheader", name="全体", exact=True))
     assert total.first.locator("td").all_inner_texts() == ["1,111", "58", "72", "145", "145"]
-    expect(console.locator(".stage canvas")).to_have_count(7)
+    expect(console.locator(".stage canvas")).to_have_count(len(STAGES))
 
 
 def test_a_gap_is_written_off_only_with_a_reason_and_a_confirmation(
