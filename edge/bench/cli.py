@@ -7,6 +7,7 @@ agent must not run meanwhile. Texts are Japanese, and English where the locale s
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,7 @@ PAUSE_S: Final = 0.01
 def main(words: list[str]) -> int:
     """Run one command; return its exit status."""
     bear_any_terminal()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell had it ignored
     arguments = _parser().parse_args(words)
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:

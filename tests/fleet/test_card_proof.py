@@ -123,8 +123,10 @@ async def test_a_signature_over_another_challenge_is_none(
     assert (await proofs.judge(other, READER, NOW_MS)).reason is Reason.NOT_SIGNED
 
 
-async def judged(proofs: CardProofs, holder: Holder, now: datetime = NOW, **changed: Any) -> Reason:
-    now_ms = int(now.timestamp() * 1000)
+async def judged(
+    proofs: CardProofs, holder: Holder, now: datetime | None = None, **changed: Any
+) -> Reason:
+    now_ms = int((now or datetime.now(UTC)).timestamp() * 1000)
     proof = answer(asked(proofs, now_ms), holder, **changed)
     return (await proofs.judge(proof, READER, now_ms)).reason
 

@@ -36,6 +36,7 @@ from tests.real_ocsp import (
 )
 
 NOW = datetime.now(UTC)
+"""For what is days away; a real responder is asked by the present time."""
 OURS = authority()
 CARD = Holder(1)
 REVOKED = Holder(2)
@@ -57,8 +58,11 @@ def asking(
     return Revocation(settings, Authorities([OURS.certificate, authority(1).certificate]))
 
 
-async def standing(asked: Revocation, holder: Holder = CARD, now: datetime = NOW) -> Standing:
-    return await asked.standing(holder.certificate, authority(holder.generation).certificate, now)
+async def standing(
+    asked: Revocation, holder: Holder = CARD, now: datetime | None = None
+) -> Standing:
+    issuer = authority(holder.generation).certificate
+    return await asked.standing(holder.certificate, issuer, now or datetime.now(UTC))
 
 
 @pytest.fixture(scope="module")
@@ -170,12 +174,12 @@ def test_an_answer_to_another_question_is_not_played_again(responder: str) -> No
     first = ocsp.Question.about(CARD.certificate, OURS.certificate)
     again = ocsp.Question.about(CARD.certificate, OURS.certificate)
     answer = post(responder, first.der)
-    assert ocsp.judge(answer, first, NOW).status is Status.VALID
+    assert ocsp.judge(answer, first, datetime.now(UTC)).status is Status.VALID
     with pytest.raises(Unsure, match="another question"):
-        ocsp.judge(answer, again, NOW)
+        ocsp.judge(answer, again, datetime.now(UTC))
     about_other = first._replace(certificate=OTHER.certificate)
     with pytest.raises(Unsure, match="another certificate"):
-        ocsp.judge(answer, about_other, NOW)
+        ocsp.judge(answer, about_other, datetime.now(UTC))
 
 
 def test_an_answer_that_repeats_no_random_number_is_not_believed(responder: str) -> None:
@@ -183,14 +187,18 @@ def test_an_answer_that_repeats_no_random_number_is_not_believed(responder: str)
     plain = builder.add_certificate(CARD.certificate, OURS.certificate, hashes.SHA1()).build()
     answer = post(responder, plain.public_bytes(Encoding.DER))
     with pytest.raises(Unsure, match="does not repeat"):
-        ocsp.judge(answer, ocsp.Question.about(CARD.certificate, OURS.certificate), NOW)
+        ocsp.judge(
+            answer, ocsp.Question.about(CARD.certificate, OURS.certificate), datetime.now(UTC)
+        )
 
 
 @pytest.mark.parametrize("status", list(rfc6960.OCSPResponseStatus)[1:])
 def test_a_refusal_is_no_answer(status: rfc6960.OCSPResponseStatus) -> None:
     refusal = rfc6960.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
     with pytest.raises(Unsure, match="refused"):
-        ocsp.judge(refusal, ocsp.Question.about(CARD.certificate, OURS.certificate), NOW)
+        ocsp.judge(
+            refusal, ocsp.Question.about(CARD.certificate, OURS.certificate), datetime.now(UTC)
+        )
 
 
 async def test_nonsense_pages_and_silence_are_no_answers_and_take_a_bounded_time() -> None:
@@ -210,13 +218,13 @@ async def test_nonsense_pages_and_silence_are_no_answers_and_take_a_bounded_time
 def test_any_change_of_an_answer_makes_it_worth_nothing(responder: str) -> None:
     question = ocsp.Question.about(REVOKED.certificate, OURS.certificate)
     answer = post(responder, question.der)
-    assert ocsp.judge(answer, question, NOW).status is Status.REVOKED
+    assert ocsp.judge(answer, question, datetime.now(UTC)).status is Status.REVOKED
     for at in range(0, len(answer), 3):
         changed = bytearray(answer)
         changed[at] ^= 1 << secrets.randbelow(8)
         with contextlib.suppress(Unsure):
             # What is outside the signature (an algorithm's empty parameters) says nothing else.
-            assert ocsp.judge(bytes(changed), question, NOW).status is Status.REVOKED
+            assert ocsp.judge(bytes(changed), question, datetime.now(UTC)).status is Status.REVOKED
 
 
 # --- lists ---------------------------------------------------------------------------------------
