@@ -137,7 +137,7 @@ def main() -> int:
             if part.kills:
                 part.run(seed, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
         bar = progress.add_task("bad cards", total=cards.TASKS)
-        of_cards = cards.run(chosen.kills / KILLS, seed, lambda: progress.advance(bar))
+        of_cards = cards.run(chosen.kills / KILLS, seed, lambda _: progress.advance(bar))
     text = page(found, of_cards, seed, why_not)
     PAGE.write_text(text, "utf-8")
     print(text)

@@ -113,8 +113,8 @@ def _ending(wrong: list[str], began_s: float) -> list[str]:
     return [f"{len(wrong):,}", f"{time.monotonic() - began_s:.0f} s"]
 
 
-def run(share: float, seed: int, advance: Callable[[], None]) -> Found:
-    """Run a share of all; `advance` is called as each of TASKS is done."""
+def run(share: float, seed: int, advance: Callable[[Done], None]) -> Found:
+    """Run a share of all; `advance` is called with each of TASKS when it is done."""
     held = max(1, round(HELD * share))
     tasks: list[Callable[[], Done]] = [partial(hold, name, held, seed) for name in FRONT_ENDS]
     tasks += [partial(serve, name, held, seed) for name in READERS]
@@ -122,7 +122,7 @@ def run(share: float, seed: int, advance: Callable[[], None]) -> Found:
     with ProcessPoolExecutor(LANES, get_context("spawn")) as lanes:
         waiting = [lanes.submit(task) for task in tasks]
         for one in waiting:
-            one.add_done_callback(lambda _: advance())
+            one.add_done_callback(lambda one: advance(one.result()))
         done = [one.result() for one in waiting]
     fuzzed = [done[-1], *done[: len(FRONT_ENDS)]]
     served = done[len(FRONT_ENDS) : -1]
@@ -170,7 +170,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="to see the same again")
     chosen = parser.parse_args()
     seed = random.SystemRandom().randrange(10**9) if chosen.seed is None else chosen.seed
-    found = run(chosen.share, seed, lambda: None)
+    found = run(chosen.share, seed, lambda done: print(*done.row, sep=" | ", flush=True))
     today = datetime.datetime.now(datetime.UTC).date()
     print(
         f"{today}: {machine()}. Seed {seed}.", *(one.markdown() for one in found.tables), sep="\n\n"
