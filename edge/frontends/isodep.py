@@ -7,8 +7,9 @@ asks for time again and again holds it for ever.
 Upheld: a card that was torn away is given up after ANSWER_S and AGAIN_S, 115 ms together · a card
 that thinks longer without asking for time is given what its FWT allows the next time it is asked
 (`patient`), and at once by a caller who is in no hurry · one that asks for time may have all that
-the caller allows · one lost block is asked for again and executes nothing twice (7.5.4) · a card
-that breaks the protocol is `CardGone`.
+the caller allows · one lost block is asked for again and executes nothing twice (7.5.4): a block
+goes a second time only when the card, just asked for its answer again, says that it never got it ·
+a card that breaks the protocol is `CardGone`.
 """
 
 import time
@@ -143,7 +144,8 @@ class Blocks:
                 sent = block if acknowledges else bytes([R_NAK | self._number])
                 answer_s = AGAIN_S
                 continue
-            if answer[0] & ~0x01 == R_ACK and answer[0] & 1 != self._number:
+            asked_again = sent[0] & ~0x01 == R_NAK
+            if asked_again and answer[0] & ~0x01 == R_ACK and answer[0] & 1 != self._number:
                 sent, answer_s = block, first_s  # rule 6: it never got our block
             elif answer[0] == S_WTX:
                 wtxm = _wished(answer)
