@@ -96,7 +96,7 @@ class Conversations:
         self.cases: Final[dict[Callable[[Tally], None], int]] = {
             self.broken: 10,
             self.held: 10,
-            self.proof: 1,
+            self.proof_over_the_air: 1,
         }
         """By their weight: what costs less is tried more often."""
 
@@ -126,7 +126,7 @@ class Conversations:
         identified = identify(found, air, self._members.rosters, air.clock, look_again)
         self._members.judge(identified, held, tally, exact)
 
-    def proof(self, tally: Tally) -> None:
+    def proof_over_the_air(self, tally: Tally) -> None:
         """Whatever gets lost, a PIN is tried once at most, and a proof is the card's own."""
         rng = self._rng
         card = my_number_card(int(self._members.my_number_cards[0].data.serial), 0)
