@@ -26,9 +26,6 @@ from tests.soak import readers
 MUTATIONS: Final = 1_000_000
 HELD: Final = 10_000
 """Over each front end, and over each reader."""
-LANES: Final = 2
-"""At a time, each in a process of its own; more would only wait for the processors."""
-
 FRONT_ENDS: Final = {
     "PC/SC, the real pcscd": front_ends.over_pcsc,
     "RC-S380": front_ends.over_rcs380,
@@ -36,7 +33,6 @@ FRONT_ENDS: Final = {
     "PN532 behind a noisy line": front_ends.over_noisy_line,
     "nfcpy over udp": front_ends.over_udp,
 }
-"""Those that take longest come first."""
 READERS: Final = {"PN532": readers.over_pn532, "nfcpy over udp": readers.over_udp}
 
 
@@ -119,7 +115,8 @@ def run(share: float, seed: int, advance: Callable[[Done], None]) -> Found:
     tasks: list[Callable[[], Done]] = [partial(hold, name, held, seed) for name in FRONT_ENDS]
     tasks += [partial(serve, name, held, seed) for name in READERS]
     tasks += [partial(decode, max(1, round(MUTATIONS * share)), seed)]
-    with ProcessPoolExecutor(LANES, get_context("spawn")) as lanes:
+    # All at a time, each in a process of its own: they wait for cards, not for processors.
+    with ProcessPoolExecutor(TASKS, get_context("spawn")) as lanes:
         waiting = [lanes.submit(task) for task in tasks]
         for one in waiting:
             one.add_done_callback(lambda one: advance(one.result()))
