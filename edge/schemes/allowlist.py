@@ -24,9 +24,9 @@ READ_COMMON_RECORD: Final = bytes.fromhex("00B2010C00")
 """READ RECORD 1 of the file with short id 1: serial, municipality, expiry; free to read."""
 SELECT_JPKI_AP: Final = bytes.fromhex("00A4040C0AD392F000260100000001")
 """SELECT by name: the application of the public personal authentication (JPKI)."""
-READ_AUTH_CERTIFICATE: Final = bytes.fromhex("00B08A00FA")
-"""READ BINARY of the file 000A by its short id, 250 bytes from 0: the user authentication
-certificate's beginning, free to read. 250 and the status word fit one frame of 256."""
+READ_AUTH_CERTIFICATE: Final = bytes.fromhex("00B08A00D0")
+"""READ BINARY of the file 000A by its short id, 208 bytes from 0: the user authentication
+certificate's beginning, free to read. See edge.schemes.jpki_auth for how many it takes."""
 
 ALLOWED: Final = frozenset(
     (SELECT_COMMON_AP, READ_COMMON_RECORD, SELECT_JPKI_AP, READ_AUTH_CERTIFICATE)

@@ -10,14 +10,14 @@ from cryptography.x509.oid import NameOID
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from edge.schemes.allowlist import NoIdentifier
+from edge.schemes.allowlist import READ_AUTH_CERTIFICATE, NoIdentifier
 from edge.schemes.common_ap import serial
 from edge.schemes.jpki_auth import SERIAL_BYTES_MAX, serial_and_not_before
 from tests.edge.reader_kit import identifier, my_number_card
 from wire.credential import Scheme
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-READ_BYTES = 250
+READ_BYTES = READ_AUTH_CERTIFICATE[-1]
 START = datetime.datetime(2000, 1, 1)  # noqa: DTZ001 - naive UTC, as hypothesis wants bounds
 END = datetime.datetime(2090, 1, 1)  # noqa: DTZ001
 
@@ -25,6 +25,10 @@ END = datetime.datetime(2090, 1, 1)  # noqa: DTZ001
 def certificate(serial_number: int, not_before: datetime.datetime, names: list[str]) -> bytes:
     """Sign a small certificate; the more names, the longer the issuer."""
     issuer = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, n) for n in names])
+    return issued(issuer, serial_number, not_before)
+
+
+def issued(issuer: x509.Name, serial_number: int, not_before: datetime.datetime) -> bytes:
     return (
         x509.CertificateBuilder()
         .issuer_name(issuer)
@@ -108,6 +112,12 @@ def test_a_serial_that_no_certificate_has_is_refused(serial_tlv: str, why: str) 
     changed = GOOD[:at] + bytes.fromhex(serial_tlv) + GOOD[at + 4 :]
     with pytest.raises(NoIdentifier):
         serial_and_not_before(changed)
+
+
+def test_the_longest_serial_and_time_of_the_authority_fit_the_one_read() -> None:
+    real = x509.load_der_x509_certificate(my_number_card(7).certificate).issuer
+    der = issued(real, 0x7F << 152, datetime.datetime(2050, 1, 1))  # noqa: DTZ001
+    assert len(serial_and_not_before(der[:READ_BYTES])) == SERIAL_BYTES_MAX + 15
 
 
 def test_the_simulators_certificate_fits_the_one_read() -> None:

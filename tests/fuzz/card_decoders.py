@@ -17,7 +17,7 @@ from edge.frontends.atr import technology_of
 from edge.frontends.isodep import Atqb
 from edge.frontends.serial_line import ACK, EXTENDED, FRAME_BYTES_MAX, NACK, START, SerialLine
 from edge.schemes import register
-from edge.schemes.allowlist import NoIdentifier, Reading
+from edge.schemes.allowlist import READ_AUTH_CERTIFICATE, NoIdentifier, Reading
 from edge.schemes.common_ap import SERIAL_DIGITS, serial
 from edge.schemes.desk_allowlist import ASK_TRIES, VERIFY
 from edge.schemes.jpki_auth import SERIAL_BYTES_MAX, TIME_BYTES, serial_and_not_before
@@ -30,7 +30,7 @@ from wire.credential import IDENTIFIER_BYTES_MAX, Scheme
 ATQB: Final = bytes.fromhex("5001020304000005E0B381A1")
 FWT_S_MAX: Final = 5.0
 """FWI 14 is 4.95 s."""
-HEAD_BYTES: Final = 250
+HEAD_BYTES: Final = READ_AUTH_CERTIFICATE[-1]
 SENSED_IDS: Final = (bytes(4), bytes.fromhex("0114D5A2B3C4E5F6"), bytes.fromhex("04A1B2C3D4E5F6"))
 ATRS: Final = tuple(
     bytes.fromhex(one)
