@@ -8,14 +8,16 @@ role and account are looked up again at each request.
 import enum
 import hashlib
 import secrets
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from fleet import audit
-from fleet.schema import account, session
+from fleet import audit, rights
+from fleet.rights import EVERYWHERE, Right, Rights
+from fleet.schema import account, account_right, session
 from fleet.store import Store
 from wire.clock import Clock
 
@@ -42,6 +44,7 @@ class AccountRole(enum.StrEnum):
 
     OPERATOR = "operator"
     CLERK = "clerk"
+    """The office; what may be done there stands in `fleet.rights`."""
 
 
 class Account(NamedTuple):
@@ -49,12 +52,22 @@ class Account(NamedTuple):
 
     name: str
     role: str
+    rights: Rights = Rights()
 
 
 def add(
-    connection: sa.Connection, name: str, role: AccountRole, password: str, who: str, at_ms: int
+    connection: sa.Connection,
+    name: str,
+    role: AccountRole,
+    password: str,
+    who: str,
+    at_ms: int,
+    may: Collection[Right] = (EVERYWHERE,),
 ) -> None:
-    """Add an account, or give one a new role and password. Raises AccountRefused."""
+    """Add an account, or give one a new role and password. Raises AccountRefused, RightRefused.
+
+    `may`: what one who works in the office may do there; others have no rights.
+    """
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise AccountRefused("a name has 1 to 64 printable characters")
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
@@ -74,6 +87,10 @@ def add(
         connection.execute(account.update().where(account.c.name == name), row)
         connection.execute(session.delete().where(session.c.account == name))
     audit.note(connection, at_ms, who, "account.added", name, role.value)
+    if role is AccountRole.CLERK:
+        rights.give(connection, name, may, who, at_ms)
+    else:
+        connection.execute(account_right.delete().where(account_right.c.account == name))
 
 
 def everyone(connection: sa.Connection) -> list[tuple[str, str, int, int]]:
@@ -138,7 +155,8 @@ class Accounts:
                     session.c.ends_at_ms > self._clock.now_ms(),
                 )
             ).one_or_none()
-        return Account(row.name, row.role) if row else None
+            may = rights.of(connection, row.name) if row else Rights()
+        return Account(row.name, row.role, may) if row else None
 
     def end(self, token: str) -> None:
         """End a session; one that is unknown is no error."""

@@ -37,6 +37,7 @@ from fleet.members import MemberRefused
 from fleet.registry import RegistryRefused
 from fleet.requeue import RequeueRefused
 from fleet.retention import RetentionRefused
+from fleet.rights import RightRefused
 from fleet.rosters import RosterUnbuildable
 from fleet.rules import RulesRefused
 from fleet.store import StoreUnusable, migrate
@@ -48,6 +49,7 @@ from wire.individual_number import IndividualNumberRefused
 
 REFUSALS = (
     AccountRefused,
+    RightRefused,
     AlarmRefused,
     BackupRefused,
     ConfigRefused,

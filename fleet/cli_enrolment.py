@@ -9,6 +9,7 @@ import typer
 from fleet import accounts, audit_page, registry, rosters, rules
 from fleet.accounts import AccountRole
 from fleet.books import read_signing_key
+from fleet.rights import EVERYWHERE, OfficeRole, parse, written
 from fleet.schema import reader, roster, rule
 from fleet.terminal import Text, Why, fail, guard_programme, out, show, site_of, who
 from wire.envelope import Signer
@@ -121,6 +122,14 @@ def add_account(
     context: typer.Context,
     name: Text,
     role: AccountRole,
+    right: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For a clerk's account: programme:role or programme:role:organisation, any number "
+            f"of times; roles: {', '.join(OfficeRole)}; programme *: every one. "
+            f"Without any: {written(EVERYWHERE)}."
+        ),
+    ] = None,
     password_file: Annotated[
         typer.FileText | None,
         typer.Option(help="Read the password's first line here («-»: stdin) instead of asking."),
@@ -133,8 +142,9 @@ def add_account(
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     refuse_individual_number("password", password)
+    may = [parse(one) for one in right] if right else [EVERYWHERE]
     with site.fleet() as store, store.write() as connection:
-        accounts.add(connection, name, role, password, who(), site.now_ms())
+        accounts.add(connection, name, role, password, who(), site.now_ms(), may)
     out.print(f"{name} may sign in as {role.value}")
 
 

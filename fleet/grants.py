@@ -94,6 +94,7 @@ _LOG_IN: Final = (
         "locked_until_ms",
         "password",
     ),
+    _read(_S.account_right),
     _change(_S.session, delete=True),
     _append(_S.audit),
 )
@@ -176,6 +177,11 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _MOVING_CARDS,
                 *_TERMS_OF_SCHEMES,
                 _change(_S.triage),
+                _only(
+                    _S.desk_wait,
+                    _columns(_S.desk_wait, ["account"]),
+                    *("state", "answered_at_ms", "outcome", "found"),
+                ),
                 _change(_S.programme_revision, "revision"),
                 _append(_S.person_audit),
             )
@@ -211,6 +217,14 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.card, ["stopped_why"]),
                 *_TERMS_OF_SCHEMES,
                 _forget(_S.triage),
+                (
+                    _S.desk_wait.name,
+                    Grant(
+                        _columns(_S.desk_wait, ["account", "found"]),
+                        update=frozenset({"state", "sent_at_ms"}),
+                        delete=True,
+                    ),
+                ),
                 _read(_S.programme_revision),
             )
         ),
@@ -270,11 +284,17 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.journal),
                 _read(_S.finding),
                 _read(_S.usage),
-                _read(_S.rule),
+                _append(_S.rule),
+                _change(_S.rule_proposal, "state", "decided_at_ms", "decided_by", "decided_why"),
+                _append(_S.budget),
                 _read(_S.key_epoch),
                 _read(_S.roster),
-                _read(_S.revision),
+                _change(_S.revision, "revision"),
                 *_LOG_IN,
+                _change(_S.account, delete=True),
+                _change(_S.account_right, delete=True),
+                _change(_S.second_factor, delete=True),
+                _change(_S.api_client, "ended_at_ms"),
             )
         ),
         "persons": dict(
@@ -285,6 +305,12 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.triage, delete=True),
                 _append(_S.scheme_statement),
                 _append(_S.campaign),
+                _append(_S.consent_basis),
+                _append(_S.consent),
+                _change(_S.desk_wait, delete=True),
+                _change(_S.import_job, delete=True),
+                _change(_S.webhook, "ended_at_ms"),
+                _change(_S.webhook_delivery, delete=True),
                 _change(_S.programme_revision),
                 _append(_S.person_audit),
             )

@@ -34,8 +34,9 @@ APPEND_ONLY: Final = {
         "retired_reader",
         "retired_journal",
         "audit_run",
+        "budget",
     ),
-    "persons": ("audit", "scheme_statement", "campaign"),
+    "persons": ("audit", "scheme_statement", "campaign", "consent", "consent_basis"),
 }
 """Tables that only grow, by database; enforced by `grants.make_append_only`."""
 
@@ -402,8 +403,44 @@ rule: Final = sa.Table(
     sa.Column("parameters", sa.JSON, nullable=False),
     _number("added_at_ms"),
     _text("added_by"),
+    _text("approved_by", ""),
+    _text("why", ""),
     comment="Dated rule tables of the programmes; the latest valid_from not after a day rules it. "
-    "A version is never changed: a correction is a new version.",
+    "A version is never changed: a correction is a new version. approved_by: the second person, "
+    "'' for a table from the command line.",
+)
+
+rule_proposal: Final = sa.Table(
+    "rule_proposal",
+    fleet,
+    _id(),
+    sa.Column("programme", sa.Text, nullable=False, index=True),
+    _text("version"),
+    sa.Column("valid_from", sa.Date, nullable=False),
+    sa.Column("parameters", sa.JSON, nullable=False),
+    _text("why"),
+    _text("state", "waiting"),
+    _number("proposed_at_ms"),
+    _text("proposed_by"),
+    sa.Column("decided_at_ms", sa.BigInteger),
+    _text("decided_by", ""),
+    _text("decided_why", ""),
+    comment="Rule tables that wait for a second person. state: waiting, approved, rejected or "
+    "withdrawn; an approved one stands in `rule` from then on.",
+)
+
+budget: Final = sa.Table(
+    "budget",
+    fleet,
+    _id(),
+    sa.Column("programme", sa.Text, nullable=False, index=True),
+    _number("fiscal_year"),
+    _number("yen"),
+    _number("at_ms"),
+    _text("who"),
+    _text("why", ""),
+    comment="What a programme may cost in a fiscal year; the newest row of a year holds. "
+    "Append-only.",
 )
 
 roster: Final = sa.Table(
@@ -623,7 +660,49 @@ account: Final = sa.Table(
     _number("added_at_ms"),
     _number("failures", "0"),
     _number("locked_until_ms", "0"),
-    comment="Local accounts. role: operator or clerk; password: argon2id.",
+    sa.Column("oidc_subject", sa.Text),
+    comment="Accounts. role: operator or clerk (who works in the office, with the rights in "
+    "account_right); password: argon2id, '' for one that signs in by OpenID Connect alone; "
+    "oidc_subject: issuer, blank and subject there.",
+)
+sa.Index("ix_account_oidc_subject", account.c.oidc_subject, unique=True)
+
+account_right: Final = sa.Table(
+    "account_right",
+    fleet,
+    sa.Column(
+        "account", sa.Text, sa.ForeignKey("account.name", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("organisation", sa.Text, primary_key=True),
+    _number("since_ms"),
+    _text("given_by"),
+    comment="What an account may do in the office: role of fleet.rights.Role in one programme "
+    "('*': in every one), of one organisation (a transport company, a school; '': of the city).",
+)
+
+second_factor: Final = sa.Table(
+    "second_factor",
+    fleet,
+    _id(),
+    sa.Column(
+        "account",
+        sa.Text,
+        sa.ForeignKey("account.name", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    _text("kind"),
+    _text("label"),
+    sa.Column("credential_id", sa.LargeBinary, unique=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    _number("counter", "0"),
+    _number("added_at_ms"),
+    sa.Column("confirmed_at_ms", sa.BigInteger),
+    comment="Second factors. kind: totp (secret: its shared secret, sealed; counter: the last "
+    "time step that was used) or webauthn (secret: the public key, COSE; counter: the "
+    "authenticator's).",
 )
 
 session: Final = sa.Table(
@@ -635,7 +714,24 @@ session: Final = sa.Table(
     ),
     _number("begun_at_ms"),
     _number("ends_at_ms"),
-    comment="Open log-ins; the token itself is only in the browser.",
+    sa.Column("seen_at_ms", sa.BigInteger),
+    sa.Column("second_at_ms", sa.BigInteger),
+    _text("agent", ""),
+    comment="Open log-ins; the token itself is only in the browser. seen_at_ms: the last request, "
+    "to the minute; second_at_ms: when the second factor was shown; agent: which browser.",
+)
+
+api_client: Final = sa.Table(
+    "api_client",
+    fleet,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("token_sha256", sa.LargeBinary, nullable=False, unique=True),
+    _text("programme"),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    _number("added_at_ms"),
+    _text("added_by"),
+    sa.Column("ended_at_ms", sa.BigInteger),
+    comment="The city's other systems, each for one programme; the token is only with them.",
 )
 
 audit: Final = sa.Table(
@@ -676,9 +772,116 @@ member: Final = sa.Table(
     sa.Column("stopped_from_ms", sa.BigInteger),
     _text("stopped_why", ""),
     _number("updated_at_ms"),
+    _text("household", ""),
+    _text("ended_kind", ""),
+    sa.Column("erased_at_ms", sa.BigInteger),
     sa.UniqueConstraint("programme", "registration_number"),
-    comment="A person's enrolment in one programme; both days of the validity are included.",
+    comment="A person's enrolment in one programme; both days of the validity are included. "
+    "household: members with the same one live together; ended_kind: why valid_to was set "
+    "(fleet.enrolment.Ended); erased_at_ms: the person was erased, and only counts are left.",
 )
+sa.Index("ix_member_programme_household", member.c.programme, member.c.household)
+
+consent_basis: Final = sa.Table(
+    "consent_basis",
+    persons,
+    _id(),
+    _text("programme"),
+    _text("ordinance"),
+    _text("article"),
+    sa.Column("ordinance_date", sa.Date, nullable=False),
+    _text("wording"),
+    sa.Column("valid_from", sa.Date, nullable=False),
+    _number("at_ms"),
+    _text("who"),
+    comment="On what ordinance and article members of a programme consent, and the sentence that "
+    "they consent to; the latest valid_from not after a day holds. Append-only.",
+)
+sa.Index("ix_consent_basis_programme", consent_basis.c.programme)
+
+consent: Final = sa.Table(
+    "consent",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    _text("programme"),
+    _text("kind"),
+    sa.Column("basis_id", _Id, sa.ForeignKey("consent_basis.id")),
+    _text("medium", ""),
+    _number("at_ms"),
+    _text("who"),
+    _text("why", ""),
+    comment="kind: given or withdrawn; medium: desk or paper; a member's newest row holds. It "
+    "names no person. Append-only.",
+)
+
+desk_wait: Final = sa.Table(
+    "desk_wait",
+    persons,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("reader", sa.Text, nullable=False, index=True),
+    _text("programme"),
+    _text("purpose"),
+    _text("account"),
+    _text("state"),
+    _number("begun_at_ms"),
+    _number("ends_at_ms"),
+    sa.Column("sent_at_ms", sa.BigInteger),
+    sa.Column("answered_at_ms", sa.BigInteger),
+    _text("outcome", ""),
+    sa.Column("found", sa.JSON, nullable=False),
+    comment="A browser that waits for a card at its desk's reader (fleet.desk_wait). found: "
+    "[[scheme, key epoch, credential], …] of the card that was held. Erased when it was used, and "
+    "an hour after its end.",
+)
+
+import_job: Final = sa.Table(
+    "import_job",
+    persons,
+    _id(),
+    sa.Column("programme", sa.Text, nullable=False, index=True),
+    _text("file_name"),
+    sa.Column("body", sa.LargeBinary),
+    _text("state"),
+    _number("done", "0"),
+    _number("total", "0"),
+    sa.Column("report", sa.JSON),
+    _number("begun_at_ms"),
+    sa.Column("ended_at_ms", sa.BigInteger),
+    _text("who"),
+    comment="A file of members that is being looked at or taken in (fleet.import_jobs). body: the "
+    "file, erased when it was taken in or given up, and after a day.",
+)
+
+webhook: Final = sa.Table(
+    "webhook",
+    persons,
+    _id(),
+    sa.Column("programme", sa.Text, nullable=False, index=True),
+    _text("url"),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    _number("added_at_ms"),
+    _text("added_by"),
+    sa.Column("ended_at_ms", sa.BigInteger),
+    comment="Where another system of the city wants to hear of changed enrolments; each delivery "
+    "is signed with HMAC-SHA256 under secret.",
+)
+
+webhook_delivery: Final = sa.Table(
+    "webhook_delivery",
+    persons,
+    _id(),
+    sa.Column("webhook_id", _Id, sa.ForeignKey("webhook.id"), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    _number("tries", "0"),
+    sa.Column("next_at_ms", sa.BigInteger, index=True),
+    sa.Column("done_at_ms", sa.BigInteger),
+    _text("last_error", ""),
+    _number("at_ms"),
+    comment="What is to be delivered to a webhook, at least once and in order. next_at_ms: null "
+    "when it was delivered or given up.",
+)
+sa.Index("ix_webhook_delivery_webhook_id_id", webhook_delivery.c.webhook_id, webhook_delivery.c.id)
 
 card: Final = sa.Table(
     "card",

@@ -7,8 +7,10 @@ from aiohttp import web
 from fleet import workday
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.pages import CLOCK, render
+from fleet.web.reach import require
 from fleet.web.session import account_of
 from fleet.web.triage_page import place_labels
+from programmes import attendance
 
 routes = web.RouteTableDef()
 
@@ -16,6 +18,7 @@ routes = web.RouteTableDef()
 @routes.get("/attendance")
 async def show(request: web.Request) -> web.Response:
     """One day of everyone, today unless another day is asked for."""
+    require(request, attendance.NAME)
     now_ms = request.app[CLOCK].now_ms()
     today = await read(request.app[FLEET], workday.today, now_ms)
     day = _day(request.query.get("day", ""), today)

@@ -15,6 +15,7 @@ from fleet.web.session import Handler
 _KNOWN: Final = {
     "csrf": "csrf",
     "role": "role",
+    "right": "right",
     400: "400",
     403: "403",
     404: "404",

@@ -1,7 +1,6 @@
 """Members of a programme: found by name, reading or number; a card stopped, or its stop lifted."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -11,20 +10,13 @@ from fleet.members import MemberRefused
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, check_fields, empty_form, read_form
 from fleet.web.pages import CLOCK, render
+from fleet.web.reach import member_in_reach, number, programme_of, programmes_of
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 from programmes.calendar import local_day
-from programmes.register import RULEBOOKS
 from wire.entries import Used
 
-PROGRAMMES: Final = tuple(RULEBOOKS)
 routes = web.RouteTableDef()
-
-
-def programme_of(request: web.Request) -> str:
-    """Return the programme in the address, the first one when there is none of that name."""
-    wish = request.query.get("programme", "")
-    return wish if wish in RULEBOOKS else PROGRAMMES[0]
 
 
 @routes.get("/members")
@@ -58,7 +50,7 @@ async def show(request: web.Request) -> web.Response:
         request,
         "members.html",
         section="/members",
-        programmes=PROGRAMMES,
+        programmes=programmes_of(request),
         programme=programme,
         form=form,
         asked=asked,
@@ -75,7 +67,7 @@ async def _member_page(request: web.Request, form: Form, status: int = 200) -> w
     member = await change(
         request.app[PERSONS],
         desk.see_member,
-        number(request, "member"),
+        await member_in_reach(request),
         account_of(request).name,
         request.app[CLOCK].now_ms(),
     )
@@ -99,14 +91,6 @@ async def _used(request: web.Request, member: desk.Member) -> Mapping[str, Used]
     cards = await read(request.app[PERSONS], usage.cards_of, member.id)
     now_ms = request.app[CLOCK].now_ms()
     return await read(request.app[FLEET], usage.of_member, member.programme, cards, now_ms)
-
-
-def number(request: web.Request, name: str) -> int:
-    """Return a row's number in the address; one that no row can have is not found."""
-    text = request.match_info[name]
-    if len(text) > 18:
-        raise web.HTTPNotFound
-    return int(text)
 
 
 @routes.get(r"/members/{member:\d+}")
@@ -133,11 +117,11 @@ async def _turn(
     done: str,
     refused: str,
 ) -> web.Response:
+    member, card = await member_in_reach(request), number(request, "card")
     form = await read_form(request, {"why": 200})
     form.require("why")
     if form.errors:
         return await _member_page(request, form, 422)
-    member, card = number(request, "member"), number(request, "card")
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     try:
         await change(request.app[PERSONS], turn, member, card, form["why"], who, now_ms)

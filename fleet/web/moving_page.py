@@ -16,12 +16,11 @@ from fleet.terms import Campaign, SchemeRefused
 from fleet.web.data import PERSONS, change, read
 from fleet.web.exports import csv_file
 from fleet.web.forms import Form, empty_form, read_form
-from fleet.web.members_page import PROGRAMMES, programme_of
 from fleet.web.pages import CLOCK, render
+from fleet.web.reach import programme_of, programmes_of, require
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 from programmes.calendar import local_day
-from programmes.register import RULEBOOKS
 from programmes.texts import say
 from wire.credential import Scheme
 
@@ -59,7 +58,7 @@ async def _page(
         "moving.html",
         status,
         section="/moving",
-        programmes=PROGRAMMES,
+        programmes=programmes_of(request),
         programme=programme,
         far=far,
         asked=asked,
@@ -97,11 +96,8 @@ async def export(request: web.Request) -> web.Response:
 
 
 def _programme(request: web.Request) -> str:
-    """Return the programme in the path; one that is not known is not found."""
-    programme = request.match_info["programme"]
-    if programme not in RULEBOOKS:
-        raise web.HTTPNotFound
-    return programme
+    """Return the programme in the path; one that is not in reach is not found."""
+    return require(request, request.match_info["programme"])
 
 
 @routes.post("/moving/{programme}/start")

@@ -3,27 +3,42 @@
 The only process with a grant on persons; whoever looks at a person is written down.
 """
 
+from typing import Final
+
 from aiohttp import web
 
 from fleet.config import Config
 from fleet.grants import Role
+from fleet.rights import OfficeRole
 from fleet.store import Store, open_fleet, open_persons
 from fleet.web import attendance_day, members_page, moving_page, schemes_page, triage_page
 from fleet.web.app import build, run_until_stopped
 from fleet.web.data import PERSONS
 from fleet.web.session import Page, Site
+from programmes import attendance
 from wire.clock import Clock
 
+CLERK: Final = frozenset({OfficeRole.CLERK})
 SITE = Site(
     name="office",
     role="clerk",
     pages=(
-        Page("/", "web.triage.title"),
-        Page("/members", "web.members.title"),
-        Page("/attendance", "web.attendance.title"),
-        Page("/schemes", "web.schemes.title"),
-        Page("/moving", "web.moving.title"),
+        Page("/", "web.triage.title", CLERK),
+        Page("/members", "web.members.title", CLERK),
+        Page("/attendance", "web.attendance.title", CLERK, attendance.NAME),
+        Page("/schemes", "web.schemes.title", CLERK),
+        Page("/moving", "web.moving.title", CLERK),
     ),
+    needs={
+        "/": frozenset(),
+        "/cards": CLERK,
+        "/members": CLERK,
+        "/attendance": CLERK,
+        "/schemes": CLERK,
+        "/moving": CLERK,
+        "/moving.csv": CLERK,
+        "/logout": frozenset(),
+    },
 )
 ROUTES = (
     triage_page.routes,

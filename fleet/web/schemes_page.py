@@ -15,11 +15,10 @@ from fleet.schemes import NewStatement, Row, Statement
 from fleet.terms import SchemeRefused
 from fleet.web.data import PERSONS, change, read
 from fleet.web.forms import Form, empty_form, read_form
-from fleet.web.members_page import PROGRAMMES, programme_of
 from fleet.web.pages import CLOCK, render
+from fleet.web.reach import programme_of, programmes_of, require
 from fleet.web.session import Flash, account_of, flash
 from programmes.calendar import local_day
-from programmes.register import RULEBOOKS
 from wire.credential import Scheme
 
 MARKS: Final = {
@@ -49,7 +48,7 @@ async def show(request: web.Request) -> web.Response:
         request,
         "schemes.html",
         section="/schemes",
-        programmes=PROGRAMMES,
+        programmes=programmes_of(request),
         programme=programme,
         rows=rows,
         marks=MARKS,
@@ -59,9 +58,9 @@ async def show(request: web.Request) -> web.Response:
 def _named(request: web.Request) -> tuple[str, Scheme]:
     """Return programme and scheme in the address; what is not known is not found."""
     programme, scheme = request.match_info["programme"], request.match_info["scheme"]
-    if programme not in RULEBOOKS or scheme not in set(Scheme):
+    if scheme not in set(Scheme):
         raise web.HTTPNotFound
-    return programme, Scheme(scheme)
+    return require(request, programme), Scheme(scheme)
 
 
 def _see(

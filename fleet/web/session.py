@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from yarl import URL
 
 from fleet.accounts import Account, Accounts
+from fleet.rights import OfficeRole
 from fleet.web.forms import is_text, read_post
 
 SESSION_S: Final = 12 * 3600
@@ -35,10 +36,21 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Page:
-    """One place in the navigation."""
+    """One place in the navigation, for those who hold one of these roles; none named: everyone.
+
+    `programme`: in this one; empty: in any.
+    """
 
     path: str
     label: str
+    roles: frozenset[OfficeRole] = frozenset()
+    programme: str = ""
+
+    def is_for(self, account: Account) -> bool:
+        """True for somebody who may open it."""
+        if self.programme:
+            return account.rights.may(self.programme, *self.roles)
+        return not self.roles or not self.roles.isdisjoint(account.rights.roles)
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,16 @@ class Site:
     name: str
     role: str
     pages: tuple[Page, ...]
+    needs: Mapping[str, frozenset[OfficeRole]] | None = None
+    """Who may open what, by the first part of the path; empty: everyone. A path whose first part
+    is not named is refused. None: the role of the site is enough for all of it."""
+
+    def refuses(self, path: str, account: Account) -> bool:
+        """True when this account may not open the path."""
+        if self.needs is None:
+            return False
+        roles = self.needs.get("/" + path.split("/")[1])
+        return roles is None or bool(roles and roles.isdisjoint(account.rights.roles))
 
 
 @dataclass(frozen=True)
@@ -173,12 +195,18 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise web.HTTPForbidden(reason="csrf")
     if request.path in PUBLIC:
         return await handler(request)
-    account = request.get(ACCOUNT)
+    _require_right(request)
+    return await handler(request)
+
+
+def _require_right(request: web.Request) -> None:
+    account, site = request.get(ACCOUNT), request.app[SITE]
     if account is None:
         raise _to_login(request)
-    if account.role != request.app[SITE].role:
+    if account.role != site.role:
         raise web.HTTPForbidden(reason="role")
-    return await handler(request)
+    if site.refuses(request.path, account):
+        raise web.HTTPForbidden(reason="right")
 
 
 def _to_login(request: web.Request) -> web.HTTPException:

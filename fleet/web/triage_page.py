@@ -17,8 +17,8 @@ from fleet.terms import SchemeRefused
 from fleet.web.data import FLEET, PERSONS, change, read, reading
 from fleet.web.forms import Form, check_fields, empty_form, read_form
 from fleet.web.live import stream
-from fleet.web.members_page import number
 from fleet.web.pages import CLOCK, render
+from fleet.web.reach import programmes_of, stranger_in_reach
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 
@@ -50,7 +50,8 @@ async def place_labels(request: web.Request) -> dict[str, str]:
 async def _waiting(request: web.Request) -> dict[str, Any]:
     cards = await read(request.app[PERSONS], triage.waiting, request.app[CLOCK].now_ms())
     wish = request.query.get("place", "")
-    here = [card for card in cards if not wish or card.place == wish]
+    mine = programmes_of(request)
+    here = [card for card in cards if card.programme in mine and wish in ("", card.place)]
     return {"cards": here, "place": wish, "places": await place_labels(request)}
 
 
@@ -80,7 +81,8 @@ async def live(request: web.Request) -> web.StreamResponse:
 async def _card_page(request: web.Request, form: Form, status: int = 200) -> web.Response:
     """Where and when the card was held, members found for it, and the form for a new one."""
     store = request.app[PERSONS]
-    card = await read(store, desk.see_stranger, number(request, "card"))
+    wanted = await stranger_in_reach(request)
+    card = None if wanted is None else await read(store, desk.see_stranger, wanted)
     if card is None:
         await flash(request, Flash("warn", "web.triage.gone"))
         raise web.HTTPSeeOther("/")
@@ -162,7 +164,9 @@ def _assign_and_find(
 
 async def _assign(request: web.Request, form: Form, to: str | NewMember) -> web.Response:
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
-    card_id, store = number(request, "card"), request.app[PERSONS]
+    card_id, store = await stranger_in_reach(request), request.app[PERSONS]
+    if card_id is None:
+        return await _card_page(request, form, 409)
     try:
         stranger, assigned = await change(store, _assign_and_find, card_id, to, who, now_ms)
     except MemberRefused:

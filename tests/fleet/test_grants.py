@@ -73,6 +73,9 @@ INSTANTS_OF_THE_CONSOLE = {
         "account.locked_until_ms",
         "session.begun_at_ms",
         "session.ends_at_ms",
+        "session.seen_at_ms",
+        "session.second_at_ms",
+        "account_right.since_ms",
         "audit.at_ms",
     },
 }
