@@ -40,7 +40,7 @@ def build(
         client_max_size=BODY_BYTES_MAX,
         middlewares=[
             aiohttp_session.session_middleware(storage(site, key)),
-            headers.remember_language,
+            headers.remember_choices,
             errors.plain_errors,
             guard,
         ],

@@ -8,7 +8,8 @@ from typing import Final
 from aiohttp import web
 
 from fleet.web.session import Handler, came_by_tls
-from fleet.web.words import LANGUAGE_COOKIE, LANGUAGE_COOKIE_S, language_of
+from fleet.web.words import COOKIE_S, LANGUAGE_COOKIE, PROGRAMME_COOKIE, language_of
+from programmes.register import RULEBOOKS
 
 _POLICY: Final = "; ".join(
     (
@@ -46,24 +47,35 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 
 @web.middleware
-async def remember_language(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep a language that was asked for by `?lang=` in the browser, also on the way to sign in."""
+async def remember_choices(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep what was asked for by `?lang=` or `?programme=`, also on the way to sign in.
+
+    A clerk works in one programme for most of the day, on many pages.
+    """
     try:
         response = await handler(request)
     except web.HTTPException as redirect:
-        _keep_language(request, redirect)
+        _keep_choices(request, redirect)
         raise
-    _keep_language(request, response)
+    _keep_choices(request, response)
     return response
 
 
-def _keep_language(request: web.Request, response: web.StreamResponse) -> None:
-    if request.query.get("lang") and not response.prepared:
-        response.set_cookie(
-            LANGUAGE_COOKIE,
-            language_of(request),
-            max_age=LANGUAGE_COOKIE_S,
-            httponly=True,
-            samesite="Lax",
-            secure=came_by_tls(request),
-        )
+def _keep_choices(request: web.Request, response: web.StreamResponse) -> None:
+    if response.prepared:
+        return
+    if request.query.get("lang"):
+        _keep(request, response, LANGUAGE_COOKIE, language_of(request))
+    if (programme := request.query.get("programme", "")) in RULEBOOKS:
+        _keep(request, response, PROGRAMME_COOKIE, programme)
+
+
+def _keep(request: web.Request, response: web.StreamResponse, cookie: str, value: str) -> None:
+    response.set_cookie(
+        cookie,
+        value,
+        max_age=COOKIE_S,
+        httponly=True,
+        samesite="Lax",
+        secure=came_by_tls(request),
+    )

@@ -19,15 +19,24 @@ from programmes import attendance
 from wire.clock import Clock
 
 CLERK: Final = frozenset({OfficeRole.CLERK})
+COUNTER: Final = "web.group.counter"
+"""What a clerk does with people at the counter."""
+PROGRAMME: Final = "web.group.programme"
+"""By what a programme goes: its rules, its grounds, its schemes, its files."""
+FIGURES: Final = "web.group.figures"
+"""What it came to."""
+OVERSIGHT: Final = "web.group.oversight"
+"""Who may do what, who looked at whom, other systems."""
+
 SITE = Site(
     name="office",
     role="clerk",
     pages=(
-        Page("/", "web.triage.title", CLERK),
-        Page("/members", "web.members.title", CLERK),
-        Page("/attendance", "web.attendance.title", CLERK, attendance.NAME),
-        Page("/schemes", "web.schemes.title", CLERK),
-        Page("/moving", "web.moving.title", CLERK),
+        Page("/", "web.triage.title", CLERK, group=COUNTER),
+        Page("/members", "web.members.title", CLERK, group=COUNTER),
+        Page("/attendance", "web.attendance.title", CLERK, attendance.NAME, COUNTER),
+        Page("/schemes", "web.schemes.title", CLERK, group=PROGRAMME),
+        Page("/moving", "web.moving.title", CLERK, group=PROGRAMME),
     ),
     needs={
         "/": frozenset(),

@@ -13,6 +13,7 @@ from fleet.rights import OfficeRole
 from fleet.schema import member, triage
 from fleet.web.data import PERSONS, read
 from fleet.web.session import account_of
+from fleet.web.words import PROGRAMME_COOKIE
 
 CLERK: Final = (OfficeRole.CLERK,)
 _DIGITS_MAX: Final = 18
@@ -28,9 +29,10 @@ def programmes_of(request: web.Request, *roles: OfficeRole) -> tuple[str, ...]:
 
 
 def programme_of(request: web.Request, *roles: OfficeRole) -> str:
-    """Return the programme in the address when it is in reach, else the first one that is."""
-    found, wish = programmes_of(request, *roles), request.query.get("programme", "")
-    return wish if wish in found else found[0]
+    """Return the programme in the address, or the one of before, or the first: in reach."""
+    found = programmes_of(request, *roles)
+    wishes = request.query.get("programme", ""), request.cookies.get(PROGRAMME_COOKIE, "")
+    return next((wish for wish in wishes if wish in found), found[0])
 
 
 def require(request: web.Request, programme: str, *roles: OfficeRole) -> str:

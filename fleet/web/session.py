@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 from aiohttp_session import Session, get_session
@@ -38,19 +38,31 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Page:
     """One place in the navigation, for those who hold one of these roles; none named: everyone.
 
-    `programme`: in this one; empty: in any.
+    `programme`: in this one; empty: in any. `group`: under which word it stands; empty: for itself.
     """
 
     path: str
     label: str
     roles: frozenset[OfficeRole] = frozenset()
     programme: str = ""
+    group: str = ""
 
     def is_for(self, account: Account) -> bool:
         """True for somebody who may open it."""
         if self.programme:
             return account.rights.may(self.programme, *self.roles)
         return not self.roles or not self.roles.isdisjoint(account.rights.roles)
+
+
+class Group(NamedTuple):
+    """Pages that stand under one word of the navigation."""
+
+    label: str
+    pages: list[Page]
+
+    def holds(self, section: str) -> bool:
+        """True when the page that is shown is one of these."""
+        return any(page.path == section for page in self.pages)
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,15 @@ class Site:
     needs: Mapping[str, frozenset[OfficeRole]] | None = None
     """Who may open what, by the first part of the path; empty: everyone. A path whose first part
     is not named is refused. None: the role of the site is enough for all of it."""
+
+    def groups_of(self, account: Account) -> list[Group]:
+        """Return the navigation of one account."""
+        groups: dict[str, Group] = {}
+        for page in self.pages:
+            if page.is_for(account):
+                label = page.group or page.label
+                groups.setdefault(label, Group(label, [])).pages.append(page)
+        return list(groups.values())
 
     def refuses(self, path: str, account: Account) -> bool:
         """True when this account may not open the path."""

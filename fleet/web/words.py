@@ -19,7 +19,8 @@ from programmes.texts import LANGUAGES, Language, NoSuchText, say
 DEFAULT_LANGUAGE: Final = web.AppKey("language", str)
 """What the site shows to a browser that has not chosen."""
 LANGUAGE_COOKIE: Final = "kazasu_language"
-LANGUAGE_COOKIE_S: Final = 365 * 24 * 3600
+PROGRAMME_COOKIE: Final = "kazasu_programme"
+COOKIE_S: Final = 365 * 24 * 3600
 """A year: the choice belongs to the browser, not to the session."""
 
 _PATTERNS: Final[dict[Language, tuple[str, str, str]]] = {
