@@ -309,6 +309,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.consent),
                 _change(_S.desk_wait, delete=True),
                 _change(_S.import_job, delete=True),
+                (_S.member_event.name, Grant(_columns(_S.member_event), insert=True, delete=True)),
                 _change(_S.webhook, "ended_at_ms"),
                 _change(_S.webhook_delivery, delete=True),
                 _change(_S.programme_revision),

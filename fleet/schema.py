@@ -820,6 +820,24 @@ desk_wait: Final = sa.Table(
     persons,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("reader", sa.Text, nullable=False, index=True),
+member_event: Final = sa.Table(
+    "member_event",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    _number("at_ms"),
+    _text("who"),
+    _text("kind"),
+    _text("why", ""),
+    sa.Column("changed", sa.JSON, nullable=False),
+    sa.Column("other_id", _Id, sa.ForeignKey("member.id")),
+    sa.Column("undoes", _Id),
+    comment="What happened to a member, as the page tells it (fleet.member_life.Kind). changed: "
+    "[[table, row, column, old, new], …], by which it can be undone; other_id: the other member of "
+    "an exchange; undoes: id of the row that this one takes back. It holds what people are and "
+    "were called, and reasons in free words, so it is erased with the member.",
+)
+
     _text("programme"),
     _text("purpose"),
     _text("account"),

@@ -167,6 +167,7 @@ def _engine(databases: Databases, database: Database, role: Role) -> sa.Engine:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
         if role is not Role.OWNER:
             connection.set_authorizer(grants.authorizer(role, database))
         return connection

@@ -140,6 +140,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_consent")),
     )
     op.create_index(op.f("ix_consent_member_id"), "consent", ["member_id"], unique=False)
+    op.create_table(
+        "member_event",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column(
+            "member_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), server_default="", nullable=False),
+        sa.Column("changed", sa.JSON(), nullable=False),
+        sa.Column("other_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("undoes", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["member_id"], ["member.id"], name=op.f("fk_member_event_member_id")
+        ),
+        sa.ForeignKeyConstraint(["other_id"], ["member.id"], name=op.f("fk_member_event_other_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_member_event")),
+    )
+    op.create_index(op.f("ix_member_event_member_id"), "member_event", ["member_id"], unique=False)
     op.add_column("member", sa.Column("household", sa.Text(), server_default="", nullable=False))
     op.add_column("member", sa.Column("ended_kind", sa.Text(), server_default="", nullable=False))
     op.add_column("member", sa.Column("erased_at_ms", sa.BigInteger(), nullable=True))
