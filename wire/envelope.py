@@ -48,6 +48,8 @@ class Purpose(enum.StrEnum):
     AUDIT = "audit"
     EVIDENCE = "evidence"
     USAGE = "usage"
+    DESK_REQUEST = "desk-request"
+    DESK_ANSWER = "desk-answer"
 
 
 _IN_FILES: Final = frozenset({Purpose.ROSTER, Purpose.USAGE})

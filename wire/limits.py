@@ -56,6 +56,13 @@ FRONT_END_PATH: Final = (
 PROGRAMMES_PER_PLACE_MAX: Final = 18
 """All programmes of the core at one reader."""
 
+DESK_WAIT_MS_MAX: Final = 120_000
+"""How long a desk may ask a reader for a card: a purse has been searched by then, and a reader that
+nobody takes the request back from serves others again."""
+
+DESK_CARDS_MAX: Final = 10
+"""Ways in which one card is known to one programme: five schemes under two key epochs."""
+
 CARD_CERTIFICATE_BYTES_MAX: Final = 4096
 """A card's certificate: those that public readers print have 1,200 to 1,600 bytes. The commands
 that read it count to here as well: READ BINARY without a short file id."""

@@ -1,6 +1,7 @@
 """What is said between reader and fleet; every message travels in `wire.envelope`.
 
 Reader → fleet: Batch, Status, Telemetry, Triage, TwinReported. Fleet → reader: Ack, TwinDesired.
+What a desk asks and a reader answers stands in `wire.desk`.
 """
 
 from typing import Annotated, Final, Literal

@@ -27,13 +27,22 @@ class Leaf(enum.StrEnum):
     TELEMETRY = "telemetry"
     TRIAGE = "triage"
     TWIN_REPORTED = "twin/reported"
+    COMMAND_RESULT = "command/result"
     ACK = "ack"
     TWIN_DESIRED = "twin/desired"
+    COMMAND = "command"
 
 
-UP: Final = (Leaf.ENTRIES, Leaf.STATUS, Leaf.TELEMETRY, Leaf.TRIAGE, Leaf.TWIN_REPORTED)
+UP: Final = (
+    Leaf.ENTRIES,
+    Leaf.STATUS,
+    Leaf.TELEMETRY,
+    Leaf.TRIAGE,
+    Leaf.TWIN_REPORTED,
+    Leaf.COMMAND_RESULT,
+)
 """Leaves that only the reader may write."""
-DOWN: Final = (Leaf.ACK, Leaf.TWIN_DESIRED)
+DOWN: Final = (Leaf.ACK, Leaf.TWIN_DESIRED, Leaf.COMMAND)
 """Leaves that only the fleet may write and only this reader may read."""
 
 
