@@ -8,6 +8,8 @@ Act No. 50 of 1902, with article 143 of the Civil Code): one born on 1 April is 
 
 import datetime
 import functools
+import re
+import unicodedata
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -73,6 +75,55 @@ def age_on(born: datetime.date, day: datetime.date) -> int:
     tomorrow = day + datetime.timedelta(days=1)
     had_birthday = (tomorrow.month, tomorrow.day) >= (born.month, born.day)
     return tomorrow.year - born.year - (0 if had_birthday else 1)
+
+
+def age_reached(born: datetime.date, age: int) -> datetime.date:
+    """Return the first day on which `age_on` is so many years; ValueError after 9999."""
+    try:
+        birthday = born.replace(year=born.year + age)
+    except ValueError:  # 29 February in a year that has none
+        birthday = datetime.date(born.year + age, 3, 1)
+    return birthday - datetime.timedelta(days=1)
+
+
+def fiscal_year_end(day: datetime.date) -> datetime.date:
+    """Return 31 March of the fiscal year of a day."""
+    return datetime.date(fiscal_year(day) + 1, 3, 31)
+
+
+_ERA_LETTERS: Final = {"R": "令和", "H": "平成", "S": "昭和", "T": "大正", "M": "明治"}
+_WRITTEN: Final = re.compile(
+    r"(?:(令和?|平成?|昭和?|大正?|明治?|[RHSTM])(元|\d{1,2})|(\d{4}))"
+    r"[年./-](\d{1,2})[月./-](\d{1,2})日?\Z",
+    re.ASCII,
+)
+_SHORT: Final = re.compile(r"(?:([RHSTM])(\d\d)|(\d{4}))(\d\d)(\d\d)\Z", re.ASCII)
+"""S150401 and 19400401, as on cards of the pension and of the library."""
+
+
+def read_day(text: str) -> datetime.date:
+    """Return a day as people write it: 1940-04-01, 1940/4/1, S15.4.1, 昭和15年4月1日, 19400401.
+
+    Full-width characters and blanks are taken too. Raises ValueError for what is no day, and for a
+    year that its era never had (昭和64年1月8日); the days on which 明治 and 大正 ended are in both.
+    """
+    plain = "".join(unicodedata.normalize("NFKC", text).upper().split())
+    found = _WRITTEN.match(plain) or _SHORT.match(plain)
+    if found is None:
+        raise ValueError(f"{text!r} is no day")
+    era, year_of_era, year, month, of_month = found.groups()
+    if era is None:
+        return datetime.date(int(year), int(month), int(of_month))
+    name = next(one for one in _ERA_LETTERS.values() if one[0] == _ERA_LETTERS.get(era, era)[0])
+    index = next(index for index, (_, one) in enumerate(_ERAS) if one == name)
+    first = _ERAS[index][0]
+    nth = 1 if year_of_era == "元" else int(year_of_era)
+    day = datetime.date(first.year + nth - 1, int(month), int(of_month))
+    next_first = _ERAS[index - 1][0] if index else datetime.date.max
+    shared = name in ("明治", "大正") and day == next_first
+    if not first <= day < next_first and not shared:
+        raise ValueError(f"{text!r}: {name} had no such day")
+    return day
 
 
 def era_date(day: datetime.date) -> str:
