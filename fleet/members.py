@@ -42,6 +42,7 @@ class NewMember(NamedTuple):
     category: str = ""
     valid_from: datetime.date | None = None
     valid_to: datetime.date | None = None
+    household: str = ""
 
 
 class MemberRow(NamedTuple):
@@ -341,9 +342,13 @@ def _is(programme: str, registration_number: str) -> tuple[sa.ColumnElement[bool
     )
 
 
-def enrol(connection: sa.Connection, programme: str, new: NewMember, who: str, at_ms: int) -> None:
-    """Enrol one person. Raises MemberRefused, or IndividualNumberRefused naming the field."""
-    for field in ("registration_number", "name", "kana", "category"):
+def enrol(connection: sa.Connection, programme: str, new: NewMember, who: str, at_ms: int) -> int:
+    """Enrol one person and return the member's row number.
+
+    Consent and conditions are fleet.enrolment's. Raises MemberRefused, or IndividualNumberRefused
+    naming the field.
+    """
+    for field in ("registration_number", "name", "kana", "category", "household"):
         refuse_individual_number(field, getattr(new, field))
     if not new.registration_number or not new.name:
         raise MemberRefused("a member has a registration number and a name")
@@ -354,7 +359,7 @@ def enrol(connection: sa.Connection, programme: str, new: NewMember, who: str, a
             name=new.name, kana=new.kana, birth_date=new.birth_date, updated_at_ms=at_ms
         )
     )
-    connection.execute(
+    enrolled = connection.execute(
         member.insert().values(
             person_id=store.new_id(added),
             programme=programme,
@@ -362,6 +367,7 @@ def enrol(connection: sa.Connection, programme: str, new: NewMember, who: str, a
             category=new.category,
             valid_from=new.valid_from,
             valid_to=new.valid_to,
+            household=new.household,
             updated_at_ms=at_ms,
         )
     )
@@ -369,3 +375,4 @@ def enrol(connection: sa.Connection, programme: str, new: NewMember, who: str, a
     audit.note_person(
         connection, at_ms, who, "member.enrolled", f"{programme} {new.registration_number}"
     )
+    return store.new_id(enrolled)

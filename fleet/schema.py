@@ -661,9 +661,14 @@ account: Final = sa.Table(
     _number("failures", "0"),
     _number("locked_until_ms", "0"),
     sa.Column("oidc_subject", sa.Text),
+    sa.Column("once_until_ms", sa.BigInteger),
+    sa.Column("closed_at_ms", sa.BigInteger),
+    sa.Column("signed_in_at_ms", sa.BigInteger),
     comment="Accounts. role: operator or clerk (who works in the office, with the rights in "
     "account_right); password: argon2id, '' for one that signs in by OpenID Connect alone; "
-    "oidc_subject: issuer, blank and subject there.",
+    "locked_until_ms: after many failures; oidc_subject: issuer, blank and subject there; "
+    "once_until_ms: the password is to be changed at the next sign-in, which is until then; "
+    "closed_at_ms: an administrator closed it; signed_in_at_ms: the last time.",
 )
 sa.Index("ix_account_oidc_subject", account.c.oidc_subject, unique=True)
 
@@ -791,11 +796,14 @@ consent_basis: Final = sa.Table(
     _text("article"),
     sa.Column("ordinance_date", sa.Date, nullable=False),
     _text("wording"),
+    _text("wording_en", ""),
+    _text("contact"),
     sa.Column("valid_from", sa.Date, nullable=False),
     _number("at_ms"),
     _text("who"),
-    comment="On what ordinance and article members of a programme consent, and the sentence that "
-    "they consent to; the latest valid_from not after a day holds. Append-only.",
+    comment="On what ordinance and article members of a programme consent, the sentence that they "
+    "consent to (wording_en: for those who read no Japanese), and whom they call; the latest "
+    "valid_from not after a day holds. Append-only.",
 )
 sa.Index("ix_consent_basis_programme", consent_basis.c.programme)
 
@@ -815,11 +823,6 @@ consent: Final = sa.Table(
     "names no person. Append-only.",
 )
 
-desk_wait: Final = sa.Table(
-    "desk_wait",
-    persons,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("reader", sa.Text, nullable=False, index=True),
 member_event: Final = sa.Table(
     "member_event",
     persons,
@@ -838,6 +841,11 @@ member_event: Final = sa.Table(
     "were called, and reasons in free words, so it is erased with the member.",
 )
 
+desk_wait: Final = sa.Table(
+    "desk_wait",
+    persons,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("reader", sa.Text, nullable=False, index=True),
     _text("programme"),
     _text("purpose"),
     _text("account"),

@@ -105,6 +105,8 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_second_factor_account"), "second_factor", ["account"], unique=False)
     op.add_column("account", sa.Column("oidc_subject", sa.Text(), nullable=True))
+    for name in ("once_until_ms", "closed_at_ms", "signed_in_at_ms"):
+        op.add_column("account", sa.Column(name, sa.BigInteger(), nullable=True))
     op.create_index("ix_account_oidc_subject", "account", ["oidc_subject"], unique=True)
     op.add_column("rule", sa.Column("approved_by", sa.Text(), server_default="", nullable=False))
     op.add_column("rule", sa.Column("why", sa.Text(), server_default="", nullable=False))

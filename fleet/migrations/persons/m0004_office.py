@@ -26,6 +26,8 @@ def upgrade() -> None:
         sa.Column("article", sa.Text(), nullable=False),
         sa.Column("ordinance_date", sa.Date(), nullable=False),
         sa.Column("wording", sa.Text(), nullable=False),
+        sa.Column("wording_en", sa.Text(), server_default="", nullable=False),
+        sa.Column("contact", sa.Text(), nullable=False),
         sa.Column("valid_from", sa.Date(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("who", sa.Text(), nullable=False),
