@@ -9,12 +9,14 @@ from aiohttp import web
 
 from fleet.config import Config
 from fleet.grants import Role
+from fleet.paper import Press
 from fleet.rights import OfficeRole
 from fleet.store import Store, open_fleet, open_persons
 from fleet.web import attendance_day, members_page, moving_page, schemes_page, triage_page
 from fleet.web.app import build, run_until_stopped
 from fleet.web.data import PERSONS
 from fleet.web.session import Page, Site
+from fleet.web.sheets import PRESS
 from programmes import attendance
 from wire.clock import Clock
 
@@ -62,6 +64,7 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     """Return the office's application on its two open databases."""
     app = build(SITE, ROUTES, store, config, clock)
     app[PERSONS] = persons
+    app[PRESS] = Press()
     return app
 
 
