@@ -30,6 +30,15 @@ def count(connection: sa.Connection) -> None:
     store.upsert(connection, ledger_month, rows, key=["month"], replace=["entries"])
 
 
+def position_at(connection: sa.Connection, at_ms: int) -> int:
+    """Return the first position that was received at an instant or later; behind the last: none."""
+    first = _row_from(connection, 0)
+    last = connection.scalar(sa.select(sa.func.max(entry.c.position)))
+    if first is None or last is None:
+        return 0
+    return _position_from(connection, at_ms, first[0], last + 1)
+
+
 def _row_from(connection: sa.Connection, position: int) -> tuple[int, int] | None:
     """Return position and time of receipt of the first entry from a position on."""
     row = connection.execute(

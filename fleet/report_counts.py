@@ -1,0 +1,275 @@
+"""What the ledger's entries come to, by programme, month of use, place, hour, category and code.
+
+Rules: entries are read once, in the order of commit, and kept as sums in memory, so that a page
+costs what has come since the last one; an entry counts in the month in which it was used, by the
+reader's clock, or in that of its receipt when that clock had lost the time; a member counts once
+over all cards that he has when the first of them is met (a card of nobody is somebody of its own);
+what is not settled yet (SETTLED_MS) is left for the next time. A new process counts anew.
+"""
+
+import contextlib
+import functools
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from fleet import bulk, ledger_months, rules
+from fleet.schema import entry, journal, reader
+from fleet.store import Store
+from programmes.calendar import local
+from programmes.register import RULEBOOKS
+from programmes.rulebook import RuleTableRefused
+from wire.clock import ClockState
+from wire.codes import Outcome
+
+SETTLED_MS: Final = 60_000
+"""Since receipt: a transaction of ingest takes seconds, and positions are given out before it ends,
+so what is older than a minute has nothing uncommitted before it."""
+KEPT_S: Final = 20.0
+"""So long the ledger is not asked again for what is new."""
+BUDGET_S: Final = 2.0
+"""Of counting for one page; 2,000,000 entries take several, and the page says how far it is."""
+ROWS_AT_ONCE: Final = 5_000
+AHEAD_MS: Final = 86_400_000
+"""A reader's clock that runs ahead: what is used in a year may be received a day before it."""
+YEARS_MAX: Final = 6
+"""Fiscal years in memory, about 30 MB each with 10,000 riders: three pairs to compare."""
+
+WHEN: Final = sa.case(
+    (entry.c.clock == ClockState.UNKNOWN.value, entry.c.received_at_ms), else_=entry.c.at_ms
+)
+"""The instant in which an entry counts."""
+
+
+class Key(NamedTuple):
+    """What is counted apart: `by` is all, place, hour, category, code or press."""
+
+    by: str
+    value: str = ""
+
+
+ALL: Final = Key("all")
+
+
+@dataclass(slots=True)
+class Sums:
+    """What entries come to; yen are whole."""
+
+    taps: int = 0
+    """Accepted presentations of a card."""
+    presses: int = 0
+    """People who were let on without one."""
+    refused: int = 0
+    """Of the keys by code alone."""
+    rider_yen: int = 0
+    city_yen: int = 0
+    unpriced: int = 0
+    """Uses whose rule table is not here (any more): what the city pays for them is not known."""
+    people: set[int] = field(default_factory=set)
+    """Whose card was accepted; by code: refused."""
+
+    @property
+    def uses(self) -> int:
+        """All that was used, with a card and without."""
+        return self.taps + self.presses
+
+
+NOTHING: Final = Sums()
+
+
+@dataclass(slots=True)
+class Month:
+    """One month of use of one programme, and where in the ledger its entries lie."""
+
+    sums: dict[Key, Sums] = field(default_factory=dict)
+    first_position: int = 0
+    last_position: int = 0
+    first_received_ms: int = 0
+    last_received_ms: int = 0
+
+    def of(self, key: Key) -> Sums:
+        """Return the sums of a key, zero when nothing was counted."""
+        return self.sums.get(key, NOTHING)
+
+    def reach(self, position: int, received_ms: int) -> None:
+        """Include an entry in the stretch of the ledger."""
+        if not self.first_position:
+            self.first_position, self.first_received_ms = position, received_ms
+        self.last_position = position
+        self.first_received_ms = min(self.first_received_ms, received_ms)
+        self.last_received_ms = max(self.last_received_ms, received_ms)
+
+
+class Counting(Exception):
+    """Not all is counted yet: ask again; `percent` says how far it is."""
+
+    def __init__(self, percent: int) -> None:
+        super().__init__(f"{percent} %")
+        self.percent: Final = percent
+
+
+@functools.lru_cache(maxsize=20_000)  # two years of hours
+def _of_hour(hour: int) -> tuple[str, str]:
+    """Return month and hour of the day of an instant's hour; a whole local hour lies in one day."""
+    when = local(hour * 3_600_000)
+    return f"{when:%Y-%m}", f"{when:%H}"
+
+
+@dataclass(slots=True)
+class Year:
+    """One fiscal year, of all programmes: its months by programme and `2026-06`."""
+
+    first_ms: int
+    after_ms: int
+    months: dict[tuple[str, str], Month] = field(default_factory=dict)
+    position: int = 0
+    """All before it is counted; 0: not begun."""
+    begun: int = 0
+    as_of_ms: int = 0
+    """Received until then."""
+    looked_s: float = 0.0
+
+    def month(self, programme: str, month: str) -> Month:
+        """Return one month, an empty one when nothing was counted."""
+        return self.months.get((programme, month)) or Month()
+
+
+class Counts:
+    """The counted years of one process. Safe for several threads: `held` while they are read."""
+
+    def __init__(self, fleet: Store, people: Store) -> None:
+        self._fleet, self._people = fleet, people
+        self._years: dict[int, Year] = {}
+        self._members: dict[str, int] = {}
+        self._city: dict[tuple[str, str], int] = {}
+        self.held: Final = threading.RLock()
+
+    def year(self, year: int, bounds: tuple[int, int], now_ms: int) -> Year:
+        """Return a fiscal year, counted until SETTLED_MS before now; call it with `held`.
+
+        `bounds`: its first instant and the first after it. Raises Counting after BUDGET_S.
+        """
+        found = self._years.pop(year, None) or Year(*bounds)
+        self._years[year] = found
+        while len(self._years) > YEARS_MAX:
+            self._years.pop(next(iter(self._years)))
+        if time.monotonic() - found.looked_s > KEPT_S or not found.position:
+            self._go_on(found, now_ms)
+        return found
+
+    def person(self, credential: str) -> int:
+        """Return who holds a card that was counted."""
+        return self._members[credential]
+
+    def _go_on(self, year: Year, now_ms: int) -> None:
+        until = time.monotonic() + BUDGET_S
+        settled_ms = now_ms - SETTLED_MS
+        with self._fleet.read() as connection:
+            end = ledger_months.position_at(connection, settled_ms)
+            if not year.position:
+                begin = ledger_months.position_at(connection, year.first_ms - AHEAD_MS)
+                year.begun = year.position = begin
+            self._city = _city_pays(connection)
+            while year.position < end:
+                after = min(year.position + ROWS_AT_ONCE, end)
+                self._take(year, _rows(connection, year, after))
+                year.position = after
+                if time.monotonic() > until and after < end:
+                    raise Counting((after - year.begun) * 100 // (end - year.begun))
+        year.as_of_ms, year.looked_s = settled_ms, time.monotonic()
+
+    def _take(self, year: Year, rows: Sequence[Any]) -> None:
+        self._know({row.credential for row in rows if row.credential} - self._members.keys())
+        for row in rows:
+            month, hour = _of_hour(row.when_ms // 3_600_000)
+            of = year.months.setdefault((row.programme, month), Month())
+            of.reach(row.position, row.received_at_ms)
+            for key in _keys(row, hour):
+                self._add(of.sums.setdefault(key, Sums()), row)
+
+    def _know(self, new: Collection[str]) -> None:
+        """Learn whose cards these are; one of nobody gets a number of its own below zero."""
+        if not new:
+            return
+        with self._people.read() as people:
+            owners = dict(bulk.select_in(people, _OWNERS, sorted(new)))
+        for credential in new:
+            nobody = -len(self._members) - 1
+            self._members[credential] = owners.get(credential, nobody)
+
+    def _add(self, sums: Sums, row: Any) -> None:
+        if row.credential:
+            sums.people.add(self._members[row.credential])
+        if row.outcome == Outcome.REFUSED.value:
+            sums.refused += 1
+            return
+        if row.kind == "press":
+            sums.presses += 1
+        else:
+            sums.taps += 1
+        sums.rider_yen += row.rider_pays_yen or 0
+        city = self._city.get((row.programme, row.rule or ""))
+        if city is None:
+            sums.unpriced += 1
+        else:
+            sums.city_yen += city
+
+
+_OWNERS: Final = "SELECT credential, member_id FROM card WHERE credential IN ?"
+_COLUMNS: Final = (
+    entry.c.position,
+    entry.c.received_at_ms,
+    WHEN.label("when_ms"),
+    entry.c.kind,
+    entry.c.programme,
+    entry.c.outcome,
+    entry.c.code,
+    entry.c.credential,
+    entry.c.category,
+    entry.c.rider_pays_yen,
+    entry.c.rule,
+    reader.c.place,
+)
+USED: Final = sa.or_(entry.c.outcome == Outcome.ACCEPTED.value, entry.c.kind == "press")
+"""What was used: an accepted card, or a person who was let on without one."""
+COUNTED: Final = sa.or_(USED, entry.c.outcome == Outcome.REFUSED.value)
+"""A repeat books nothing, and starts and clock entries are nobody's."""
+WITH_PLACES: Final = entry.join(journal, journal.c.id == entry.c.journal_id).join(
+    reader, reader.c.name == journal.c.reader
+)
+
+
+def _rows(connection: sa.Connection, year: Year, after: int) -> Sequence[Any]:
+    wanted = sa.select(*_COLUMNS).select_from(WITH_PLACES)
+    here = (entry.c.position >= year.position, entry.c.position < after)
+    when = (year.first_ms <= WHEN, year.after_ms > WHEN)
+    return connection.execute(wanted.where(*here, *when, COUNTED).order_by(entry.c.position)).all()
+
+
+def _keys(row: Any, hour: str) -> Iterator[Key]:
+    if row.outcome == Outcome.REFUSED.value:
+        yield Key("code", row.code)
+        return
+    yield ALL
+    yield Key("place", row.place)
+    yield Key("hour", hour)
+    if row.kind == "press":
+        yield Key("press", row.code)
+    else:
+        yield Key("category", row.category or "")
+
+
+def _city_pays(connection: sa.Connection) -> dict[tuple[str, str], int]:
+    """Return what the city pays for one use, by programme and version of its rule table."""
+    found: dict[tuple[str, str], int] = {}
+    for name, book in RULEBOOKS.items():
+        if book.city_pays is None:
+            continue
+        for table in rules.load(connection, name):
+            with contextlib.suppress(RuleTableRefused):
+                found[name, table.version] = book.city_pays(table)
+    return found
