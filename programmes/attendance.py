@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from programmes.calendar import local, local_day
+from programmes.calendar import local, local_day, start_of_day_ms
 from programmes.rulebook import (
     REPEAT_WINDOW_S_MAX,
     Booked,
@@ -20,6 +20,7 @@ from programmes.rulebook import (
     Direction,
     Example,
     Facts,
+    Parameter,
     Place,
     Rulebook,
     is_repeat,
@@ -145,44 +146,73 @@ def _facts(
 
 
 EXAMPLES: Final = (
-    Example("朝7時42分に初めてかざす", _facts(), Outcome.ACCEPTED, Code.OK),
+    Example("first-at-7-42", _facts(), Outcome.ACCEPTED, Code.OK),
     Example(
-        "朝の出勤のあと19時にかざす",
+        "evening-after-morning",
         _facts(at_ms=_MORNING_MS + 11 * _HOUR_MS, booked=(Booked(_MORNING_MS),)),
         Outcome.ACCEPTED,
         Code.OK,
     ),
     Example(
-        "1分後にもう一度かざす",
+        "again-after-1-min",
         _facts(at_ms=_MORNING_MS + 60_000, booked=(Booked(_MORNING_MS),)),
         Outcome.REPEAT,
         Code.REPEAT,
     ),
     Example(
-        "「退勤」を押してから1分後にかざす",
+        "out-pressed-after-1-min",
         _facts(at_ms=_MORNING_MS + 60_000, declared="out", booked=(Booked(_MORNING_MS, "in"),)),
         Outcome.ACCEPTED,
         Code.OK,
     ),
     Example(
-        "前の日の退勤がないまま朝にかざす",
+        "yesterday-left-open",
         _facts(booked=(Booked(_MORNING_MS - 24 * _HOUR_MS),)),
         Outcome.ACCEPTED,
         Code.OK,
     ),
-    Example("名簿にないカード", _facts(member=None), Outcome.REFUSED, Code.UNKNOWN),
+    Example("not-enrolled", _facts(member=None), Outcome.REFUSED, Code.UNKNOWN),
     Example(
-        "先月で退職した人のカード",
+        "retired-last-month",
         _facts(member=_MEMBER._replace(valid_to=datetime.date(2026, 5, 31))),
         Outcome.REFUSED,
         Code.EXPIRED,
     ),
     Example(
-        "紛失届の出たカード",
+        "reported-lost",
         _facts(member=_MEMBER._replace(stopped_from_s=_MORNING_MS // 1000 - 60)),
         Outcome.REFUSED,
         Code.STOP_LISTED,
     ),
 )
 
-RULEBOOK: Final = Rulebook(NAME, decide, Parameters, EXAMPLES, looks_back_s=REPEAT_WINDOW_S_MAX)
+DESCRIBED: Final = (
+    Parameter("day_starts_at_hour", "hour"),
+    Parameter("repeat_window_s", "seconds"),
+)
+
+
+def edges(table: RuleTable) -> tuple[Example, ...]:
+    """Return the taps at this table's limits and what its words promise."""
+    window = read_parameters(table, Parameters).repeat_window_s
+    at_ms = start_of_day_ms(table.valid_from, 12)
+    found = []
+    for ago_s, outcome, code in (
+        (window - 1, Outcome.REPEAT, Code.REPEAT),
+        (window, Outcome.ACCEPTED, Code.OK),
+    ):
+        booked = (Booked(at_ms - 1000 * ago_s),)
+        facts = Facts(at_ms, Place("school-1", "school"), _MEMBER, (table,), 0, booked=booked)
+        found.append(Example("again-after", facts, outcome, code, None, {"n": f"{ago_s:,}"}))
+    return tuple(found)
+
+
+RULEBOOK: Final = Rulebook(
+    NAME,
+    decide,
+    Parameters,
+    DESCRIBED,
+    EXAMPLES,
+    edges,
+    looks_back_s=REPEAT_WINDOW_S_MAX,
+)

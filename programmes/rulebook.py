@@ -9,11 +9,12 @@ replayed under another one.
 import datetime
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
 
+from programmes.enrolment import Enrolment
 from wire.codes import Code, Outcome
 from wire.entries import Tap, Used
 from wire.roster import RosterRow, RuleTable
@@ -24,6 +25,18 @@ P = TypeVar("P", bound=msgspec.Struct)
 
 class RuleTableRefused(ValueError):
     """A rule table that a programme cannot work with; the sentence names the key and the bound."""
+
+
+class NotTogether(ValueError):
+    """Values that are each good and do not go together; `field` is the one to correct.
+
+    A type of parameters raises it when it is made. Its sentence for clerks is
+    `rule.<programme>.<field>.not-together`.
+    """
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field: Final = field
 
 
 class NoRuleInForce(RuleTableRefused):
@@ -82,15 +95,39 @@ class Decision(msgspec.Struct, frozen=True):
     """What the sentence names, already written out (「07:42」); never a person's name."""
 
 
+Kind = Literal[
+    "yen", "times", "age", "days", "hours", "seconds", "hour", "time", "day", "yes-no", "choice",
+    "lines",
+]  # fmt: skip
+"""As what a person reads and writes a parameter: a whole number with its unit (`hour`: of the day),
+a time of day, a day, yes or no, one word of some, or the bus lines (系統) of each category."""
+
+
+class Parameter(NamedTuple):
+    """One parameter of a rule table as a clerk meets it.
+
+    Bounds, words of a choice and what holds when nothing is set stand once, in the programme's
+    `Parameters`. The words stand in `locale/` under `rule.<programme>.<name>`: that is its label,
+    `.help` says what it is for, `.is` states a value; `.none` no value, `.yes` and `.no`, and
+    `.<word>` a word of a choice.
+    """
+
+    name: str
+    kind: Kind
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A golden example that a clerk can read and sign: the story, the facts, the decision."""
 
     story: str
+    """Its words are `rule.<programme>.example.<story>` in `locale/`."""
     facts: Facts
     outcome: Outcome
     code: Code
     rider_pays_yen: int | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """What the story names, already written out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +139,17 @@ class Rulebook:
     decide: Callable[[Facts], Decision]
     parameters: type[msgspec.Struct]
     """The type of one rule table's parameters; unknown keys are refused."""
+    described: tuple[Parameter, ...]
+    """Every parameter once, in the order in which a clerk reads them."""
     examples: tuple[Example, ...]
+    """Golden examples, each under a table of its own."""
+    edges: Callable[[RuleTable], tuple[Example, ...]]
+    """Golden examples at the limits that a table's own words set: the last ride that is accepted
+    and the first that is not. What is expected follows from the words, never from `decide`."""
     fare: Callable[[RuleTable], int] | None = None
     """What a person pays who is let on without a tap, in yen; None where nobody can be."""
+    city_pays: Callable[[RuleTable], int] | None = None
+    """What the city pays for one ride, in yen; None where nobody is paid."""
     periods: Callable[[int], tuple[str, ...]] | None = None
     """The periods in which a booking at an instant (`at_ms`) counts, such as `("2026",)`, or
     `("2026-06-03", "2026")` where rides a day and a year are limited; None: nothing is counted.
@@ -119,6 +164,8 @@ class Rulebook:
     looks_back_s: int = 7 * 24 * 3600
     """How long ago an earlier booking of the card may change outcome, code, rule or amount; the
     sentence may name older ones."""
+    enrolment: Enrolment | None = None
+    """Who is enrolled, and until when; None: whoever a clerk enrols, without an end."""
 
 
 USAGE_EVERY_S: Final = 900

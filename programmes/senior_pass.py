@@ -13,19 +13,33 @@ know the year, and refuses nobody for it.
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from programmes.calendar import fiscal_year_of, local, local_day
+from programmes.calendar import fiscal_year_of, local, local_day, start_of_day_ms
+from programmes.enrolment import (
+    AgeBy,
+    Applicant,
+    Condition,
+    Ends,
+    Enrolment,
+    EnrolmentExample,
+    last_day,
+    old_enough,
+    resident,
+)
 from programmes.rulebook import (
     REPEAT_WINDOW_S_MAX,
     Booked,
     Decision,
     Example,
     Facts,
+    NotTogether,
+    Parameter,
     Place,
     Rulebook,
     is_repeat,
@@ -36,6 +50,7 @@ from programmes.rulebook import (
     rule_for,
     rule_in_force,
 )
+from programmes.senior_pass_examples import EXAMPLES
 from wire.codes import Code, Outcome
 from wire.credential import Credential
 from wire.entries import Used
@@ -53,6 +68,9 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rider_pays_yen: Annotated[int, Meta(ge=0, le=2_000)]
     """What a pass holder pays for one ride."""
+    city_pays_yen: Annotated[int, Meta(ge=0, le=2_000)] | None = None
+    """What the city pays the transport company for one ride; it decides nothing at a reader. None:
+    what a ride costs the city does not hang on the number of rides."""
     from_time: TimeOfDay = datetime.time(0, 0)
     to_time: TimeOfDay = datetime.time(23, 59, 59)
     """Hours of service of the pass, local time; both ends' minutes are included."""
@@ -74,11 +92,21 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """At most six days: a reader keeps its own entries for seven."""
     rides_without_usage: Annotated[int, Meta(ge=1, le=1_000)] = 6
     """The cap: rides of one card that a reader accepts by itself since the ledger last counted."""
+    from_age: Annotated[int, Meta(ge=1, le=120)] | None = None
+    """Who is enrolled must be so old; None: the table says nothing about age."""
+    age_by: AgeBy = "day"
+    """津市 enrols who is 65 by 31 March, 姫路市 from the day itself on."""
+    residents_only: bool = True
+    """False where neighbouring towns take part by agreement."""
+    valid_until: Ends = "fiscal-year-end"
+    """Proposed at the counter; the clerk may write another day."""
 
     def __post_init__(self) -> None:
         """Refuse hours that no ride could fall into."""
         if self.from_time > self.to_time:
-            raise ValueError("from_time is after to_time: a pass over midnight is not provided for")
+            raise NotTogether(
+                "to_time", "from_time is after to_time: a pass over midnight is not provided for"
+            )
 
 
 def decide(facts: Facts) -> Decision:
@@ -185,129 +213,178 @@ def fare(table: RuleTable) -> int:
     return read_parameters(table, Parameters).rider_pays_yen
 
 
-_RULES: Final = (
-    RuleTable(
-        version="senior-pass/2026-04",
+def city_pays(table: RuleTable) -> int:
+    """Return what the city pays for one ride, in yen. Raises RuleTableRefused."""
+    return read_parameters(table, Parameters).city_pays_yen or 0
+
+
+DESCRIBED: Final = (
+    Parameter("rider_pays_yen", "yen"),
+    Parameter("city_pays_yen", "yen"),
+    Parameter("rides_per_year", "times"),
+    Parameter("from_age", "age"),
+    Parameter("age_by", "choice"),
+    Parameter("residents_only", "yes-no"),
+    Parameter("pass_ends", "choice"),
+    Parameter("from_time", "time"),
+    Parameter("to_time", "time"),
+    Parameter("lines_of_category", "lines"),
+    Parameter("repeat_window_s", "seconds"),
+    Parameter("refuse_when_stale", "yes-no"),
+    Parameter("stale_after_h", "hours"),
+    Parameter("accept_with_unknown_clock", "yes-no"),
+    Parameter("without_usage", "choice"),
+    Parameter("usage_stale_after_h", "hours"),
+    Parameter("rides_without_usage", "times"),
+)
+_CATEGORIES_SHOWN: Final = 3
+"""Categories with lines of their own that are shown as examples: a page has one or two."""
+
+
+def edges(table: RuleTable) -> tuple[Example, ...]:
+    """Return the rides at this table's limits and what its words promise."""
+    rules = read_parameters(table, Parameters)
+    return tuple(itertools.chain(*(some(table, rules) for some in (_hours, _year, _again, _lines))))
+
+
+def _ride(table: RuleTable, time: datetime.time, line: str = "", category: str = "") -> Facts:
+    """A ride on the table's first day."""
+    since_s = time.hour * 3600 + time.minute * 60 + time.second
+    at_ms = start_of_day_ms(table.valid_from) + 1000 * since_s
+    member = RosterRow(Credential("00" * 16), category, None, None, None)
+    return Facts(at_ms, Place("bus-1", "bus", line), member, (table,), 0, usage_age_s=0)
+
+
+def _hours(table: RuleTable, rules: Parameters) -> Iterator[Example]:
+    yen = rules.rider_pays_yen
+    for story, time in (("first-minute", rules.from_time), ("last-minute", rules.to_time)):
+        said = {"time": f"{time:%-H:%M}"}
+        yield Example(story, _ride(table, time), Outcome.ACCEPTED, Code.OK, yen, said)
+    for story, time, minutes in (
+        ("minute-before", rules.from_time, -1),
+        ("minute-after", rules.to_time, 1),
+    ):
+        moved = datetime.datetime.combine(table.valid_from, time)
+        moved += datetime.timedelta(minutes=minutes)
+        if moved.date() == table.valid_from:
+            facts = _ride(table, moved.time())
+            said = {"time": f"{moved:%-H:%M}"}
+            yield Example(story, facts, Outcome.REFUSED, Code.NOT_NOW, None, said)
+
+
+def _year(table: RuleTable, rules: Parameters) -> Iterator[Example]:
+    limit = rules.rides_per_year
+    if limit is None:
+        return
+    facts = _ride(table, rules.from_time)
+    period = str(fiscal_year_of(facts.at_ms))
+    last, over = (
+        msgspec.structs.replace(facts, used={period: Used(times)}) for times in (limit - 1, limit)
+    )
+    yen = rules.rider_pays_yen
+    yield Example("nth-ride", last, Outcome.ACCEPTED, Code.OK, yen, {"n": f"{limit:,}"})
+    said = {"n": f"{limit + 1:,}"}
+    yield Example("nth-ride", over, Outcome.REFUSED, Code.USED_UP, None, said)
+
+
+def _again(table: RuleTable, rules: Parameters) -> Iterator[Example]:
+    facts, window = _ride(table, rules.from_time), rules.repeat_window_s
+    for ago_s, outcome, code in (
+        (window - 1, Outcome.REPEAT, Code.REPEAT),
+        (window, Outcome.ACCEPTED, Code.OK),
+    ):
+        again = msgspec.structs.replace(facts, booked=(Booked(facts.at_ms - 1000 * ago_s),))
+        yield Example("again-after", again, outcome, code, None, {"n": f"{ago_s:,}"})
+
+
+def _lines(table: RuleTable, rules: Parameters) -> Iterator[Example]:
+    named = rules.lines_of_category
+    every = {line for lines in named.values() for line in lines}
+    for category, lines in list(named.items())[:_CATEGORIES_SHOWN]:
+        for other in sorted(every.difference(lines))[:1]:
+            facts = _ride(table, rules.from_time, other, category)
+            said = {"category": category, "line": other}
+            yield Example("line", facts, Outcome.REFUSED, Code.WRONG_PLACE, None, said)
+
+
+def conditions(table: RuleTable, applicant: Applicant, day: datetime.date) -> tuple[Condition, ...]:
+    """Return the conditions of a pass for somebody on a day. Raises RuleTableRefused."""
+    rules = read_parameters(table, Parameters)
+    found = []
+    if rules.from_age is not None:
+        found.append(old_enough(rules.from_age, rules.age_by, applicant, day))
+    if rules.residents_only:
+        found.append(resident(applicant))
+    return tuple(found)
+
+
+def ends(table: RuleTable, day: datetime.date) -> datetime.date | None:
+    """Return the last day of a pass that begins on a day. Raises RuleTableRefused."""
+    return last_day(read_parameters(table, Parameters).valid_until, day)
+
+
+def _from(age: int, by: AgeBy = "day") -> RuleTable:
+    return RuleTable(
+        version=f"senior-pass/2026-04-{age}",
         valid_from=datetime.date(2026, 4, 1),
-        parameters={
-            "rider_pays_yen": 50,
-            "from_time": "07:00:00",
-            "to_time": "20:00:00",
-            "lines_of_category": {"town": ["1", "2"]},
-            "refuse_when_stale": True,
-        },
-    ),
-)
-_BUS: Final = Place("bus-1", "bus", "1")
-_MEMBER: Final = RosterRow(
-    Credential("00" * 16), "all", datetime.date(2026, 4, 1), datetime.date(2027, 3, 31), None
-)
-_NOON_MS: Final = 1_780_455_600_000
-"""2026-06-03 12:00 in Japan."""
-_HOUR_MS: Final = 3_600_000
-_LIMITED: Final = (
-    RuleTable(
-        version="senior-pass/2026-04-730",
-        valid_from=datetime.date(2026, 4, 1),
-        parameters={
-            "rider_pays_yen": 50,
-            "rides_per_year": 730,
-            "without_usage": "accept-within-cap",
-        },
-    ),
-)
+        parameters={"rider_pays_yen": 50, "from_age": age, "age_by": by},
+    )
 
 
-def _year(times: int, age_h: int | None = 0, own: int = 0, year: str = "2026") -> Facts:
-    """A ride under the limit: so many were counted, in a file of so many hours."""
-    age_s = None if age_h is None else age_h * 3600
-    used = {year: Used(times, own=own)}
-    return Facts(_NOON_MS, _BUS, _MEMBER, _LIMITED, 60, used=used, usage_age_s=age_s)
+def _born(year: int, month: int, day: int) -> Applicant:
+    return Applicant(datetime.date(year, month, day), is_resident=True)
 
 
-def _facts(
-    at_ms: int = _NOON_MS,
-    member: RosterRow | None = _MEMBER,
-    place: Place = _BUS,
-    roster_age_s: int = 60,
-    booked: tuple[Booked, ...] = (),
-) -> Facts:
-    return Facts(at_ms, place, member, _RULES, roster_age_s, booked=booked)
-
-
-EXAMPLES: Final = (
-    Example("有効なパスで正午に乗る", _facts(), Outcome.ACCEPTED, Code.OK, 50),
-    Example("台帳にないカード", _facts(member=None), Outcome.REFUSED, Code.UNKNOWN),
-    Example(
-        "3月31日で切れたパスを4月1日に使う",
-        _facts(at_ms=1_806_548_400_000),
-        Outcome.REFUSED,
-        Code.EXPIRED,
+_JUNE_3: Final = datetime.date(2026, 6, 3)
+ENROLMENTS: Final = (
+    EnrolmentExample("70歳の市民", _born(1956, 6, 3), _JUNE_3, _from(70), True),
+    EnrolmentExample("70歳の誕生日の前日", _born(1956, 6, 4), _JUNE_3, _from(70), True),
+    EnrolmentExample("70歳の誕生日の2日前", _born(1956, 6, 5), _JUNE_3, _from(70), False),
+    EnrolmentExample(
+        "4月1日生まれの人が70歳になる年の3月31日",
+        _born(1957, 4, 1),
+        datetime.date(2027, 3, 31),
+        _from(70),
+        True,
     ),
-    Example(
-        "来月からのパス",
-        _facts(member=_MEMBER._replace(valid_from=datetime.date(2026, 7, 1))),
-        Outcome.REFUSED,
-        Code.NOT_YET,
+    EnrolmentExample(
+        "2月29日生まれの人が67歳になる年の2月28日",
+        _born(1960, 2, 29),
+        datetime.date(2027, 2, 28),
+        _from(67),
+        True,
     ),
-    Example(
-        "1時間前に止められたカード",
-        _facts(member=_MEMBER._replace(stopped_from_s=_NOON_MS // 1000 - 3600)),
-        Outcome.REFUSED,
-        Code.STOP_LISTED,
+    EnrolmentExample(
+        "年度中に65歳になる64歳（年度末の年齢で見る）",
+        _born(1962, 4, 1),
+        _JUNE_3,
+        _from(65, "fiscal-year-end"),
+        True,
     ),
-    Example(
-        "市内線だけのパスで郊外線に乗る",
-        _facts(member=_MEMBER._replace(category="town"), place=Place("bus-2", "bus", "8")),
-        Outcome.REFUSED,
-        Code.WRONG_PLACE,
+    EnrolmentExample(
+        "翌年度の4月2日に65歳になる人（年度末の年齢で見る）",
+        _born(1962, 4, 3),
+        _JUNE_3,
+        _from(65, "fiscal-year-end"),
+        False,
     ),
-    Example(
-        "朝6時に使う（利用は7時から）",
-        _facts(at_ms=_NOON_MS - 6 * _HOUR_MS),
-        Outcome.REFUSED,
-        Code.NOT_NOW,
-    ),
-    Example(
-        "30秒前に受け付けたカードをもう一度かざす",
-        _facts(booked=(Booked(_NOON_MS - 30_000),)),
-        Outcome.REPEAT,
-        Code.REPEAT,
-    ),
-    Example(
-        "停電の直前に受け付けたかもしれないカードを5分後にかざす",
-        _facts(booked=(Booked(_NOON_MS - 300_000, perhaps_not_shown=True),)),
-        Outcome.REPEAT,
-        Code.REPEAT,
-    ),
-    Example(
-        "名簿が73時間更新されていない",
-        _facts(roster_age_s=73 * 3600),
-        Outcome.REFUSED,
-        Code.STALE,
-    ),
-    Example("今年度の730回目に乗る", _year(729), Outcome.ACCEPTED, Code.OK, 50),
-    Example("今年度に730回乗ったあとに乗る", _year(730), Outcome.REFUSED, Code.USED_UP),
-    Example(
-        "昨年度に730回乗った人が今年度初めて乗る",
-        _year(730, year="2025"),
-        Outcome.ACCEPTED,
-        Code.OK,
-    ),
-    Example(
-        "利用回数の届かない車で2回目に乗る（車だけの上限は6回）",
-        _year(1, age_h=None, own=1),
-        Outcome.ACCEPTED,
-        Code.OK,
-    ),
-    Example(
-        "利用回数が25時間前のままの車で7回目に乗る（車だけの上限は6回）",
-        _year(306, age_h=25, own=6),
-        Outcome.REFUSED,
-        Code.STALE,
+    EnrolmentExample("市外の75歳", Applicant(datetime.date(1951, 1, 1)), _JUNE_3, _from(70), False),
+    EnrolmentExample(
+        "生年月日の分からない人", Applicant(None, is_resident=True), _JUNE_3, _from(70), False
     ),
 )
 
 RULEBOOK: Final = Rulebook(
-    NAME, decide, Parameters, EXAMPLES, fare, periods, near, looks_back_s=REPEAT_WINDOW_S_MAX
+    NAME,
+    decide,
+    Parameters,
+    DESCRIBED,
+    EXAMPLES,
+    edges,
+    fare=fare,
+    city_pays=city_pays,
+    periods=periods,
+    near=near,
+    looks_back_s=REPEAT_WINDOW_S_MAX,
+    enrolment=Enrolment(conditions, ends, ENROLMENTS),
 )
