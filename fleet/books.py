@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fleet import (
+    desk_wait,
     ingest,
     intake,
     lag,
@@ -31,7 +32,7 @@ from fleet import (
 from fleet.config import Config, ConfigRefused
 from fleet.grants import Role
 from fleet.ingest import Ingest, NotAtOnce
-from fleet.intake import Said, Stranger
+from fleet.intake import Heard, Said, Stranger
 from fleet.known import Cards
 from fleet.lag import Figure
 from fleet.months import Months
@@ -251,7 +252,7 @@ class Books:
             self._telemetry.keep(connection, heard.minutes, now_ms)
             intake.refuse(connection, strangers, now_ms)
         new = [one for one in tally.moves if not self._cards.is_moved(one)]
-        self._tell_persons(new, heard.unknown_cards)
+        self._tell_persons(new, heard)
         return Done([self._ack(one, now_ms) for one in _last_of_each(tally.taken)], tally.created)
 
     def _known(self, opened: Sequence[Opened | Refused], now_ms: int) -> Known:
@@ -261,15 +262,22 @@ class Books:
         facts = self._cards.of(self._people, named, limited=usage.is_limited(rules, now_ms))
         return Known(facts.rows, rules, facts.names, usage.Running(rules, facts.others))
 
-    def _tell_persons(self, moved: Sequence[Move], unknown: Sequence[Any]) -> None:
-        if not moved and not unknown:
+    def _tell_persons(self, moved: Sequence[Move], heard: Heard) -> None:
+        if not moved and not heard.unknown_cards and not heard.answers:
             return
+        unasked: Counter[Stranger] = Counter()
         now_ms = self._clock.now_ms()
         with self._people.write() as connection:
             for move in moved:
                 moves.move_card(connection, move, now_ms)
-            for reader, message, received_at_ms in unknown:
+            for reader, message, received_at_ms in heard.unknown_cards:
                 triage.take(connection, reader.name, reader.place.name, message, received_at_ms)
+            for reader, answer, received_at_ms in heard.answers:
+                if not desk_wait.hear(connection, reader.name, answer, received_at_ms):
+                    unasked[Stranger(reader.name, Leaf.COMMAND_RESULT, "not-asked")] += 1
+        if unasked:
+            with self._fleet.write() as connection:
+                intake.refuse(connection, unasked, now_ms)
 
     def note_lag(self, process: str, figures: Mapping[Figure, int]) -> None:
         """Write down how this worker keeps up."""

@@ -44,6 +44,8 @@ TIDY_EVERY_S: Final = 60.0
 """What is forgotten has been kept for days."""
 BUILD_EVERY_S: Final = 0.5
 """How soon a clerk's change is noticed: the next tap at the desk is a few seconds away."""
+DESK_EVERY_S: Final = 0.5
+"""How soon a reader is told that a desk waits for a card: somebody stands there with it."""
 MEASURE_EVERY_S: Final = 10.0
 """mosquitto renews its own counters as often (sys_interval)."""
 COUNTER_S: Final = 1.0
@@ -154,6 +156,7 @@ class Dispatcher:
             self._listen(connection, counted),
             self._wish_all(connection),
             self._wish_those_online(connection),
+            self._ask_for_desks(connection),
             self._measure(connection, counted),
         )
 
@@ -189,6 +192,12 @@ class Dispatcher:
     async def _wish(self, connection: Connection, readers: Iterable[str]) -> None:
         for some in _some_at_once(readers):
             await broker.publish(connection, await self._in_thread(self._books.twins, some))
+
+    async def _ask_for_desks(self, connection: Connection) -> None:
+        """Tell readers of the desks that wait for a card there."""
+        while True:
+            await broker.publish(connection, await self._in_thread(self._books.desk_requests))
+            await asyncio.sleep(DESK_EVERY_S)
 
     async def _measure(self, connection: Connection, counted: "asyncio.Queue[int]") -> None:
         """Note how broker and database keep up.

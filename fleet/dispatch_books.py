@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from fleet import (
+    desk_wait,
     gaps,
     grain,
     ingest,
@@ -31,6 +32,7 @@ from fleet import (
 from fleet.alarms import AlarmKind, sound
 from fleet.books import Letter, Roll, read_signing_key
 from fleet.config import Config
+from fleet.desk_wait import ASK_AGAIN_MS, Asked
 from fleet.grants import Role
 from fleet.intake import Said, Stranger
 from fleet.lag import Figure
@@ -63,6 +65,8 @@ class DispatchBooks:
         self._telemetry = telemetry.open_telemetry(config, self._fleet, clock)
         self._holes = gaps.HoleClock()
         self._commit_us: Mapping[Figure, int] = {}
+        self._asking: dict[str, tuple[Asked, int]] = {}
+        self._asked_ms = 0
 
     def close(self) -> None:
         """Close the databases."""
@@ -143,6 +147,40 @@ class DispatchBooks:
             letters.append(Letter(topic(parse_reader(name), Leaf.ACK), payload))
         return letters
 
+    def desk_requests(self) -> list[Letter]:
+        """Return what desks ask of their readers now: new requests, and again those that go on.
+
+        Those for which nobody waits any more are taken back, first.
+        """
+        self._holding.require()
+        self._refresh()
+        now_ms = self._clock.now_ms()
+        with self._people.read() as connection:
+            asked = {one.id: one for one in desk_wait.asked(connection, now_ms)}
+        over = [one for name, (one, _) in self._asking.items() if name not in asked]
+        due = [one for name, one in asked.items() if self._is_due(name, now_ms)]
+        self._asking = {name: self._asking.get(name, (one, 0)) for name, one in asked.items()}
+        self._asking |= {one.id: (one, now_ms) for one in due}
+        if due:
+            with self._people.write() as connection:
+                desk_wait.note_sent(connection, [one.id for one in due], now_ms)
+        letters = [self._request(one, now_ms, over=True) for one in over]
+        letters += [self._request(one, now_ms) for one in due]
+        return [letter for letter in letters if letter is not None]
+
+    def _is_due(self, name: str, now_ms: int) -> bool:
+        return name not in self._asking or now_ms - self._asking[name][1] >= ASK_AGAIN_MS
+
+    def _request(self, asked: Asked, now_ms: int, *, over: bool = False) -> Letter | None:
+        """Return one request, signed; each is newer than the last, or its reader leaves it."""
+        reader = self._roll.present.readers.get(asked.reader)
+        if reader is None or reader.revoked:
+            return None
+        self._asked_ms = max(now_ms, self._asked_ms + 1)
+        request = asked.request(self._asked_ms, over=over)
+        payload = self._signer.seal(Purpose.DESK_REQUEST, asked.reader, request)
+        return Letter(topic(parse_reader(asked.reader), Leaf.COMMAND), payload)
+
     def _refresh(self) -> None:
         with self._fleet.read() as connection:
             if self._roll.is_current(connection):
@@ -177,6 +215,7 @@ class DispatchBooks:
             lag.forget(connection, now_ms)
         with self._people.write() as connection:
             triage.erase_old(connection, now_ms)
+            desk_wait.tidy(connection, now_ms)
         grain.judge(self._fleet, self._people, local_day(now_ms))
 
     def measure(self, process: str, figures: Mapping[Figure, int], newly_dropped: int) -> None:

@@ -54,7 +54,7 @@ the whole of what an answer may take."""
 GARBAGE: Final = (100_000, 50, 100)
 """After how many new objects Python looks for circles among them: a group makes tens of thousands
 that go with it and holds no circles; at Python's own 700 a fifth of all work is looking."""
-LEAVES: Final = (Leaf.ENTRIES, Leaf.TELEMETRY, Leaf.TRIAGE)
+LEAVES: Final = (Leaf.ENTRIES, Leaf.TELEMETRY, Leaf.TRIAGE, Leaf.COMMAND_RESULT)
 TOPICS: Final = tuple(f"$share/ingest/{every_reader(leaf)}" for leaf in LEAVES)
 
 

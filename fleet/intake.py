@@ -1,4 +1,4 @@
-"""What readers say besides entries: status, telemetry, twin, unknown cards.
+"""What readers say besides entries: status, telemetry, twin, unknown cards, answers to a desk.
 
 Rules: each message is verified with its reader's key; one that is not taken in is counted by
 reader, leaf and reason, and nothing else of it is kept; nothing here is a promise to a reader, so
@@ -15,6 +15,7 @@ from fleet import journals, store, telemetry
 from fleet.registry import Reader
 from fleet.schema import bad_message, online_change, reader_state
 from fleet.telemetry import Minute
+from wire.desk import DeskAnswer
 from wire.envelope import MessageRefused, Purpose, open_envelope
 from wire.messages import Status, Telemetry, Triage, TwinReported
 from wire.topics import Leaf
@@ -46,11 +47,12 @@ class Heard(NamedTuple):
     came_online: set[str]
     unknown_cards: list[tuple[Reader, Triage, int]]
     minutes: list[Minute]
+    answers: list[tuple[Reader, DeskAnswer, int]]
 
 
 def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
     """Take a group in, inside the caller's transaction."""
-    heard = Heard(set(), [], [])
+    heard = Heard(set(), [], [], [])
     claiming = {one.reader.name for one in said if one.leaf is Leaf.STATUS}
     store.lock(connection, "reader", claiming)  # a status moves a journal's marks (journals.claim)
     for one in said:
@@ -140,6 +142,12 @@ def _triage(connection: sa.Connection, said: Said, heard: Heard) -> None:
     heard.unknown_cards.append((reader, message, said.received_at_ms))
 
 
+def _desk(_connection: sa.Connection, said: Said, heard: Heard) -> None:
+    name = said.reader.name
+    answer = open_envelope(said.payload, Purpose.DESK_ANSWER, name, said.reader.key, DeskAnswer)
+    heard.answers.append((said.reader, answer, said.received_at_ms))
+
+
 def _empty(name: str) -> dict[str, Any]:
     return {
         "reader": name,
@@ -160,4 +168,5 @@ _TAKERS: Final[Mapping[Leaf, Callable[[sa.Connection, Said, Heard], None]]] = {
     Leaf.TELEMETRY: _telemetry,
     Leaf.TWIN_REPORTED: _reported,
     Leaf.TRIAGE: _triage,
+    Leaf.COMMAND_RESULT: _desk,
 }

@@ -224,13 +224,14 @@ def _remove_former_layout(state: Path, programme: str) -> None:
 
 
 def _for_place(header: RosterHeader, place: Place, of: Terms, *, old: bool) -> RosterHeader:
-    """Return the header of one place; where strangers are reported every enrolling scheme is read.
+    """Return the header of one place; where cards are enrolled every enrolling scheme is read.
 
     Else the first card of a programme that has no members yet could not be read at all. `old`: an
     agent there would refuse a header with what came with MOVING_SINCE.
     """
     triage = header.programme in place.triage_programmes
-    read = {*header.schemes, *(of.enrolling if triage else ())}
+    enrols = triage or place.kind == "desk"
+    read = {*header.schemes, *(of.enrolling if enrols else ())}
     return msgspec.structs.replace(
         header,
         place=place.name,
