@@ -26,25 +26,43 @@ def is_few(people: int) -> bool:
 def hidden(people: Mapping[Cell, int]) -> frozenset[Cell]:
     """Return the cells to hide; `people`: how many stand behind each cell that is not empty."""
     found = {cell for cell, count in people.items() if is_few(count)}
-    while more := set(_more(people, found)):
-        found |= more
+    while _hide_more(people, found):
+        pass
     return frozenset(found)
 
 
-def _more(people: Mapping[Cell, int], found: set[Cell]) -> Iterator[Cell]:
-    """Yield what is to be hidden too, the smallest that helps; nothing when all is well."""
-    alone = following(found)
-    shown: dict[_Point, list[Cell]] = defaultdict(list)
-    for cell in people.keys() - found:
-        for point in _ends(cell):
-            shown[point].append(cell)
+def _hide_more(people: Mapping[Cell, int], found: set[Cell]) -> bool:
+    """Hide what is to be hidden too, each time the smallest that helps; False when all is well."""
+    before = len(found)
+    of_line = _lines(people)
     for line, here in _lines(found).items():
-        if shown[line] and all(people[cell] < FEW for cell in here):
-            yield _smallest(people, shown[line])
-    for cell in alone:
-        row, column = _ends(cell)
-        if rest := shown[row] or shown[column]:
-            yield _smallest(people, rest)
+        rest = [cell for cell in of_line[line] if cell not in found]
+        if rest and all(people[cell] < FEW for cell in here):
+            found.add(_smallest(people, rest))
+    for cell in sorted(following(found)):
+        if is_few(people[cell]):
+            near, far = (_reached(end, found - {cell}) for end in _ends(cell))
+            shown = people.keys() - found if near.isdisjoint(far) else ()
+            closing = [one for one in shown if _joins(one, near, far)]
+            if rest := closing or [one for one in shown if not (near | far).isdisjoint(_ends(one))]:
+                found.add(_smallest(people, rest))
+    return len(found) > before
+
+
+def _joins(cell: Cell, near: set[_Point], far: set[_Point]) -> bool:
+    row, column = _ends(cell)
+    return (row in near and column in far) or (row in far and column in near)
+
+
+def _reached(start: _Point, cells: set[Cell]) -> set[_Point]:
+    """Return all points to which hidden cells lead."""
+    lines, found, ahead = _lines(cells), {start}, [start]
+    while ahead:
+        for cell in lines.get(ahead.pop(), ()):
+            new = set(_ends(cell)) - found
+            found |= new
+            ahead.extend(new)
+    return found
 
 
 def _smallest(people: Mapping[Cell, int], cells: Iterable[Cell]) -> Cell:

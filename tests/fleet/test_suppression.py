@@ -49,7 +49,7 @@ def test_nothing_hidden_for_its_few_people_can_be_worked_out_while_there_is_more
 ) -> None:
     found = hidden(people)
     assert {cell for cell, count in people.items() if count < FEW} <= found
-    for row, column in determined(people, found):
+    for row, column in (cell for cell in determined(people, found) if people[cell] < FEW):
         assert {one for one in people if row == one[0] or column == one[1]} <= found
 
 
