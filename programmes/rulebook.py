@@ -161,6 +161,10 @@ class Rulebook:
     have different limits, such as after a registration in the middle of the year, that of the
     smallest: a row too many does no harm. `times` and `yen` each count unless zero; a threshold
     of both zero means whoever has used anything at all."""
+    allowance: Callable[[int, Sequence[RuleTable]], Mapping[str, Used]] | None = None
+    """What a member may use at most, by period, at an instant and under these tables: `times` and
+    `yen` each where they are not zero; empty while no table limits anything. For the answer to
+    «あと何回», never for a decision."""
     looks_back_s: int = 7 * 24 * 3600
     """How long ago an earlier booking of the card may change outcome, code, rule or amount; the
     sentence may name older ones."""

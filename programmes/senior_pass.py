@@ -170,6 +170,13 @@ def near(at_ms: int, rules: Sequence[RuleTable]) -> Mapping[str, Used]:
     return {str(fiscal_year_of(at_ms)): Used(max(0, table.rides_per_year - margin))}
 
 
+def allowance(at_ms: int, rules: Sequence[RuleTable]) -> Mapping[str, Used]:
+    """Return how many rides the fiscal year has at most. Raises RuleTableRefused."""
+    table = read_parameters(rule_in_force(rules, local_day(at_ms)), Parameters)
+    limit = table.rides_per_year
+    return {} if limit is None else {str(fiscal_year_of(at_ms)): Used(limit)}
+
+
 def _obstacle(facts: Facts, rules: Parameters, day: datetime.date) -> Code | None:
     member = facts.member
     if member is None:
@@ -385,6 +392,7 @@ RULEBOOK: Final = Rulebook(
     city_pays=city_pays,
     periods=periods,
     near=near,
+    allowance=allowance,
     looks_back_s=REPEAT_WINDOW_S_MAX,
     enrolment=Enrolment(conditions, ends, ENROLMENTS),
 )
