@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from fleet import schema
+from fleet import schema, webhook_events
 
 
 def note(
@@ -15,8 +15,12 @@ def note(
 def note_person(
     connection: sa.Connection, at_ms: int, who: str, what: str, subject: str, detail: str = ""
 ) -> None:
-    """Write one line in the audit of persons; neither subject nor detail names a person."""
+    """Write one line in the audit of persons; neither subject nor detail names a person.
+
+    Other systems that want to hear of such a change will (webhook_events).
+    """
     _write(connection, schema.person_audit, at_ms, who, what, subject, detail)
+    webhook_events.write(connection, at_ms, what, subject)
 
 
 def _write(

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, campaigns, terms
+from fleet import audit, campaigns, terms, webhook_events
 from fleet.members import bump
 from fleet.members_csv import ERRORS_SHOWN_MAX, FileRefused, Line, LineError, Progress
 from fleet.schema import card, member, person
@@ -74,6 +74,13 @@ def take_in(
         bump(connection, programme)
         detail = f"{len(added)} added, {len(changed)} changed, {len(cards)} cards"
         audit.note_person(connection, at_ms, who, "members.imported", programme, detail)
+        for kind, some in (
+            (webhook_events.Kind.ENROLLED, added),
+            (webhook_events.Kind.CHANGED, changed),
+            (webhook_events.Kind.CARD_ADDED, cards),
+        ):
+            numbers = [one.registration_number for one in some]
+            webhook_events.write_all(connection, at_ms, kind, programme, numbers)
     unchanged = len(first) - len(added) - len(changed)
     return Counted(len(lines), len(added), len(changed), unchanged, len(cards))
 
