@@ -86,6 +86,7 @@ _SHOWN_OF_JOURNALS: Final = (
     "unreplayed",
 )
 """Not received_at_ms: at a small place the time of the newest entry is a person's arrival."""
+_DECIDED: Final = ("decided_at_ms", "decided_by", "decided_why")
 _LOG_IN: Final = (
     _only(
         _S.account,
@@ -285,7 +286,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.finding),
                 _read(_S.usage),
                 _append(_S.rule),
-                _change(_S.rule_proposal, "state", "decided_at_ms", "decided_by", "decided_why"),
+                _change(_S.rule_proposal, "state", "proposed_at_ms", *_DECIDED),
                 _append(_S.budget),
                 _read(_S.key_epoch),
                 _read(_S.roster),

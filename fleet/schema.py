@@ -418,15 +418,20 @@ rule_proposal: Final = sa.Table(
     _text("version"),
     sa.Column("valid_from", sa.Date, nullable=False),
     sa.Column("parameters", sa.JSON, nullable=False),
+    _text("base"),
     _text("why"),
-    _text("state", "waiting"),
+    _text("state"),
     _number("proposed_at_ms"),
     _text("proposed_by"),
     sa.Column("decided_at_ms", sa.BigInteger),
     _text("decided_by", ""),
     _text("decided_why", ""),
-    comment="Rule tables that wait for a second person. state: waiting, approved, rejected or "
-    "withdrawn; an approved one stands in `rule` from then on.",
+    sa.CheckConstraint(
+        "state NOT IN ('approved', 'rejected') OR decided_by <> proposed_by", name="second_person"
+    ),
+    comment="Rule tables that wait for a second person. base: the version that was in force on "
+    "valid_from when it was drawn up, '' for none. state: draft, waiting, approved, rejected or "
+    "withdrawn (fleet.proposals.State); an approved one stands in `rule` from then on.",
 )
 
 budget: Final = sa.Table(

@@ -60,8 +60,15 @@ def empty_form(request: web.Request, **values: str) -> Form:
     return Form(language_of(request), values)
 
 
-def check_fields(language: Language, sent: Mapping[str, object], limits: Mapping[str, int]) -> Form:
+def check_fields(
+    language: Language,
+    sent: Mapping[str, object],
+    limits: Mapping[str, int],
+    labels: Mapping[str, str] | None = None,
+) -> Form:
     """Return the named fields of what was sent, trimmed, each at most so many characters.
+
+    `labels`: what fields are called whose label does not stand under `web.field.`.
 
     A value in the form of an individual number is not kept: its field comes back empty, with the
     sentence that says why. The same for a value that is too long, or no text (a file, U+0000).
@@ -71,7 +78,7 @@ def check_fields(language: Language, sent: Mapping[str, object], limits: Mapping
         value = sent.get(name, "")
         text = value.strip() if isinstance(value, str) else ""
         form.values[name] = ""
-        label = say(f"web.field.{name}", language)
+        label = (labels or {}).get(name) or say(f"web.field.{name}", language)
         if not isinstance(value, str) or "\0" in text:
             form.refuse(name, "web.form.text-only", field=label)
         elif looks_like_individual_number(text):
@@ -115,6 +122,8 @@ def is_text(text: str) -> bool:
     return True
 
 
-async def read_form(request: web.Request, limits: Mapping[str, int]) -> Form:
+async def read_form(
+    request: web.Request, limits: Mapping[str, int], labels: Mapping[str, str] | None = None
+) -> Form:
     """Return the fields of a POST; see check_fields. At most BODY_BYTES_MAX bytes are read."""
-    return check_fields(language_of(request), await read_post(request), limits)
+    return check_fields(language_of(request), await read_post(request), limits, labels)

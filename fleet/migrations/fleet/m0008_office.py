@@ -54,14 +54,19 @@ def upgrade() -> None:
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("valid_from", sa.Date(), nullable=False),
         sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("proposed_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("proposed_by", sa.Text(), nullable=False),
         sa.Column("decided_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("decided_by", sa.Text(), server_default="", nullable=False),
         sa.Column("decided_why", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rule_proposal")),
+        sa.CheckConstraint(
+            "state NOT IN ('approved', 'rejected') OR decided_by <> proposed_by",
+            name=op.f("ck_rule_proposal_second_person"),
+        ),
     )
     op.create_index(
         op.f("ix_rule_proposal_programme"), "rule_proposal", ["programme"], unique=False
