@@ -16,6 +16,7 @@ from hw.sim.air import FIELD_ON_US, exchange_us
 from hw.sim.card import Card
 from hw.sim.crc import crc
 from hw.sim.field import Asked, Field
+from hw.sim.isodep import CRC_BYTES
 from hw.sim.pcd import SELECT_LEVELS
 from hw.sim.typea import REQA, WUPA
 
@@ -32,6 +33,9 @@ TECHNOLOGIES: Final = {
 ADD_CRC, CHECK_CRC, ADD_PARITY, LAST_BITS, ADD_SOF, ADD_EOF = 0x01, 0x02, 0x04, 0x07, 0x09, 0x0B
 """InSetProtocol: those of its settings without which a card hears nothing."""
 SETTING_MAX: Final = 0x13
+FRAME_BYTES_MAX: Final = 256
+"""The longest that a card may send, CRC included (ISO/IEC 14443-4:2001, table 1); what follows is
+an overflow. nfcpy takes 300 bytes with all that is around them."""
 WHOLE_SELECT: Final = b"\x70"  # NVB of a SELECT with all its bytes, which alone carries a CRC
 
 
@@ -136,6 +140,8 @@ class Radio:
         if not data:
             return Status.RECEIVE_TIMEOUT, b""  # it left while it thought
         carried = _carries_crc(self._technology, frame)
+        if len(data) + (CRC_BYTES if carried else 0) > FRAME_BYTES_MAX:
+            return Status.OVERFLOW, b""
         if self._settings.get(CHECK_CRC):
             return (Status.FINE, data) if carried else (Status.CRC, b"")
         return Status.FINE, data + (crc(self._technology, data) if carried else b"")

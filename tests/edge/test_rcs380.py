@@ -16,6 +16,7 @@ from edge.frontends.rcs380 import NOT_SENT
 from edge.schemes.allowlist import SELECT_COMMON_AP
 from hw.sim.cards import FeliCaCard, StaffToken, TornAway, foreign_eid
 from hw.sim.field import Frame
+from hw.sim.isodep import Reply
 from hw.sim.rcs380 import RCS380, Command
 from hw.sim.rcs380_radio import Status
 from tests.edge.reader_kit import identifier, my_number_card
@@ -210,6 +211,27 @@ def test_each_status_is_the_cards_fault_or_the_devices(
     with pytest.raises(CardGone) as gone:
         card.transceive(SELECT_COMMON_AP, 0.4)
     assert type(gone.value.__cause__) is (Silence if status is Status.RECEIVE_TIMEOUT else Garbled)
+
+
+class Endless:
+    """Answers with more than a frame may hold, once it was selected."""
+
+    def __init__(self) -> None:
+        self._card = my_number_card(1)
+
+    def reset(self) -> None:
+        self._card.reset()
+
+    def answer(self, technology: Technology, frame: bytes) -> Reply | None:
+        reply = self._card.answer(technology, frame)
+        block = frame[0] & 0xEE in (0x02, 0xA2)
+        return reply._replace(data=bytes(300)) if reply and block else reply
+
+
+def test_a_frame_longer_than_any_may_be_is_the_cards_fault(held: Held) -> None:
+    with pytest.raises(CardGone) as gone:
+        held(Endless()).transceive(SELECT_COMMON_AP, 0.4)
+    assert type(gone.value.__cause__) is Garbled
 
 
 @pytest.mark.parametrize("status", [Status.CRC, Status.PARITY, Status.RECEIVE_TIMEOUT])
