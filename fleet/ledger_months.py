@@ -39,6 +39,12 @@ def position_at(connection: sa.Connection, at_ms: int) -> int:
     return _position_from(connection, at_ms, first[0], last + 1)
 
 
+def oldest_ms(connection: sa.Connection) -> int | None:
+    """Return when the first entry that the ledger still has was received."""
+    first = _row_from(connection, 0)
+    return None if first is None else first[1]
+
+
 def _row_from(connection: sa.Connection, position: int) -> tuple[int, int] | None:
     """Return position and time of receipt of the first entry from a position on."""
     row = connection.execute(
