@@ -232,7 +232,7 @@ DESCRIBED: Final = (
     Parameter("from_age", "age"),
     Parameter("age_by", "choice"),
     Parameter("residents_only", "yes-no"),
-    Parameter("pass_ends", "choice"),
+    Parameter("valid_until", "choice"),
     Parameter("from_time", "time"),
     Parameter("to_time", "time"),
     Parameter("lines_of_category", "lines"),
