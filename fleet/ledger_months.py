@@ -56,6 +56,12 @@ def _row_from(connection: sa.Connection, position: int) -> tuple[int, int] | Non
     return None if row is None else (row.position, row.received_at_ms)
 
 
+def first_position(connection: sa.Connection, received_at_ms: int, end: int) -> int:
+    """Return the first position below `end` that was received at this time or later, or `end`."""
+    first = _row_from(connection, 0)
+    return end if first is None else _position_from(connection, received_at_ms, first[0], end)
+
+
 def _position_from(connection: sa.Connection, at_ms: int, low: int, high: int) -> int:
     """Return the first position from `low` on that was received at `at_ms` or later, or `high`."""
     while low < high:

@@ -1,15 +1,16 @@
 """The dated rule tables of each programme, as a clerk sets them.
 
-A table comes from a file (TOML or JSON) with `version`, `valid_from` and `parameters`. It is
-checked by the programme's own module; a version that stands is never changed, since decisions
-name it: a correction is a new version.
+A table comes from the office, where a second person has approved it (fleet.proposals), or by the
+owner's hand from a file (TOML or JSON) with `version`, `valid_from` and `parameters`. It is checked
+by the programme's own module; a version that stands is never changed, since decisions name it: a
+correction is a new version.
 """
 
 import datetime
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -66,8 +67,20 @@ def _plain(value: object) -> str:
     raise RulesRefused(f"{value!r} cannot stand in a rule table")
 
 
-def add(connection: sa.Connection, programme: str, table: RuleTable, who: str, at_ms: int) -> bool:
-    """Add one table; False when exactly this one stands already. Raises RulesRefused."""
+def add(
+    connection: sa.Connection,
+    programme: str,
+    table: RuleTable,
+    who: str,
+    at_ms: int,
+    *,
+    approved_by: str = "",
+    why: str = "",
+) -> bool:
+    """Add one table; False when exactly this one stands already. Raises RulesRefused.
+
+    `approved_by`: the second person (fleet.proposals); empty for the owner at the command line.
+    """
     for known in load(connection, programme):
         if known == table:
             return False
@@ -85,11 +98,43 @@ def add(connection: sa.Connection, programme: str, table: RuleTable, who: str, a
             "parameters": table.parameters,
             "added_at_ms": at_ms,
             "added_by": who,
+            "approved_by": approved_by,
+            "why": why,
         },
     )
     registry.bump(connection, "rules")
     audit.note(connection, at_ms, who, "rules.added", table.version, programme)
     return True
+
+
+class Added(NamedTuple):
+    """A table that stands, and who added it."""
+
+    table: RuleTable
+    at_ms: int
+    by: str
+    approved_by: str
+    """The second person; empty for a table from the command line."""
+    why: str
+
+
+def history(connection: sa.Connection, programme: str) -> list[Added]:
+    """Return a programme's tables, the one that begins last first."""
+    rows = connection.execute(
+        sa.select(rule)
+        .where(rule.c.programme == programme)
+        .order_by(rule.c.valid_from.desc(), rule.c.version.desc())
+    )
+    return [
+        Added(
+            RuleTable(row.version, row.valid_from, row.parameters),
+            row.added_at_ms,
+            row.added_by,
+            row.approved_by,
+            row.why,
+        )
+        for row in rows
+    ]
 
 
 def load(connection: sa.Connection, programme: str) -> list[RuleTable]:
