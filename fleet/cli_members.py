@@ -32,10 +32,6 @@ SHOWN_MAX: Final = 100
 """Lines of a list on the terminal."""
 
 
-class _DryRun(Exception):
-    """Leaves the transaction, so that nothing is written."""
-
-
 @members_app.command("import")
 def import_(
     context: typer.Context,
@@ -43,45 +39,50 @@ def import_(
     programme: Programme,
     dry_run: Annotated[bool, typer.Option(help="Judge every line, write nothing.")] = False,
 ) -> None:
-    """Take in a CSV file: all of its lines, or none.
+    """Take in a CSV or XLSX file: all of its lines, or none. Shift_JIS and UTF-8 are recognised.
 
     Columns: registration_number 登録番号, name 氏名, kana フリガナ, birth_date 生年月日,
     credential 識別符号, scheme 方式, key_epoch 鍵世代, category 区分, valid_from 有効開始日,
-    valid_to 有効終了日; カナ, 有効開始 and 有効終了 are read too.
+    valid_to 有効終了日, household 世帯番号; カナ, 有効開始 and 有効終了 are read too.
+    A column that is not there leaves what is known as it is.
     """
     site = site_of(context)
-    counted: members_import.Counted | None = None
     try:
         with Progress(console=err, transient=True) as progress:
             reading = progress.add_task("reading", total=None)
-            lines = members_csv.read_file(file, lambda n: progress.advance(reading, n))
-            writing = progress.add_task("writing", total=len(lines))
-            with site.people() as store, store.write() as connection:
-                counted = members_import.take_in(
-                    connection,
-                    programme,
-                    lines,
-                    who(),
-                    site.now_ms(),
-                    lambda n: progress.advance(writing, n),
-                )
+            read = members_csv.read_file(file, lambda n: progress.advance(reading, n))
+            writing = progress.add_task("writing", total=len(read.lines))
+            with site.people() as store:
                 if dry_run:
-                    raise _DryRun
-    except _DryRun:
-        out.print("dry run: nothing was written")
+                    with store.read() as connection:
+                        plan = members_import.plan(connection, programme, read, site.now_ms())
+                    if plan.errors:
+                        raise FileRefused(plan.errors[: members_csv.ERRORS_SHOWN_MAX])
+                else:
+                    with store.write() as connection:
+                        plan = members_import.take_in(
+                            connection,
+                            programme,
+                            read,
+                            who(),
+                            site.now_ms(),
+                            lambda n: progress.advance(writing, n),
+                        )
     except FileRefused as refused:
         _show(file, refused)
         raise fail(f"{file}: nothing was written; correct these lines and try again") from None
-    if counted:
-        out.print(
-            f"{counted.lines} lines: {counted.added} members added, {counted.changed} changed, "
-            f"{counted.unchanged} unchanged, {counted.cards_added} cards added"
-        )
+    if dry_run:
+        out.print("dry run: nothing was written")
+    out.print(
+        f"{plan.lines} lines: {len(plan.added)} members added, {len(plan.changed)} changed, "
+        f"{plan.unchanged} unchanged, {len(plan.cards)} cards added"
+    )
 
 
 def _show(file: Path, refused: FileRefused) -> None:
     err.print(f"{file}:")
-    show(("line", "column", "what is wrong, and what to do"), refused.errors, err)
+    rows = [(one.line, one.column, one.what) for one in refused.errors]
+    show(("line", "column", "what is wrong, and what to do"), rows, err)
 
 
 @members_app.command("list")

@@ -1,88 +1,174 @@
 """Taking a file of members in: all of its lines in one transaction, or none.
 
 Rules: members are recognised by programme and registration number, cards by their credential; a
-card of another member is refused, and a new one whose scheme the programme does not use; taking the
-same file in again changes nothing; members and cards that are not in the file stay, but for those
-whose place a card of the scheme that members move to takes.
+card of another member is refused, a new one whose scheme the programme does not use, and another
+end for a membership that was ended at a desk; columns that the file has not got stay as they are;
+taking the same file in again changes nothing; members and cards that are not in the file stay, but
+for those whose place a card of the scheme that members move to takes; what a changed member was
+called before is kept with the member (`member_event`), where one can undo it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+import datetime
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from fleet import audit, campaigns, terms, webhook_events
 from fleet.members import bump
-from fleet.members_csv import ERRORS_SHOWN_MAX, FileRefused, Line, LineError, Progress
-from fleet.schema import card, member, person
+from fleet.members_csv import ABOUT, ERRORS_SHOWN_MAX, FileRefused, Judged, Line, LineError
+from fleet.members_csv import Progress as Advance
+from fleet.schema import card, consent, consent_basis, member, member_event, person
 from fleet.terms import SchemeRefused
 from programmes.calendar import local_day
 from wire.credential import Scheme
 
 ROWS_AT_ONCE: Final = 5_000
 """Rows in one statement, and between two steps of the progress bar: about 0.1 s."""
+NUMBERS_NOTED: Final = 1_000
+"""Registration numbers in one line of the audit: 10 kB. All are written down, in several lines."""
+_OF_PERSON: Final = ("name", "kana", "birth_date")
 
 
-class Counted(NamedTuple):
-    """What an import does, or would do."""
+class Known(NamedTuple):
+    """What is stored of a member."""
+
+    member_id: int
+    person_id: int
+    ended_kind: str
+    about: dict[str, Any]
+    """By column of ABOUT."""
+
+
+class Changed(NamedTuple):
+    """A member whom the file changes."""
+
+    line: Line
+    known: Known
+    new: dict[str, Any]
+    """The columns that change, with their new values."""
+
+
+class Plan(NamedTuple):
+    """What taking a file in does, or would do."""
 
     lines: int
-    added: int
-    changed: int
+    added: list[Line]
+    changed: list[Changed]
+    cards: list[Line]
     unchanged: int
-    cards_added: int
+    errors: list[LineError]
+    """What the stored members contradict; by line."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a text that differs when anything else would be done."""
+        digest = hashlib.sha256()
+        for one in (*self.added, *self.cards):
+            digest.update(msgspec.json.encode(one) + b"\n")
+        for line, known, new in self.changed:
+            old = {name: known.about[name] for name in new}
+            digest.update(msgspec.json.encode((line.line, known.member_id, old, new)) + b"\n")
+        return digest.hexdigest()
+
+
+def plan(connection: sa.Connection, programme: str, file: Judged, at_ms: int) -> Plan:
+    """Return what taking these lines in would do now; nothing is written."""
+    known, owners = _known_members(connection, programme), _owners(connection, programme)
+    cards = [one for one in file.lines if one.credential and one.credential not in owners]
+    first = {one.registration_number: one for one in reversed(file.lines)}
+    columns = [name for name in ABOUT if name in file.columns]
+    added, changed = [], []
+    for number, line in first.items():
+        if number not in known:
+            added.append(line)
+        elif new := _differences(line, known[number], columns):
+            changed.append(Changed(line, known[number], new))
+    errors = [
+        LineError(one.line, "credential", "card-of", {"number": owners[one.credential]})
+        for one in file.lines
+        if one.credential
+        and owners.get(one.credential, one.registration_number) != one.registration_number
+    ]
+    errors += _not_in_use(connection, programme, cards, at_ms)
+    errors += [
+        LineError(one.line.line, "valid_to", "ended")
+        for one in changed
+        if one.known.ended_kind and "valid_to" in one.new
+    ]
+    unchanged = len(first) - len(added) - len(changed)
+    return Plan(len(file.lines), added, changed, cards, unchanged, sorted(errors, key=_line_of))
+
+
+def _line_of(one: LineError) -> int:
+    return one.line
+
+
+def _differences(line: Line, known: Known, columns: Collection[str]) -> dict[str, Any]:
+    values = {name: getattr(line, name) for name in columns}
+    return {name: value for name, value in values.items() if value != known.about[name]}
 
 
 def take_in(
     connection: sa.Connection,
     programme: str,
-    lines: Sequence[Line],
+    file: Judged,
     who: str,
     at_ms: int,
-    progress: Progress = lambda _: None,
-) -> Counted:
+    progress: Advance = lambda _: None,
+    basis_id: int | None = None,
+) -> Plan:
     """Write all lines, inside the caller's transaction. Raises FileRefused before any is written.
 
-    A dry run is this, rolled back.
+    `basis_id`: of the consent that all members of the file have signed on paper; who has none on
+    record gets one.
     """
-    known = _known_members(connection, programme)
-    owners = _owners(connection, programme)
-    errors = [
-        LineError(one.line, "credential", f"this card belongs to number {owners[one.credential]}")
-        for one in lines
-        if one.credential
-        and owners.get(one.credential, one.registration_number) != one.registration_number
-    ]
-    cards = [one for one in lines if one.credential and one.credential not in owners]
-    errors += _not_in_use(connection, programme, cards, at_ms)
-    if errors:
-        raise FileRefused(errors[:ERRORS_SHOWN_MAX])
-    first = {one.registration_number: one for one in reversed(lines)}
-    added = [one for number, one in first.items() if number not in known]
-    changed = [
-        one
-        for number, one in first.items()
-        if number in known and known[number].about != one.about_member
-    ]
-    _add_members(connection, programme, added, at_ms)
-    _change_members(connection, changed, known, at_ms)
-    ids = {number: row.member_id for number, row in _known_members(connection, programme).items()}
-    _add_cards(connection, programme, cards, ids, who, at_ms, progress)
-    new = [ids[one.registration_number] for one in cards]
+    what = plan(connection, programme, file, at_ms)
+    if what.errors:
+        raise FileRefused(what.errors[:ERRORS_SHOWN_MAX])
+    _add_members(connection, programme, what.added, at_ms, progress)
+    _change_members(connection, what.changed, who, at_ms)
+    ids = _ids(connection, programme)
+    _add_cards(connection, programme, what.cards, ids, who, at_ms)
+    new = [ids[one.registration_number] for one in what.cards]
     campaigns.replace_cards(connection, programme, new, who, at_ms)
-    if added or changed or cards:
+    if basis_id is not None:
+        numbers = {one.registration_number for one in file.lines}
+        _give_consents(connection, programme, basis_id, [ids[one] for one in numbers], who, at_ms)
+    if what.added or what.changed or what.cards:
         bump(connection, programme)
-        detail = f"{len(added)} added, {len(changed)} changed, {len(cards)} cards"
-        audit.note_person(connection, at_ms, who, "members.imported", programme, detail)
-        for kind, some in (
-            (webhook_events.Kind.ENROLLED, added),
-            (webhook_events.Kind.CHANGED, changed),
-            (webhook_events.Kind.CARD_ADDED, cards),
-        ):
-            numbers = [one.registration_number for one in some]
-            webhook_events.write_all(connection, at_ms, kind, programme, numbers)
-    unchanged = len(first) - len(added) - len(changed)
-    return Counted(len(lines), len(added), len(changed), unchanged, len(cards))
+        _note(connection, programme, what, who, at_ms)
+    return what
+
+
+def _note(connection: sa.Connection, programme: str, what: Plan, who: str, at_ms: int) -> None:
+    """Leave lines in the audit that name every number, and tell other systems of each."""
+    counts = f"{len(what.added)} added, {len(what.changed)} changed, {len(what.cards)} cards"
+    audit.note_person(connection, at_ms, who, "members.imported", programme, counts)
+    for word, kind, some in (
+        ("members.added", webhook_events.Kind.ENROLLED, what.added),
+        ("members.changed", webhook_events.Kind.CHANGED, [one.line for one in what.changed]),
+        ("members.cards-added", webhook_events.Kind.CARD_ADDED, what.cards),
+    ):
+        numbers = [one.registration_number for one in some]
+        note_numbers(connection, programme, word, numbers, who, at_ms)
+        webhook_events.write_all(connection, at_ms, kind, programme, numbers)
+
+
+def note_numbers(
+    connection: sa.Connection,
+    programme: str,
+    what: str,
+    numbers: Sequence[str],
+    who: str,
+    at_ms: int,
+) -> None:
+    """Write a list of registration numbers into the audit of persons, all of them."""
+    for start in range(0, len(numbers), NUMBERS_NOTED):
+        some = " ".join(numbers[start : start + NUMBERS_NOTED])
+        audit.note_person(connection, at_ms, who, what, programme, some)
 
 
 def _not_in_use(
@@ -96,33 +182,38 @@ def _not_in_use(
         try:
             terms.require_enrolling(stated, programme, Scheme(one.scheme), day)
         except SchemeRefused as error:
-            errors.append(LineError(one.line, "scheme", str(error)))
+            what = {"scheme": one.scheme, "programme": programme}
+            errors.append(LineError(one.line, "scheme", f"scheme-{error.reason}", what))
     return errors
 
 
-class _Known(NamedTuple):
-    member_id: int
-    person_id: int
-    about: tuple[object, ...]
+# --- what is stored ------------------------------------------------------------------------------
+
+_ABOUT: Final = tuple((person if name in _OF_PERSON else member).c[name] for name in ABOUT)
 
 
-def _known_members(connection: sa.Connection, programme: str) -> dict[str, _Known]:
+def _known_members(connection: sa.Connection, programme: str) -> dict[str, Known]:
     rows = connection.execute(
         sa.select(
-            member.c.registration_number,
-            member.c.id,
-            person.c.id,
-            person.c.name,
-            person.c.kana,
-            person.c.birth_date,
-            member.c.category,
-            member.c.valid_from,
-            member.c.valid_to,
+            member.c.registration_number, member.c.id, person.c.id, member.c.ended_kind, *_ABOUT
         )
         .join(person, member.c.person_id == person.c.id)
         .where(member.c.programme == programme)
     )
-    return {row[0]: _Known(row[1], row[2], tuple(row[3:])) for row in rows}
+    known = {}
+    for number, member_id, person_id, ended_kind, *about in rows:
+        columns = dict(zip(ABOUT, about, strict=True))
+        known[number] = Known(member_id, person_id, ended_kind, columns)
+    return known
+
+
+def _ids(connection: sa.Connection, programme: str) -> dict[str, int]:
+    wanted = sa.select(member.c.registration_number, member.c.id)
+    return {row[0]: row[1] for row in connection.execute(wanted.where(_is_of(programme)))}
+
+
+def _is_of(programme: str) -> sa.ColumnElement[bool]:
+    return member.c.programme == programme
 
 
 def _owners(connection: sa.Connection, programme: str) -> dict[str, str]:
@@ -134,20 +225,26 @@ def _owners(connection: sa.Connection, programme: str) -> dict[str, str]:
     return {row.credential: row.registration_number for row in rows}
 
 
+# --- what is written -----------------------------------------------------------------------------
+
+
+def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield rows[start : start + ROWS_AT_ONCE]
+
+
 def _add_members(
-    connection: sa.Connection, programme: str, lines: Sequence[Line], at_ms: int
+    connection: sa.Connection,
+    programme: str,
+    lines: Sequence[Line],
+    at_ms: int,
+    progress: Advance,
 ) -> None:
-    for start in range(0, len(lines), ROWS_AT_ONCE):
-        some = lines[start : start + ROWS_AT_ONCE]
+    for some in _parts(lines):
         ids = connection.scalars(
             person.insert().returning(person.c.id, sort_by_parameter_order=True),
             [
-                {
-                    "name": one.name,
-                    "kana": one.kana,
-                    "birth_date": one.birth_date,
-                    "updated_at_ms": at_ms,
-                }
+                {name: getattr(one, name) for name in _OF_PERSON} | {"updated_at_ms": at_ms}
                 for one in some
             ],
         ).all()
@@ -161,36 +258,49 @@ def _add_members(
                     "category": one.category,
                     "valid_from": one.valid_from,
                     "valid_to": one.valid_to,
+                    "household": one.household,
                     "updated_at_ms": at_ms,
                 }
                 for one, person_id in zip(some, ids, strict=True)
             ],
         )
+        progress(len(some))
 
 
 def _change_members(
-    connection: sa.Connection, lines: Sequence[Line], known: Mapping[str, _Known], at_ms: int
+    connection: sa.Connection, changed: Sequence[Changed], who: str, at_ms: int
 ) -> None:
-    for one in lines:
-        here = known[one.registration_number]
-        connection.execute(
-            person.update().where(person.c.id == here.person_id),
-            {
-                "name": one.name,
-                "kana": one.kana,
-                "birth_date": one.birth_date,
-                "updated_at_ms": at_ms,
-            },
-        )
-        connection.execute(
-            member.update().where(member.c.id == here.member_id),
-            {
-                "category": one.category,
-                "valid_from": one.valid_from,
-                "valid_to": one.valid_to,
-                "updated_at_ms": at_ms,
-            },
-        )
+    for table, names in ((person, _OF_PERSON), (member, ABOUT[len(_OF_PERSON) :])):
+        row: dict[str, Any] = {
+            name: sa.bindparam(f"new_{name}") for name in (*names, "updated_at_ms")
+        }
+        update = table.update().where(table.c.id == sa.bindparam("row")).values(row)
+        for some in _parts([one for one in changed if not one.new.keys().isdisjoint(names)]):
+            connection.execute(update, [_row(one, table, names, at_ms) for one in some])
+    for some in _parts(changed):
+        connection.execute(member_event.insert(), [_event(one, who, at_ms) for one in some])
+
+
+def _row(one: Changed, table: sa.Table, names: Sequence[str], at_ms: int) -> dict[str, Any]:
+    values = {f"new_{name}": one.new.get(name, one.known.about[name]) for name in names}
+    key = one.known.person_id if table is person else one.known.member_id
+    return values | {"row": key, "new_updated_at_ms": at_ms}
+
+
+def _event(one: Changed, who: str, at_ms: int) -> dict[str, Any]:
+    """Return what was changed as fleet.member_life keeps a correction, by which it is undone."""
+    changed = []
+    for name, new in one.new.items():
+        table, row = ("member", one.known.member_id)
+        if name in _OF_PERSON:
+            table, row = "person", one.known.person_id
+        changed.append([table, row, name, _kept(one.known.about[name]), _kept(new)])
+    about = {"member_id": one.known.member_id, "at_ms": at_ms, "who": who, "changed": changed}
+    return about | {"kind": "member.corrected"}
+
+
+def _kept(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime.date) else value
 
 
 def _add_cards(
@@ -200,10 +310,8 @@ def _add_cards(
     members: Mapping[str, int],
     who: str,
     at_ms: int,
-    progress: Progress,
 ) -> None:
-    for start in range(0, len(lines), ROWS_AT_ONCE):
-        some = lines[start : start + ROWS_AT_ONCE]
+    for some in _parts(lines):
         connection.execute(
             card.insert(),
             [
@@ -219,4 +327,31 @@ def _add_cards(
                 for one in some
             ],
         )
-        progress(len(some))
+
+
+def _give_consents(
+    connection: sa.Connection,
+    programme: str,
+    basis_id: int,
+    members: Collection[int],
+    who: str,
+    at_ms: int,
+) -> None:
+    """Write down that these have consented on paper, but for those who have said anything yet."""
+    of = connection.scalar(
+        sa.select(consent_basis.c.programme).where(consent_basis.c.id == basis_id)
+    )
+    if of != programme:
+        raise FileRefused([LineError(0, "", "no-basis")])
+    have = set(
+        connection.scalars(sa.select(consent.c.member_id).where(consent.c.programme == programme))
+    )
+    about = {"programme": programme, "kind": "given", "basis_id": basis_id, "medium": "paper"}
+    about |= {"at_ms": at_ms, "who": who}
+    missing = sorted(set(members) - have)
+    for some in _parts(missing):
+        connection.execute(consent.insert(), [{"member_id": one} | about for one in some])
+    if missing:
+        audit.note_person(
+            connection, at_ms, who, "consents.given", programme, f"{len(missing)} on paper"
+        )
