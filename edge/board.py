@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from edge.panel import Condition, FromLink, Shown
+from edge.requests import Requests
 from edge.today import PRESS, Today
 from programmes.texts import Language, NoSuchText, say
 from wire.codes import Code, Outcome
@@ -49,6 +50,11 @@ class ConditionEvent(msgspec.Struct, frozen=True):
     online: bool
     waiting: int
     pressed: dict[str, int]
+    asked: str
+    """The desk's request that the reader asks a card for; empty when nobody waits."""
+    asked_ja: str
+    asked_en: str
+    asked_left_ms: int
 
 
 Event = ShownEvent | ConditionEvent
@@ -76,12 +82,22 @@ def sentence(shown: Shown, language: Language) -> str:
         return say(f"page.{look(shown.outcome, shown.code)}", language)
 
 
+def asked(purpose: str, language: Language) -> str:
+    """Return how a card is asked for; a purpose that this program does not know, in general."""
+    try:
+        return say(f"desk.ask.{purpose}", language)
+    except NoSuchText:
+        return say("desk.ask", language)
+
+
 @dataclass
 class Board:
     """The present state. `say` hands one thing to `tap`; False when it is not there."""
 
     now_ms: Callable[[], int]
     say: Callable[[FromLink], bool]
+    requests: Requests
+    """What a desk asks of this reader."""
     condition: Condition | None = None
     """Of the card half; None while it is not there."""
     online: bool = False
@@ -158,6 +174,7 @@ class Board:
 
     def state(self) -> ConditionEvent:
         """Return how the reader is now."""
+        asking = self.requests.asking
         return ConditionEvent(
             at_ms=self.now_ms(),
             ready=self.ready,
@@ -165,6 +182,10 @@ class Board:
             online=self.online,
             waiting=self.waiting,
             pressed=dict(self.today.pressed),
+            asked=asking.id if asking else "",
+            asked_ja=asked(asking.purpose, "ja") if asking else "",
+            asked_en=asked(asking.purpose, "en") if asking else "",
+            asked_left_ms=asking.left_ms if asking else 0,
         )
 
     def close(self) -> None:

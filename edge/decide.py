@@ -23,7 +23,7 @@ from programmes.rulebook import (
     rule_in_force,
 )
 from wire.clock import ClockState
-from wire.codes import Code
+from wire.codes import Code, Outcome
 from wire.entries import Press, Tap
 
 Button = Literal["present-only", "device-fault"]
@@ -52,6 +52,8 @@ def decide(
     """
     if holding is None:
         return refuse(identified.code)
+    if identified.code is Code.DESK:
+        return Decision(Outcome.REPEAT, Code.DESK, "desk.read")
     match = identified.match
     try:
         if match is None:

@@ -14,6 +14,7 @@ from edge.board import Board
 from edge.clock import ReaderClock
 from edge.identity import Identity
 from edge.pull import Pull
+from edge.requests import Requests
 from edge.shelf import Shelf
 from edge.telemetry import Meter
 from edge.uplink import Uplink
@@ -39,6 +40,8 @@ class Desk:
     board: Board
     pull: Pull
     meter: Meter
+    requests: Requests
+    """What a clerk asks of this reader."""
     triage: deque[Triage] = field(default_factory=lambda: deque(maxlen=TRIAGE_MAX))
     entries: asyncio.Event = field(default_factory=asyncio.Event)
     """The journal has grown, or the uplink is free."""
@@ -47,7 +50,7 @@ class Desk:
     reported: asyncio.Event = field(default_factory=asyncio.Event)
     """What of the desired state is true may have changed."""
     outbox: asyncio.Event = field(default_factory=asyncio.Event)
-    """A minute of telemetry or a stranger's card waits."""
+    """A minute of telemetry, a stranger's card or an answer to a desk waits."""
 
     def now_s(self) -> float:
         """Return the monotonic time in seconds."""

@@ -3,7 +3,8 @@
 Upheld: schemes are tried in the rosters' order, and only those under which members remain · the
 next one is tried only when the card gave no identifier or no roster knows it · where members move
 to another scheme a card that is known is read by that one too, if there is time; whatever comes of
-that, what was found stands · a card that is torn away is looked for again until its time is over ·
+that, what was found stands · for a desk a card is read by every scheme of the programme that asks ·
+a card that is torn away is looked for again until its time is over ·
 an identifier becomes credentials at once and its buffer is overwritten. Python may have copied the
 bytes before (into messages, HMAC states and nfcpy's frames) and gives them back to the allocator
 uncleared: wiping shortens the time for which they can be found in memory, it is no proof against
@@ -12,11 +13,11 @@ someone who reads it.
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from edge.frontends import Card, CardGone, Crowded, FrontEnd, FrontEndFault
-from edge.roster import Match, Rosters
+from edge.roster import Holding, Match, Rosters
 from edge.schemes.allowlist import CardScheme, NoIdentifier, Reading
 from wire.clock import Clock
 from wire.codes import Code
@@ -38,6 +39,8 @@ class Identified(NamedTuple):
 
     code: Code
     match: Match | None = None
+    desk: Sequence[Match] = ()
+    """With DESK alone: the card in the programme that asked, by each scheme it answered to."""
 
 
 HOLD_AGAIN: Final = Identified(Code.HOLD_AGAIN)
@@ -47,12 +50,18 @@ DEVICE_FAULT: Final = Identified(Code.DEVICE_FAULT)
 
 
 def identify(
-    card: Card, front_end: FrontEnd, rosters: Rosters, clock: Clock, look_again: bool = True
+    card: Card,
+    front_end: FrontEnd,
+    rosters: Rosters,
+    clock: Clock,
+    look_again: bool = True,
+    desk: Holding | None = None,
 ) -> Identified:
     """Return what the card in the field is; `card.times_us` tells how long it took.
 
     Raises FrontEndFault.
-    `look_again`: look for a card that was torn away until its time is over.
+    `look_again`: look for a card that was torn away until its time is over. `desk`: the programme
+    for which a desk asks who this is, whether a roster knows the card or not.
     Without a roster and its key nothing can be known: DEVICE_FAULT, and the card is not asked.
     """
     if not rosters.holdings:
@@ -65,6 +74,8 @@ def identify(
     present: Card | None = card
     while present:
         try:
+            if desk:
+                return _for_desk(present, rosters, desk, left_s)
             return _by_schemes(present, rosters, left_s)
         except CardGone:
             present = _found_again(present, front_end, left_s) if look_again else None
@@ -96,6 +107,18 @@ def _by_schemes(card: Card, rosters: Rosters, left_s: Callable[[], float]) -> Id
         if stranger is None or rosters.moving_to(stranger):
             stranger = match
     return Identified(Code.UNKNOWN, stranger) if stranger else NOT_USABLE
+
+
+def _for_desk(
+    card: Card, rosters: Rosters, desk: Holding, left_s: Callable[[], float]
+) -> Identified:
+    """Read a card by every scheme of one programme; all that it gives, or nothing at all."""
+    found = [
+        _look_up(desk.match, scheme, identifier)
+        for scheme in rosters.schemes(card.technology, desk)
+        if (identifier := _read(scheme, card, left_s))
+    ]
+    return Identified(Code.DESK, desk=found) if found else NOT_USABLE
 
 
 def _moved(found: Match, card: Card, rosters: Rosters, left_s: Callable[[], float]) -> Match:

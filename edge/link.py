@@ -32,8 +32,9 @@ from edge.durable import replace_file
 from edge.identity import Identity, IdentityRefused, read_identity
 from edge.journal import FOLDER, last_entry
 from edge.lock import LINK_LOCK, InUse, hold
-from edge.panel import Appended, Condition, Counted, FromTap, Shown, Stranger
+from edge.panel import Appended, Condition, Counted, DeskAnswered, FromTap, Shown, Stranger
 from edge.pull import Pull
+from edge.requests import Requests
 from edge.session import Session
 from edge.shelf import Shelf
 from edge.tapline import TapLine
@@ -70,7 +71,10 @@ class Link:
         last = last_entry(self._state / FOLDER, config.reader)
         self._time = ReaderClock(clock, last[1].entry.at_ms if last else 0)
         self._line = TapLine(self._state, self._heard)
-        self._board = Board(self._time.now_ms, self._line.say)
+        self._requests = Requests(
+            self._time, self._line.say, self._asked, at_a_desk=config.place_kind == "desk"
+        )
+        self._board = Board(self._time.now_ms, self._line.say, self._requests)
         self._pull = Pull(config, identity, self._time, self._line.say, self._pulled)
         self._shelf = Shelf(self._state / FOLDER, config.reader)
         self._marks_kept = Marks()
@@ -83,6 +87,7 @@ class Link:
             board=self._board,
             pull=self._pull,
             meter=Meter(self._time.now_ms()),
+            requests=self._requests,
         )
 
     async def run(self) -> None:
@@ -190,12 +195,23 @@ class Link:
                 self._desk.outbox.set()
             case Counted():
                 self._desk.meter.count(said.name)
+            case DeskAnswered():
+                self._requests.heard(said)
             case Condition() | None:
+                was_there = self._board.condition is not None
                 self._board.condition = self._pull.condition = said
                 self._pull.settle()
                 self._board.changed()
                 self._desk.status.set()
                 self._desk.reported.set()
+                if said is None:
+                    self._requests.card_half_went()
+                elif not was_there:
+                    self._requests.card_half_came()
+
+    def _asked(self) -> None:
+        self._desk.outbox.set()
+        self._board.changed()
 
     def _pulled(self) -> None:
         self._desk.reported.set()

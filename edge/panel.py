@@ -13,7 +13,9 @@ from msgspec import Meta
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
+from wire.desk import DeskCard, DeskSaid
 from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short
+from wire.limits import DESK_CARDS_MAX, DESK_WAIT_MS_MAX
 from wire.messages import Count, Plain
 
 SOCKET_NAME: Final = "tap.sock"
@@ -91,6 +93,19 @@ class Counted(_Said, frozen=True, tag="counted"):
     name: Short
 
 
+class DeskAnswered(_Said, frozen=True, tag="desk-answered"):
+    """What became of a desk's request. `link` sends it as wire.desk.DeskAnswer.
+
+    It is kept by `link` as long as somebody waits, and by nobody after that.
+    """
+
+    id: Hex128
+    programme: Name
+    at_ms: AtMs
+    said: DeskSaid
+    cards: Annotated[list[DeskCard], Meta(max_length=DESK_CARDS_MAX)]
+
+
 # link → tap
 
 
@@ -151,7 +166,27 @@ class Acknowledged(_Said, frozen=True, tag="acknowledged"):
     through: Count
 
 
-FromTap = Shown | Appended | Condition | Stranger | Counted
+class DeskAsked(_Said, frozen=True, tag="desk-asked"):
+    """A clerk waits: the next card within `for_ms` is his. The same request may be said again."""
+
+    id: Hex128
+    programme: Name
+    for_ms: Annotated[int, Meta(ge=1, le=DESK_WAIT_MS_MAX)]
+
+
+class DeskOver(_Said, frozen=True, tag="desk-over"):
+    """Nobody waits for this request any more."""
+
+    id: Hex128
+
+
+class DeskCancelled(_Said, frozen=True, tag="desk-cancelled"):
+    """Somebody at the reader does not want to hold a card: the clerk is to hear of it."""
+
+    id: Hex128
+
+
+FromTap = Shown | Appended | Condition | Stranger | Counted | DeskAnswered
 FromLink = (
     Pressed
     | Declared
@@ -162,4 +197,7 @@ FromLink = (
     | KeysReady
     | FleetTime
     | Acknowledged
+    | DeskAsked
+    | DeskOver
+    | DeskCancelled
 )

@@ -34,6 +34,7 @@ class Presence:
         self._secret = secrets.token_bytes(32)
         self._seen: dict[bytes, None] = {}
         self._answered: set[Technology] = set()
+        self._lying: set[Technology] = set()
         self._empty_rounds = 0
         self._crowded_rounds = 0
 
@@ -56,7 +57,15 @@ class Presence:
         self._empty_rounds = 0
         if self._crowded_rounds < CROWDED_ROUNDS:
             self._crowded_rounds = 0
-        return self._id(card) in self._seen
+        return card.technology in self._lying or self._id(card) in self._seen
+
+    def must_be_lifted(self) -> None:
+        """Take whatever comes by a technology that was answered for the card that lies there.
+
+        Until the field is empty. For a desk: what was held before it asked is no answer, nor is
+        its answer anything else afterwards, even if the card is found by another random id.
+        """
+        self._lying |= self._answered
 
     def may_be_leaving(self, card: Card) -> bool:
         """True when a card of this technology was answered and the field was not empty since.
@@ -87,6 +96,7 @@ class Presence:
         self._crowded_rounds = 0
         self._seen.clear()
         self._answered.clear()
+        self._lying.clear()
 
     def _id(self, card: Card) -> bytes:
         return self._hash(card.technology.encode(), card.sensed_id)

@@ -73,6 +73,11 @@ class Holding:
         """Return the seconds since the fleet last said that this version is the one wanted."""
         return max(0, now_ms - self._current_ms) // 1000
 
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The key epochs held, the present one first, as in `Match.under`."""
+        return tuple(key.epoch for key in self._keys)
+
     def match(self, scheme: Scheme, identifier: bytearray) -> Match:
         """Look a card up under each epoch held, the present one first."""
         found = [(key.epoch, credential(key.key, scheme, identifier)) for key in self._keys]
@@ -267,10 +272,12 @@ class Rosters:
         """Return the roster version in use by programme."""
         return {holding.rulebook.name: holding.roster.header.version for holding in self.holdings}
 
-    def schemes(self, technology: Technology) -> list[CardScheme]:
-        """Return the schemes under which members remain, in order, that fit a technology."""
+    def schemes(self, technology: Technology, of: Holding | None = None) -> list[CardScheme]:
+        """Return the schemes in use, in order, that fit a technology; of all programmes or one."""
         named = dict.fromkeys(
-            scheme for holding in self.holdings for scheme in holding.roster.header.schemes
+            scheme
+            for holding in ([of] if of else self.holdings)
+            for scheme in holding.roster.header.schemes
         )
         readable = (self._schemes[name] for name in named if name in self._schemes)
         return [scheme for scheme in readable if scheme.technology == technology]

@@ -16,6 +16,7 @@ import msgspec
 from edge.desk import Desk
 from edge.panel import Acknowledged, FleetTime
 from edge.uplink import Heard
+from wire.desk import DeskRequest
 from wire.envelope import MessageRefused, Purpose, open_envelope
 from wire.messages import Ack, Batch, Status, TwinDesired, TwinReported
 from wire.mqtt import Connection, Message, MqttError, MqttRefused, Will
@@ -56,6 +57,7 @@ class Session:
         await connection.open()
         try:
             await connection.subscribe(self._topic(Leaf.ACK), self._topic(Leaf.TWIN_DESIRED))
+            await self._listen_for_desks()
             await self._say_status()
             desk.uplink.connected()
             desk.board.online = True
@@ -66,6 +68,14 @@ class Session:
             desk.board.online = False
             desk.board.changed()
             await self._farewell()
+
+    async def _listen_for_desks(self) -> None:
+        """Hear what desks ask; a broker whose rules are older denies that, and only that."""
+        try:
+            await self._connection.subscribe(self._topic(Leaf.COMMAND))
+        except MqttRefused as error:
+            self._desk.meter.count("command.denied")
+            _log.warning("%s", error)
 
     async def _talk(self) -> None:
         desk = self._desk
@@ -109,6 +119,8 @@ class Session:
                 self._hear_ack(message)
             elif message.topic == self._topic(Leaf.TWIN_DESIRED):
                 self._hear_twin(message)
+            elif message.topic == self._topic(Leaf.COMMAND):
+                self._hear_command(message)
             self._connection.acknowledge(message)
 
     def _hear_ack(self, message: Message) -> None:
@@ -155,6 +167,18 @@ class Session:
             desk.entries.set()
         self._said = None  # the rosters' ages have changed
         desk.status.set()
+
+    def _hear_command(self, message: Message) -> None:
+        """Hear what a desk asks; one that was kept for somebody else or for later is not for us."""
+        desk = self._desk
+        name, key = str(desk.identity.name), desk.identity.fleet_key
+        try:
+            request = open_envelope(message.payload, Purpose.DESK_REQUEST, name, key, DeskRequest)
+        except MessageRefused as error:
+            desk.meter.count(f"command.{error.reason}")
+            return
+        if not desk.requests.hear(request):
+            desk.meter.count("command.repeated")
 
     def _agree(self, fleet_ms: int) -> None:
         """Take the fleet's signed time, in both halves."""
@@ -217,11 +241,18 @@ class Session:
                 await asyncio.sleep(STATUS_PAUSE_S)
 
     async def _send_outbox(self) -> None:
-        """Send minutes of telemetry and strangers' cards; what the broker refuses is dropped."""
+        """Send answers to a desk, strangers' cards and minutes of telemetry.
+
+        What the broker refuses is dropped.
+        """
         desk = self._desk
         while True:
             await desk.outbox.wait()
             desk.outbox.clear()
+            while desk.requests.answers:
+                answer = desk.requests.answers.popleft()
+                payload = self._seal(Purpose.DESK_ANSWER, answer)
+                await self._offer(Leaf.COMMAND_RESULT, payload)
             while desk.triage:
                 await self._offer(Leaf.TRIAGE, self._seal(Purpose.TRIAGE, desk.triage.popleft()))
             while desk.meter.waiting:

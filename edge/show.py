@@ -50,6 +50,11 @@ class Panel:
         """Return when somebody connects or says something, at the latest after so long."""
         select.select([self._listener, *([self._link] if self._link else [])], [], [], seconds)
 
+    @property
+    def is_heard(self) -> bool:
+        """False when nobody is connected: what is said now is lost."""
+        return self._link is not None
+
     def newcomer(self) -> bool:
         """Take in a connection that waits; True when there is a new one to be greeted."""
         try:

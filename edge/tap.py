@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from edge.asked import Asked
 from edge.clock import ReaderClock
 from edge.config import Config, ConfigRefused, read_config
 from edge.decide import Circumstances, decide, fare, press_entry, tap_entry
@@ -40,6 +41,9 @@ from edge.panel import (
     Condition,
     Counted,
     Declared,
+    DeskAsked,
+    DeskCancelled,
+    DeskOver,
     FleetTime,
     FromLink,
     KeysReady,
@@ -91,6 +95,9 @@ class Tap:
             self._open_front_end, lambda: power_cycle(config.front_end), clock, self._count
         )
         self._presence = Presence()
+        self._asked = Asked(
+            self._rosters, self._presence, clock, self._time.now_ms, self._panel.say
+        )
         self._vehicle = Vehicle(duty="", stop="", line=config.line)
         self._declared: tuple[Direction, int] = ("", 0)
         self._said_condition: Condition | None = None
@@ -136,6 +143,7 @@ class Tap:
         n, decision = self._keep(entry, decision)
         stages.end("journal")
         self._show(decision, n, entry.at_ms, stages)
+        self._asked.answered(identified, kept=n > 0)
         if identified.match:
             self._declared = ("", 0)
             self._report_stranger(identified.match, n, entry.at_ms)
@@ -146,15 +154,20 @@ class Tap:
             return DEVICE_FAULT
         try:
             leaving = self._presence.may_be_leaving(card)
-            return identify(card, device, self._rosters, self._clock, look_again=not leaving)
+            desk = self._asked.holding
+            return identify(card, device, self._rosters, self._clock, not leaving, desk)
         except FrontEndFault as error:
             self._front_end.failed(error)
             return DEVICE_FAULT
 
     def _decide(self, identified: Identified) -> tuple[TapEntry, Decision]:
-        """Ask the rulebook of the card's programme; of the first one when no roster knows it."""
+        """Ask the rulebook of the card's programme; of the first one when no roster knows it.
+
+        What is held for a desk stands under the programme that asked, and no rulebook is asked.
+        """
         now, match = self._circumstances(), identified.match
-        holding = match.holding if match else next(iter(self._rosters.holdings), None)
+        first = next(iter(self._rosters.holdings), None)
+        holding = match.holding if match else self._asked.holding or first
         programme = holding.rulebook.name if holding else self._config.programmes[0]
         if match:
             match = match._replace(under=self._keeper.history.names(programme, match.under))
@@ -216,6 +229,7 @@ class Tap:
         """Hear what `link` has to say, mend what can be mended, and say how we are."""
         if self._panel.newcomer():
             self._said_condition = None
+            self._asked.forget()
             self._say_appended()
         for said in self._panel.heard():
             self._hear(said)
@@ -231,6 +245,7 @@ class Tap:
         if condition != self._said_condition:
             self._said_condition = condition
             self._panel.say(condition)
+        self._asked.watch(heard=self._panel.is_heard, ready=condition.ready)
 
     def _rest(self, started_ns: int) -> None:
         took_ms = (self._clock.monotonic_ns() - started_ns) / 1e6
@@ -238,6 +253,9 @@ class Tap:
             self._panel.wait((ROUND_MS_MIN - took_ms) / 1000)
 
     def _hear(self, said: FromLink) -> None:
+        if isinstance(said, DeskAsked | DeskOver | DeskCancelled):
+            self._asked.hear(said, ready=self._condition().ready)
+            return
         try:
             self._act(said)
         except HoldingRefused as error:

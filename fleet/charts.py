@@ -23,6 +23,8 @@ DECISION: Final = "total"
 """The stage that people wait for: from the card in the field to the answer (wire.messages)."""
 _ACCEPTED: Final = frozenset({f"tap.{Code.OK}", f"press.{Code.OK}"})
 _REPEAT: Final = f"tap.{Code.REPEAT}"
+_DESK: Final = f"tap.{Code.DESK}"
+"""Held for a clerk: neither a ride nor a refusal."""
 _DROPPED: Final = "telemetry.dropped"
 """A reader counts a minute under this name that it had to drop itself."""
 
@@ -84,6 +86,7 @@ def _step(
 ) -> Step:
     here = sums.get(at_ms, Sums())
     taps = {name: n for name, n in here.counters.items() if name.startswith(("tap.", "press."))}
+    taps.pop(_DESK, None)
     accepted = sum(n for name, n in taps.items() if name in _ACCEPTED)
     repeats = taps.get(_REPEAT, 0)
     timed = here.stages.get(DECISION)

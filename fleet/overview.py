@@ -200,7 +200,7 @@ def read_minutes(
         .join(place, place.c.name == reader.c.place)
         .where(
             entry_minute.c.minute_ms.between(first, last),
-            entry_minute.c.code != "",
+            entry_minute.c.code.not_in(("", Code.DESK.value)),
             sa.not_(place.c.by_hour),
         )
         .group_by(entry_minute.c.minute_ms)

@@ -32,11 +32,12 @@ NOT_DECIDED: Final = frozenset(
         Code.TWO_CARDS,
         Code.CARD_NOT_USABLE,
         Code.UNKNOWN,
+        Code.DESK,
         Code.JOURNAL_FULL,
         Code.DEVICE_FAULT,
     }
 )
-"""Refusals of the reader itself: no rulebook was asked, or the entry keeps no credential."""
+"""The reader's own answers: no rulebook was asked, or the entry keeps no credential."""
 BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
 _LOOKS_BACK_MS: Final = {name: 1000 * book.looks_back_s for name, book in RULEBOOKS.items()}

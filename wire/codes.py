@@ -8,7 +8,11 @@ import enum
 
 
 class Outcome(enum.StrEnum):
-    """What a presentation came to. `repeat` is neither accepted nor refused and books nothing."""
+    """What a presentation came to.
+
+    `repeat` is neither accepted nor refused and books nothing: the card was taken a moment ago, or
+    it was held for a desk.
+    """
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
@@ -16,10 +20,14 @@ class Outcome(enum.StrEnum):
 
 
 class Code(enum.StrEnum):
-    """Why; every refusal has exactly one of these, and shows one plain sentence."""
+    """Why; every refusal has exactly one of these, and shows one plain sentence.
+
+    `desk`: a clerk waited for this card (wire.desk), so it was read and nothing was decided.
+    """
 
     OK = "ok"
     REPEAT = "repeat"
+    DESK = "desk"
     HOLD_AGAIN = "hold-again"
     TWO_CARDS = "two-cards"
     CARD_NOT_USABLE = "card-not-usable"

@@ -40,6 +40,8 @@ Period = Annotated[str, Meta(pattern="^[0-9][0-9-]{0,9}$(?!\\n)")]
 """In which usage is counted, as the programme's calendar names it: `2026`, `2026-06-03`."""
 Age = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
 
+_WITHOUT_CARD: Final = frozenset({Code.UNKNOWN, Code.DESK})
+
 CHAIN_LABEL: Final = b"kazasu-journal-1"
 _NUL: Final = rb"\u0000"
 """U+0000 as JSON has it; no text of ours has one, and PostgreSQL keeps none (15, 8.3)."""
@@ -85,14 +87,14 @@ class Start(_Entry, frozen=True, tag="start"):
 class Tap(_Entry, frozen=True, tag="tap"):
     """One presentation of one card and what the reader decided.
 
-    `credential` is absent when no identifier was read and for cards that no roster knows: strangers
-    leave nothing. `older_credential` is the card's credential under the key epoch before, when it
-    was found only there, or under the scheme that members move from, by which it was found: then
-    `scheme` and `credential` are those that they move to. `declared` is the direction a person
-    chose beforehand. `line` is what the vehicle served at that moment: the decision may rest on
-    it. `used` is what the reader counted for this card before this tap, by period, where a limit
-    is in force, and `usage_age_s` how old the usage file was that it rests on, absent when it had
-    none.
+    `credential` is absent when no identifier was read, for cards that no roster knows (strangers
+    leave nothing) and for those that were held for a desk. `older_credential` is the card's
+    credential under the key epoch before, when it was found only there, or under the scheme that
+    members move from, by which it was found: then `scheme` and `credential` are those that they
+    move to. `declared` is the direction a person chose beforehand. `line` is what the vehicle
+    served at that moment: the decision may rest on it. `used` is what the reader counted for this
+    card before this tap, by period, where a limit is in force, and `usage_age_s` how old the usage
+    file was that it rests on, absent when it had none.
     """
 
     programme: Name
@@ -117,8 +119,12 @@ class Tap(_Entry, frozen=True, tag="tap"):
     usage_age_s: Age | None = None
 
     def __post_init__(self) -> None:
-        if self.code is Code.UNKNOWN and (self.credential or self.older_credential):
-            raise ValueError("an unknown card's credential never stands in an entry")
+        if self.code in _WITHOUT_CARD and (self.credential or self.older_credential):
+            raise ValueError(
+                "no credential stands in the entry of a card that is unknown or was for a desk"
+            )
+        if self.code is Code.DESK and self.outcome is not Outcome.REPEAT:
+            raise ValueError("a card that was held for a desk books nothing")
 
 
 class Press(_Entry, frozen=True, tag="press"):

@@ -52,14 +52,16 @@ PRESSED_S: Final = web.AppKey("pressed_s", dict[str, float])
 routes = web.RouteTableDef()
 vehicle_routes = web.RouteTableDef()
 direction_routes = web.RouteTableDef()
+desk_routes = web.RouteTableDef()
 KINDS: Final = {
     "bus": [vehicle_routes],
     "taxi": [vehicle_routes],
     "school": [direction_routes],
-    "desk": [],
+    "desk": [desk_routes],
     "kiosk": [],
 }
-"""What is there beside `routes`, by the place's kind: who has a driver, who declares directions."""
+"""What is there beside `routes`, by the place's kind: who has a driver, who declares directions,
+who can decline to hold a card for a clerk."""
 
 
 class _VehicleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,7 +103,8 @@ async def serve(board: Board, config: Config) -> None:
 
 def _page(request: web.Request, name: str) -> web.Response:
     board, config = request.app[BOARD], request.app[CONFIG]
-    directions = direction_routes in KINDS[config.place_kind]
+    kind = KINDS[config.place_kind]
+    directions = direction_routes in kind
     html = (
         request.app[PAGES]
         .get_template(name)
@@ -109,6 +112,7 @@ def _page(request: web.Request, name: str) -> web.Response:
             board=board,
             state=board.state(),
             directions=directions,
+            desk=desk_routes in kind,
             idle="idle.school" if directions else "idle.bus",
             declared_for_s=DECLARED_FOR_S,
         )
@@ -210,6 +214,16 @@ async def declare(request: web.Request) -> web.StreamResponse:
     if not request.app[BOARD].say(Declared(direction=direction)):  # type: ignore[arg-type]
         return _sorry(503, "no-answer")
     return _done(request, "/", {"direction": direction, "for_s": DECLARED_FOR_S})
+
+
+@desk_routes.post("/desk/{request:[0-9a-f]{32}}/cancel")
+async def decline(request: web.Request) -> web.StreamResponse:
+    """Let the clerk who waits know that no card will be held."""
+    same_origin(request)
+    board, name = request.app[BOARD], request.match_info["request"]
+    if not board.requests.cancel(name):
+        return _sorry(503, "no-answer")
+    return _done(request, "/", board.state())
 
 
 @vehicle_routes.post("/vehicle")

@@ -26,6 +26,7 @@ from edge.link import Link
 from edge.panel import SOCKET_NAME, Appended, Condition, FromLink, FromTap
 from tests.edge.rig import Broker, free_port, until
 from wire.clock import Clock, ClockState, SystemClock
+from wire.desk import DeskAnswer, DeskRequest
 from wire.entries import ClockStep, chain
 from wire.envelope import Purpose, Signer, open_envelope
 from wire.messages import (
@@ -152,6 +153,7 @@ class Fleet:
     minutes: list[Telemetry] = field(default_factory=list)
     strangers: list[Triage] = field(default_factory=list)
     reports: list[TwinReported] = field(default_factory=list)
+    answered: list[DeskAnswer] = field(default_factory=list)
 
     async def open(self) -> None:
         self.connection = Connection(self.reader.broker.fleet())
@@ -182,6 +184,10 @@ class Fleet:
                     self.minutes.append(self._open(message.payload, Purpose.TELEMETRY, Telemetry))
                 case Leaf.TRIAGE:
                     self.strangers.append(self._open(message.payload, Purpose.TRIAGE, Triage))
+                case Leaf.COMMAND_RESULT:
+                    self.answered.append(
+                        self._open(message.payload, Purpose.DESK_ANSWER, DeskAnswer)
+                    )
                 case Leaf.TWIN_REPORTED:
                     self.reports.append(
                         self._open(message.payload, Purpose.TWIN_REPORTED, TwinReported)
@@ -224,6 +230,10 @@ class Fleet:
         )
         payload = (by or self.reader.fleet).seal(Purpose.ACK, str(READER), ack)
         await self.connection.publish(topic(READER, Leaf.ACK), payload)
+
+    async def ask(self, request: DeskRequest, by: Signer | None = None) -> None:
+        payload = (by or self.reader.fleet).seal(Purpose.DESK_REQUEST, str(READER), request)
+        await self.connection.publish(topic(READER, Leaf.COMMAND), payload)
 
     def wish(self, rosters: list[RosterWanted], at_ms: int, keys: bytes | None = None) -> bytes:
         desired = TwinDesired(v=1, at_ms=at_ms, rosters=rosters, keys=keys)

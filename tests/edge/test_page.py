@@ -13,11 +13,12 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from edge.board import AGAIN, CLIENTS_MAX, EVENTS_MAX, Board, look
-from edge.clock import Stamp
+from edge.clock import ReaderClock, Stamp
 from edge.config import Config
 from edge.journal import FOLDER
 from edge.journal_writer import Journal
 from edge.panel import Condition, Declared, FromLink, Pressed, Shown, Vehicle
+from edge.requests import Requests
 from edge.today import RESULTS_MAX, Today
 from edge.web import app
 from edge.web.app import serve
@@ -45,12 +46,18 @@ class Site:
     n: int = 0
 
     def __post_init__(self) -> None:
-        self.board = Board(SystemClock().now_ms, self._say)
+        self.requests = Requests(
+            ReaderClock(SystemClock(), 0), self._say, self._changed, at_a_desk=True
+        )
+        self.board = Board(SystemClock().now_ms, self._say, self.requests)
         self.board.condition, self.board.online = READY, True
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.config.page_port}"
+
+    def _changed(self) -> None:
+        self.board.changed()
 
     def _say(self, message: FromLink) -> bool:
         if self.tap_there:
@@ -552,7 +559,7 @@ def test_every_code_has_a_look_and_every_refusal_a_sentence(code: Code) -> None:
     assert look(Outcome.REFUSED, code) == ("again" if code in AGAIN else "refused")
     for language in LANGUAGES:
         assert say(f"page.{look(Outcome.REFUSED, code)}", language)
-        if code not in (Code.OK, Code.REPEAT):
+        if code not in (Code.OK, Code.REPEAT, Code.DESK):
             assert say(f"refused.{code}", language)
 
 

@@ -20,6 +20,8 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
 from edge.board import Board
+from edge.clock import ReaderClock
+from edge.requests import Requests
 from edge.web.app import KINDS, make_app
 from fleet import devices
 from fleet.grants import Role
@@ -65,6 +67,11 @@ def written(name: str) -> set[tuple[str, str]]:
     return {(method, path) for path in paths for method in paths[path] if method in METHODS}
 
 
+def board() -> Board:
+    requests = Requests(ReaderClock(SystemClock(), 0), lambda _: True, lambda: None, at_a_desk=True)
+    return Board(SystemClock().now_ms, lambda _: True, requests)
+
+
 def test_every_route_is_written_and_every_written_route_is_there(tmp_path: Path) -> None:
     town = build_town(tmp_path / "town")
     databases = town.config.databases
@@ -74,7 +81,7 @@ def test_every_route_is_written_and_every_written_route_is_there(tmp_path: Path)
         open_persons(databases, Role.OFFICE),
         open_fleet(databases, Role.DEVICES),
     ]
-    pages = [make_app(Board(SystemClock().now_ms, lambda _: True), config(kind)) for kind in KINDS]
+    pages = [make_app(board(), config(kind)) for kind in KINDS]
     served = {
         "console": routes_of(console.application(town.config, stores[0], town.clock)),
         "office": routes_of(office.application(town.config, stores[1], stores[2], town.clock)),

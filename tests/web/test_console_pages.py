@@ -243,7 +243,7 @@ def test_every_counter_of_a_reader_has_words(language: Language) -> None:
     names = [f"tap.{code}" for code in Code]
     names += [f"press.{code}" for code in (Code.OK, Code.JOURNAL_FULL)]
     names += [f"uplink.ack-{word}" for word in (*refused, *(heard.value for heard in Heard))]
-    names += [f"twin.{word}" for word in (*refused, "repeated")]
+    names += [f"{leaf}.{word}" for leaf in ("twin", "command") for word in (*refused, "repeated")]
     names += [OVERFLOW, DROPPED]
     sources = [path.read_text() for path in Path("edge").glob("*.py")]
     counted = re.compile(r"""(?:count\(|counters\[)\s*"([a-z.-]+)\"""")

@@ -2,13 +2,14 @@
 // complete but stand still.
 "use strict";
 
-const SHAPES = { idle: "", accepted: "○", repeat: "・", refused: "×", again: "↻", closed: "—" };
+const SHAPES = { idle: "", asked: "▼", accepted: "○", repeat: "・", refused: "×", again: "↻", closed: "—" };
 // How long a result stands, in ms: a refusal has to be read; the next tap ends it at once.
 const STANDS_MS = { accepted: 5000, repeat: 5000, again: 5000, refused: 10000 };
 // Notes of a chime: [hertz, start in s, length in s, wave].
 const CHIMES = {
   accepted: [[880, 0, 0.12, "sine"], [1320, 0.12, 0.28, "sine"]],
   repeat: [[660, 0, 0.3, "sine"]],
+  asked: [[990, 0, 0.18, "sine"]],
   again: [[520, 0, 0.12, "triangle"], [520, 0.2, 0.12, "triangle"]],
   refused: [[220, 0, 0.25, "square"], [165, 0.28, 0.4, "square"]],
 };
@@ -24,6 +25,8 @@ const rowForm = new Intl.DateTimeFormat("ja-JP",
   { timeZone: "Asia/Tokyo", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 let ready = body.dataset.look !== "closed";
+let asked = null; // what a desk asks: { id, ja, en }
+let askedEnds = 0;
 let backToIdle = 0;
 let lost = 0;
 let audio = null;
@@ -44,6 +47,7 @@ function paint(look, ja, en) {
 function rest() {
   clearTimeout(backToIdle);
   backToIdle = 0;
+  if (asked) return paint("asked", asked.ja, asked.en);
   const kind = ready ? "idle" : "closed";
   paint(kind, body.dataset[kind + "Ja"], body.dataset[kind + "En"]);
 }
@@ -87,9 +91,27 @@ function shown(event) {
   backToIdle = setTimeout(rest, STANDS_MS[event.look]);
 }
 
+/* A clerk waits for a card at this reader, or waits no more. */
+function ask(event) {
+  const form = find("decline");
+  if (!form) return;
+  const begins = event.asked && (!asked || asked.id !== event.asked);
+  clearTimeout(askedEnds);
+  asked = event.asked ? { id: event.asked, ja: event.asked_ja, en: event.asked_en } : null;
+  form.hidden = !asked;
+  if (!asked) return;
+  form.action = `/desk/${asked.id}/cancel`;
+  askedEnds = setTimeout(() => { ask({ asked: "" }); rest(); }, event.asked_left_ms);
+  if (begins) {
+    chime("asked");
+    rest();
+  }
+}
+
 function condition(event) {
   skew = event.at_ms - Date.now();
   ready = event.ready;
+  ask(event);
   find("offline").hidden = event.online;
   put("waiting", String(event.waiting));
   for (const count of document.querySelectorAll("[data-button]"))
