@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from fleet import tables
-from fleet.tables import LINES_MAX, Row, Table, TableRefused
+from fleet.tables import COLUMNS_MAX, LINES_MAX, Row, Table, TableRefused
 from programmes.calendar import read_day
 from programmes.texts import say
 from wire.credential import Scheme, parse_credential
@@ -180,6 +180,8 @@ def _columns(cells: Sequence[str]) -> tuple[str, ...]:
     names = [_heading(cell) for cell in cells]
     while names and not names[-1]:
         names.pop()
+    if len(names) > COLUMNS_MAX:
+        raise FileRefused([LineError(1, "", "columns", {"limit": COLUMNS_MAX})])
     unknown = [name for name in names if name not in COLUMNS and name not in NOT_READ]
     errors = [_meant(name) for name in unknown]
     errors += [LineError(1, name, "column-missing") for name in _REQUIRED if name not in names]

@@ -878,10 +878,12 @@ import_job: Final = sa.Table(
     _number("total", "0"),
     sa.Column("report", sa.JSON),
     _number("begun_at_ms"),
+    _number("heard_at_ms"),
     sa.Column("ended_at_ms", sa.BigInteger),
     _text("who"),
-    comment="A file of members that is being looked at or taken in (fleet.import_jobs). body: the "
-    "file, erased when it was taken in or given up, and after a day.",
+    comment="A file of members that is being looked at or taken in (fleet.import_jobs). body: its "
+    "lines, erased after a day or when given up; once taken in, what was there before, for seven "
+    "days; heard_at_ms: the last sign of the process that works on it.",
 )
 
 webhook: Final = sa.Table(
@@ -1024,3 +1026,4 @@ person_audit: Final = sa.Table(
     _text("detail", ""),
     comment="What people did to members and cards. Append-only; names no person, only numbers.",
 )
+sa.Index("ix_audit_at_ms", person_audit.c.at_ms)

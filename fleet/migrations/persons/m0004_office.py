@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("total", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("report", sa.JSON(), nullable=True),
         sa.Column("begun_at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("heard_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("ended_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("who", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_import_job")),
@@ -173,5 +174,6 @@ def upgrade() -> None:
     op.create_index(
         "ix_member_programme_household", "member", ["programme", "household"], unique=False
     )
+    op.create_index("ix_audit_at_ms", "audit", ["at_ms"], unique=False)
     for table in ("consent", "consent_basis"):
         make_append_only(op.get_bind(), table)
