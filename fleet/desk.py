@@ -8,7 +8,6 @@ member is called usable only on days on which a reader would accept the card.
 
 import datetime
 import enum
-import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,9 +17,6 @@ from fleet import audit, campaigns, terms
 from fleet.members import MemberRefused, bump
 from fleet.schema import card, member, person, triage
 from programmes.calendar import local_day
-
-MEMBERS_SHOWN: Final = 100
-"""Found members on one page; more asks for a longer search."""
 
 
 class Standing(enum.StrEnum):
@@ -53,22 +49,6 @@ def standing_at(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A line in the list of members."""
-
-    id: int
-    registration_number: str
-    name: str
-    kana: str
-    category: str
-    valid_from: datetime.date | None
-    valid_to: datetime.date | None
-    standing: Standing
-    cards: int
-    """Cards that can be used now."""
-
-
-@dataclass(frozen=True, slots=True)
 class Card:
     """One card of a member."""
 
@@ -97,6 +77,10 @@ class Member:
     valid_to: datetime.date | None
     stopped_ms: int | None
     stopped_why: str
+    household: str
+    ended_kind: str
+    """Of fleet.member_life.Ended; empty: it has no end but the last day of its validity."""
+    erased_at_ms: int | None
     standing: Standing
     cards: tuple[Card, ...]
 
@@ -116,110 +100,18 @@ class Stranger:
     received_ms: int
 
 
-_UNSTOPPED: Final = (
+UNSTOPPED: Final = (
     card.c.member_id == member.c.id,
     card.c.stopped_from_ms.is_(None),
     card.c.superseded_at_ms.is_(None),
 )
-_PEOPLE: Final = member.join(person, person.c.id == member.c.person_id)
+PEOPLE: Final = member.join(person, person.c.id == member.c.person_id)
 
 
-def _cards(is_good: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
-    """Return how many unstopped cards of a member are so."""
-    return sa.select(sa.func.count(card.c.id)).where(*_UNSTOPPED, is_good).scalar_subquery()
-
-
-def _is_good(connection: sa.Connection, programme: str, at_ms: int) -> sa.ColumnElement[bool]:
+def is_good(connection: sa.Connection, programme: str, at_ms: int) -> sa.ColumnElement[bool]:
     """Return the condition for cards whose scheme readers know today."""
     of = terms.of(connection, programme).on(local_day(at_ms))
     return card.c.scheme.in_([scheme for scheme, _ in of.ends])
-
-
-def folded(text: str) -> str:
-    """Return a search as names are kept: NFKC, without blanks, hiragana as katakana."""
-    plain = "".join(unicodedata.normalize("NFKC", text).split())
-    return "".join(chr(ord(one) + 0x60) if "ぁ" <= one <= "ゖ" else one for one in plain)
-
-
-def find_members(
-    connection: sa.Connection,
-    programme: str,
-    search: str,
-    who: str,
-    at_ms: int,
-    before_epoch: int = 0,
-    *,
-    ended: bool = False,
-) -> tuple[int, list[Found]]:
-    """Return how many members match name, kana or registration number, and the first of them.
-
-    `before_epoch`: only those with a card that is still known by an older key epoch; 0: all.
-    `ended`: only those with a card whose scheme readers know no longer.
-
-    Writes one line in the audit when anyone is shown; needs a writing connection.
-    """
-    blank = sa.func.replace
-    name, kana = (
-        blank(blank(column, " ", ""), "　", "") for column in (person.c.name, person.c.kana)
-    )
-    wish = "".join(unicodedata.normalize("NFKC", search).split())
-    where = [member.c.programme == programme]
-    if wish:
-        where.append(
-            sa.or_(
-                member.c.registration_number.istartswith(wish, autoescape=True),
-                name.icontains(wish, autoescape=True),
-                kana.icontains(folded(wish), autoescape=True),
-            )
-        )
-    if before_epoch:
-        where.append(
-            sa.exists().where(
-                card.c.member_id == member.c.id,
-                card.c.superseded_at_ms.is_(None),
-                card.c.key_epoch < before_epoch,
-            )
-        )
-    good = _is_good(connection, programme, at_ms)
-    if ended:
-        where.append(sa.exists().where(*_UNSTOPPED, ~good))
-    total = connection.execute(
-        sa.select(sa.func.count(member.c.id)).select_from(_PEOPLE).where(*where)
-    ).scalar_one()
-    rows = connection.execute(
-        sa.select(
-            member.c.id,
-            member.c.registration_number,
-            person.c.name,
-            person.c.kana,
-            member.c.category,
-            member.c.valid_from,
-            member.c.valid_to,
-            member.c.stopped_from_ms,
-            _cards(~good),
-            _cards(good),
-        )
-        .select_from(_PEOPLE)
-        .where(*where)
-        .order_by(person.c.kana, member.c.registration_number)
-        .limit(MEMBERS_SHOWN)
-    )
-    found = [_found(row, at_ms) for row in rows]
-    if found:
-        numbers = " ".join(one.registration_number for one in found)
-        audit.note_person(connection, at_ms, who, "members.listed", programme, numbers)
-    return total, found
-
-
-def _found(row: sa.Row[*tuple[Any, ...]], at_ms: int) -> Found:
-    *shown, stopped_ms, ended, cards = row
-    standing = standing_at(at_ms, stopped_ms, row.valid_from, row.valid_to)
-    if standing is not Standing.USABLE:
-        cards = 0
-    elif not cards:
-        standing = Standing.SCHEME_ENDED if ended else Standing.NO_CARD
-    values: tuple[Any, ...] = (*shown, standing, cards)
-    return Found(*values)
 
 
 def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> Member | None:
@@ -236,7 +128,7 @@ def see_member(connection: sa.Connection, member_id: int, who: str, at_ms: int) 
             card.c.assigned_by,
             card.c.stopped_from_ms,
             card.c.stopped_why,
-            _is_good(connection, row.programme, at_ms),
+            is_good(connection, row.programme, at_ms),
         )
         .where(card.c.member_id == member_id, card.c.superseded_at_ms.is_(None))
         .order_by(card.c.id.desc())
@@ -274,8 +166,11 @@ def _member(connection: sa.Connection, member_id: int) -> sa.Row[*tuple[Any, ...
             member.c.valid_to,
             member.c.stopped_from_ms,
             member.c.stopped_why,
+            member.c.household,
+            member.c.ended_kind,
+            member.c.erased_at_ms,
         )
-        .select_from(_PEOPLE)
+        .select_from(PEOPLE)
         .where(member.c.id == member_id)
     ).one_or_none()
 
@@ -290,42 +185,6 @@ def _note(
 ) -> None:
     subject = f"{row.programme} {row.registration_number}"
     audit.note_person(connection, at_ms, who, what, subject, detail)
-
-
-def stop_card(
-    connection: sa.Connection, member_id: int, card_id: int, why: str, who: str, at_ms: int
-) -> None:
-    """Stop one card of a member at once. Raises MemberRefused when it is stopped already."""
-    row = _member(connection, member_id)
-    stopped = connection.execute(
-        card.update()
-        .where(
-            card.c.id == card_id, card.c.member_id == member_id, card.c.stopped_from_ms.is_(None)
-        )
-        .values(stopped_from_ms=at_ms, stopped_why=why)
-    )
-    if row is None or not stopped.rowcount:
-        raise MemberRefused("this card is stopped already, or belongs to somebody else")
-    bump(connection, row.programme)
-    _note(connection, at_ms, who, "card.stopped", row, why)
-
-
-def unstop_card(
-    connection: sa.Connection, member_id: int, card_id: int, why: str, who: str, at_ms: int
-) -> None:
-    """Let a stopped card be used again. Raises MemberRefused when it is not stopped."""
-    row = _member(connection, member_id)
-    lifted = connection.execute(
-        card.update()
-        .where(
-            card.c.id == card_id, card.c.member_id == member_id, card.c.stopped_from_ms.is_not(None)
-        )
-        .values(stopped_from_ms=None, stopped_why="")
-    )
-    if row is None or not lifted.rowcount:
-        raise MemberRefused("this card is not stopped, or belongs to somebody else")
-    bump(connection, row.programme)
-    _note(connection, at_ms, who, "card.unstopped", row, why)
 
 
 def see_stranger(connection: sa.Connection, triage_id: int) -> Stranger | None:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import desk, registry, schemes, usage
+from fleet import desk, member_cards, member_search, registry, schemes, usage
+from fleet.member_events import Step
 from fleet.members import MemberRefused
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, check_fields, empty_form, read_form
@@ -33,12 +34,12 @@ async def show(request: web.Request) -> web.Response:
     if form.errors:
         await flash(request, Flash("bad", "refused.individual-number"))
         raise web.HTTPSeeOther(f"/members?programme={programme}")
-    total, found = 0, list[desk.Found]()
+    total, found = 0, list[member_search.Found]()
     asked = "search" in request.query
     if asked:
         total, found = await change(
             request.app[PERSONS],
-            desk.find_members,
+            member_search.find_members,
             programme,
             form["search"],
             account_of(request).name,
@@ -102,18 +103,25 @@ async def show_member(request: web.Request) -> web.Response:
 @routes.post(r"/members/{member:\d+}/cards/{card:\d+}/stop")
 async def stop_card(request: web.Request) -> web.Response:
     """Stop one card, with a reason."""
-    return await _turn(request, desk.stop_card, "web.member.stopped", "web.member.already-stopped")
+    return await _turn(
+        request,
+        lambda c, step, card: member_cards.stop_cards(c, step, [card]),
+        "web.member.stopped",
+        "web.member.already-stopped",
+    )
 
 
 @routes.post(r"/members/{member:\d+}/cards/{card:\d+}/unstop")
 async def unstop_card(request: web.Request) -> web.Response:
     """Lift one card's stop, with a reason."""
-    return await _turn(request, desk.unstop_card, "web.member.unstopped", "web.member.not-stopped")
+    return await _turn(
+        request, member_cards.unstop_card, "web.member.unstopped", "web.member.not-stopped"
+    )
 
 
 async def _turn(
     request: web.Request,
-    turn: Callable[[sa.Connection, int, int, str, str, int], None],
+    turn: Callable[[sa.Connection, Step, int], int],
     done: str,
     refused: str,
 ) -> web.Response:
@@ -124,7 +132,7 @@ async def _turn(
         return await _member_page(request, form, 422)
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     try:
-        await change(request.app[PERSONS], turn, member, card, form["why"], who, now_ms)
+        await change(request.app[PERSONS], turn, Step(member, form["why"], who, now_ms), card)
     except MemberRefused:
         form.refuse("why", refused)
         return await _member_page(request, form, 409)

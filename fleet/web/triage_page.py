@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from aiohttp_session import get_session
 
-from fleet import desk, triage
+from fleet import desk, member_search, triage
 from fleet.members import MemberRefused, NewMember, Waiting
 from fleet.schema import place
 from fleet.terms import SchemeRefused
@@ -88,11 +88,11 @@ async def _card_page(request: web.Request, form: Form, status: int = 200) -> web
         raise web.HTTPSeeOther("/")
     search = check_fields(language_of(request), request.query, {"search": 60})
     form.errors |= search.errors
-    total, found = 0, list[desk.Found]()
+    total, found = 0, list[member_search.Found]()
     if search["search"]:
         total, found = await change(
             store,
-            desk.find_members,
+            member_search.find_members,
             card.programme,
             search["search"],
             account_of(request).name,
@@ -141,7 +141,7 @@ async def enrol(request: web.Request) -> web.Response:
     new = NewMember(
         registration_number=form["registration_number"],
         name=form["name"],
-        kana=desk.folded(form["kana"]),
+        kana=member_search.folded(form["kana"]),
         category=form["category"],
         valid_from=valid_from,
         valid_to=valid_to,
