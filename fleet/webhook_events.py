@@ -43,7 +43,7 @@ TOLD: Final[Mapping[str, Kind]] = {
     "member.withdrawn": Kind.ENDED,
     "member.erased": Kind.ENDED,
     "card.assigned": Kind.CARD_ADDED,
-    "card.replaced": Kind.CARD_ADDED,
+    "card.replaced": Kind.CHANGED,
     "card.unstopped": Kind.CARD_ADDED,
     "card.exchanged": Kind.CHANGED,
     "card.stopped": Kind.CARD_STOPPED,

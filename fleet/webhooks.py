@@ -10,8 +10,8 @@ has its command line may name that.
 
 import ipaddress
 import secrets
-from collections.abc import Collection
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -216,16 +216,16 @@ def add(
 
 def end(connection: sa.Connection, webhook_id: int, who: str, at_ms: int) -> None:
     """Tell this address nothing more; what waits for it is dropped. Raises WebhookRefused."""
-    one = _in_use(connection, webhook_id)
+    programme = _programme_of(connection, webhook_id)
     connection.execute(webhook.update().where(webhook.c.id == webhook_id).values(ended_at_ms=at_ms))
     waits = (webhook_delivery.c.webhook_id == webhook_id, webhook_delivery.c.done_at_ms.is_(None))
     connection.execute(webhook_delivery.delete().where(*waits))
-    audit.note_person(connection, at_ms, who, "webhook.ended", f"{one.programme} {webhook_id}")
+    audit.note_person(connection, at_ms, who, "webhook.ended", f"{programme} {webhook_id}")
 
 
 def go_on(connection: sa.Connection, webhook_id: int, who: str, at_ms: int) -> None:
     """Try at once what waits first, as if for the first time. Raises WebhookRefused."""
-    one = _in_use(connection, webhook_id)
+    programme = _programme_of(connection, webhook_id)
     first = _first_of(connection, webhook_id)
     if first is None:
         raise WebhookRefused("nothing", "nothing waits to be told")
@@ -234,13 +234,12 @@ def go_on(connection: sa.Connection, webhook_id: int, who: str, at_ms: int) -> N
         .where(webhook_delivery.c.id == first)
         .values(tries=0, next_at_ms=at_ms)
     )
-    audit.note_person(connection, at_ms, who, "webhook.resumed", f"{one.programme} {webhook_id}")
+    audit.note_person(connection, at_ms, who, "webhook.resumed", f"{programme} {webhook_id}")
 
 
-def _in_use(connection: sa.Connection, webhook_id: int) -> sa.Row[tuple[int, str]]:
+def _programme_of(connection: sa.Connection, webhook_id: int) -> str:
     here = (webhook.c.id == webhook_id, webhook.c.ended_at_ms.is_(None))
-    row = connection.execute(sa.select(webhook.c.id, webhook.c.programme).where(*here))
-    found = row.one_or_none()
+    found: str | None = connection.scalar(sa.select(webhook.c.programme).where(*here))
     if found is None:
         raise WebhookRefused("none", "this address is not told anything, or not any more")
     return found
@@ -248,7 +247,9 @@ def _in_use(connection: sa.Connection, webhook_id: int) -> sa.Row[tuple[int, str
 
 def _first_of(connection: sa.Connection, webhook_id: int) -> int | None:
     undone = (webhook_delivery.c.webhook_id == webhook_id, webhook_delivery.c.done_at_ms.is_(None))
-    return connection.scalar(sa.select(sa.func.min(webhook_delivery.c.id)).where(*undone))
+    first = sa.select(sa.func.min(webhook_delivery.c.id)).where(*undone)
+    found: int | None = connection.scalar(first)
+    return found
 
 
 _WAITING: Final = (
@@ -286,7 +287,8 @@ def everyone(connection: sa.Connection, programmes: Collection[str]) -> list[Web
         .where(webhook.c.programme.in_(programmes))
         .order_by(webhook.c.ended_at_ms.is_not(None), webhook.c.id.desc())
     )
-    return [Webhook(*row) for row in rows]
+    every: Iterable[tuple[Any, ...]] = rows
+    return [Webhook(*row) for row in every]
 
 
 def told(connection: sa.Connection, webhook_id: int) -> list[Told]:

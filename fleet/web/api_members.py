@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from msgspec import Meta
 
-from fleet import audit, consent, enrolment, member_life, rules, usage
+from fleet import applicants, audit, consent, enrolment, member_life, rules, usage
 from fleet.api_clients import Scope
 from fleet.consent import ConsentRefused
 from fleet.desk import PEOPLE, Standing, is_good, standing_at
@@ -213,7 +213,9 @@ def _here(programme: str) -> sa.Select[Any]:
 
 def _member(row: AnyRow, at_ms: int) -> Member:
     standing = standing_at(at_ms, row.stopped_from_ms, row.valid_from, row.valid_to)
-    return Member(*row[1:8], _STATES[standing], moment(row.stopped_from_ms), row.ended_kind)
+    stopped = moment(row.stopped_from_ms)
+    values: tuple[Any, ...] = (*row[1:8], _STATES[standing], stopped, row.ended_kind)
+    return Member(*values)
 
 
 def _find(connection: sa.Connection, asked: Asked) -> AnyRow | None:
@@ -360,7 +362,7 @@ def _refused(error: EnrolmentRefused | ConsentRefused | LifeRefused) -> Refused:
 
 def _tidied(body: PutMember) -> PutMember:
     """Return it as the pages would keep it. Raises Refused, naming the field."""
-    name, kana = enrolment.tidy_name(body.name), enrolment.tidy_kana(body.kana)
+    name, kana = applicants.tidy_name(body.name), applicants.tidy_kana(body.kana)
     if not name:
         raise Refused("invalid", "name")
     if body.kana.strip() and not kana:
@@ -406,7 +408,7 @@ def _step(asked: Asked, row: AnyRow, why: str) -> Step:
 def _enrol(connection: sa.Connection, asked: Asked, new: PutMember, tables: Any) -> None:
     day = local_day(asked.now_ms)
     begins = new.valid_from or day
-    judged = enrolment.judge(
+    judged = applicants.judge(
         asked.programme, tables, Applicant(new.birth_date, new.is_resident), begins
     )
     if judged.table is None and RULEBOOKS[asked.programme].enrolment is not None:

@@ -11,14 +11,85 @@ import sqlalchemy as sa
 from aiohttp import web
 from msgspec import Meta
 
-from fleet import audit, tides, webhook_sender, webhooks
+from fleet import audit, report_rows, reports, tides, webhook_sender, webhooks
 from fleet.api_clients import Scope
+from fleet.report_counts import Counting
+from fleet.reports import Period
 from fleet.store import Store
 from fleet.tides import NoRides
+from fleet.web import reports_page
 from fleet.web.api_base import Asked, Operation, Refused, answer
 from fleet.web.api_members import moment
 from fleet.web.data import change, read
 from fleet.webhooks import URL_MAX, WebhookRefused
+from programmes.calendar import fiscal_year, local_day
+
+# --- reports -------------------------------------------------------------------------------------
+
+Figures = dict[str, int | None]
+"""By name: users, uses, card, without, refused, share (per cent with a card), rider_yen, city_yen,
+as far as the programme has them; null: fewer than five people, or what would tell them."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """The figures of one place, hour, category, button or reason."""
+
+    key: str
+    figures: Figures
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The figures of a month, apart by one thing."""
+
+    by: str
+    """place, hour, category, press or code."""
+    lines: list[Line]
+
+
+class MonthReport(msgspec.Struct, frozen=True):
+    """What the programme came to in a month: the same figures as on the office's page."""
+
+    month: str
+    is_running: bool
+    """The month is not over."""
+    as_of: datetime.datetime | None
+    """What was received until then is counted."""
+    figures: Figures
+    tables: list[Table]
+
+
+async def _period(asked: Asked) -> Period:
+    """Return the month in the path. Raises Refused when it has not begun or is before all."""
+    try:
+        month = tides.month_of(asked.path["month"])
+    except NoRides:
+        raise Refused("not-found") from None
+    first = await read(asked.fleet, report_rows.first_year, asked.now_ms)
+    year = fiscal_year(month)
+    if year < first or month > local_day(asked.now_ms):
+        raise Refused("not-found")
+    return Period(year, reports.name_of(month))
+
+
+async def get_report(asked: Asked) -> web.Response:
+    """The figures of a month."""
+    period = await _period(asked)
+    try:
+        report = await reports_page.report_of(asked.request, asked.programme, period)
+    except Counting:
+        raise Refused("busy") from None
+    found = MonthReport(
+        period.month,
+        report.total.running,
+        moment(report.as_of_ms),
+        dict(report.total.values),
+        [
+            Table(table.name, [Line(line.key, dict(line.values)) for line in table.lines])
+            for table in report.apart
+        ],
+    )
+    return answer(found)
+
 
 # --- rides ---------------------------------------------------------------------------------------
 
@@ -156,6 +227,15 @@ async def end_webhook(asked: Asked) -> web.Response:
 
 
 OPERATIONS: Final = (
+    Operation(
+        "getReport",
+        "GET",
+        "/reports/{month}",
+        Scope.REPORTS_READ,
+        "The figures of a month, without those that tell of fewer than five people",
+        get_report,
+        {200: MonthReport},
+    ),
     Operation(
         "getRides",
         "GET",

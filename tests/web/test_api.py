@@ -388,6 +388,17 @@ def test_the_rides_of_a_month_are_a_file_and_a_programme_without_rides_has_none(
     bus.http.close()
 
 
+def test_the_figures_of_a_month_are_those_of_the_page_without_few(library: Api) -> None:
+    told = library("GET", "/reports/2026-06").json()
+    assert (told["month"], told["is_running"]) == ("2026-06", True)
+    assert (told["figures"]["uses"], told["figures"]["users"]) == (6, None)
+    assert {table["by"] for table in told["tables"]} >= {"place", "hour", "category", "code"}
+    places = next(table for table in told["tables"] if table["by"] == "place")
+    assert places["lines"][0]["figures"]["uses"] is None
+    for month in ("2026-07", "1999-01"):
+        assert library("GET", f"/reports/{month}").status_code == 404
+
+
 # --- the document --------------------------------------------------------------------------------
 
 
