@@ -1,24 +1,24 @@
-"""Local accounts of operators and clerks, and their sessions.
+"""Accounts of operators and clerks: passwords, signing in, and who a session belongs to.
 
 Rules: passwords rest as argon2id alone; a wrong name takes as long as a wrong password; ten
-failures lock an account for a while; a session's token is only in the browser, here only its hash;
-role and account are looked up again at each request.
+failures lock an account for a while; a password that an administrator gave is good once, for a
+week, and only to choose another; role, rights and whether the account is closed are looked up again
+at each request (`fleet.sessions` says when a session ends).
 """
 
 import enum
-import hashlib
 import secrets
 from collections.abc import Collection
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from fleet import audit, rights
+from fleet import audit, rights, sessions
 from fleet.rights import EVERYWHERE, Right, Rights
-from fleet.schema import account, account_right, session
-from fleet.store import Store
+from fleet.schema import account, account_right, second_factor, session
+from fleet.store import AnyRow, Store
 from wire.clock import Clock
 
 PASSWORD_MIN: Final = 12
@@ -28,8 +28,12 @@ PASSWORD_MAX: Final = 256
 FAILURES_MAX: Final = 10
 LOCK_MS: Final = 5 * 60_000
 """Ten guesses in five minutes are 10^6 in a year: hopeless against 12 characters."""
-SESSIONS_MAX: Final = 20
-"""Open sessions of one account; the oldest ends."""
+ONCE_MS: Final = 7 * 24 * 3600_000
+"""How long a password that an administrator gave is good: over a weekend and some leave."""
+ONCE_LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Without i, l, o, 0 and 1, which are misread on paper."""
+ONCE_GROUPS: Final = 4
+"""Of four letters each: 31^16 are 79 bits."""
 _HASHER: Final = PasswordHasher()
 """argon2id with RFC 9106's second recommended parameters (64 MiB, 3 passes, 4 lanes)."""
 _NOBODY: Final = _HASHER.hash(secrets.token_hex(16))
@@ -48,11 +52,17 @@ class AccountRole(enum.StrEnum):
 
 
 class Account(NamedTuple):
-    """Who is signed in."""
+    """Who is signed in, as it stands at this request."""
 
     name: str
     role: str
     rights: Rights = Rights()
+    must_change: bool = False
+    """The password is an administrator's: nothing opens before another was chosen."""
+    has_second: bool = False
+    """A second factor was confirmed: it is asked for after the password."""
+    second_at_ms: int | None = None
+    """When it was last shown in this session."""
 
 
 def add(
@@ -70,8 +80,7 @@ def add(
     """
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise AccountRefused("a name has 1 to 64 printable characters")
-    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
-        raise AccountRefused(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters")
+    check_password(password)
     row = {
         "name": name,
         "role": role.value,
@@ -79,6 +88,8 @@ def add(
         "added_at_ms": at_ms,
         "failures": 0,
         "locked_until_ms": 0,
+        "once_until_ms": None,
+        "closed_at_ms": None,
     }
     known = connection.scalar(sa.select(account.c.name).where(account.c.name == name))
     if known is None:
@@ -91,6 +102,29 @@ def add(
         rights.give(connection, name, may, who, at_ms)
     else:
         connection.execute(account_right.delete().where(account_right.c.account == name))
+
+
+def check_password(password: str) -> None:
+    """Raise AccountRefused unless a password may look like this."""
+    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
+        raise AccountRefused(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters")
+
+
+def password_once() -> str:
+    """Return a new password that can be read aloud, such as `k3fp-9xwt-hq7d-mz4c`."""
+    groups = ("".join(secrets.choice(ONCE_LETTERS) for _ in range(4)) for _ in range(ONCE_GROUPS))
+    return "-".join(groups)
+
+
+def set_password(
+    connection: sa.Connection, name: str, password: str, once_until_ms: int | None = None
+) -> None:
+    """Let an account have this password from now on, until an instant when it is good once."""
+    check_password(password)
+    here = account.update().where(account.c.name == name)
+    hashed = _HASHER.hash(password)
+    connection.execute(here.values(password=hashed, once_until_ms=once_until_ms))
+    _unlock(connection, name)
 
 
 def everyone(connection: sa.Connection) -> list[tuple[str, str, int, int]]:
@@ -111,61 +145,105 @@ class Accounts:
         """Return the account when the password is right; None when not, or while it is locked."""
         now_ms = self._clock.now_ms()
         with self._store.read() as connection:
-            row = connection.execute(sa.select(account).where(account.c.name == name)).one_or_none()
+            row = connection.execute(_row(name)).one_or_none()
         right = _right(row.password if row else _NOBODY, password)
         if row is None:
             return None
         with self._store.write() as connection:
-            until_ms = sa.select(account.c.locked_until_ms).where(account.c.name == name)
-            if (connection.scalar(until_ms) or 0) > now_ms:
-                return None  # perhaps locked by others while this one was hashed
-            if right:
-                _unlock(connection, name)
-                audit.note(connection, now_ms, name, "signed-in", name)
-                return Account(row.name, row.role)
-            _count_failure(connection, name, now_ms)
-        return None
+            again = connection.execute(_row(name)).one_or_none()
+            if again is None or again.locked_until_ms > now_ms or again.password != row.password:
+                return None  # by others, while this one was hashed
+            if not right:
+                _count_failure(connection, name, now_ms)
+                return None
+            late = again.once_until_ms is not None and again.once_until_ms <= now_ms
+            if again.closed_at_ms is not None or late:
+                return None
+            _signed_in(connection, name, now_ms)
+        return Account(row.name, row.role)
 
-    def begin(self, who: Account, seconds: int) -> str:
-        """Begin a session of so many seconds; return its token."""
-        token = secrets.token_urlsafe(32)
+    def sign_in_by(self, oidc_subject: str) -> Account | None:
+        """Return the open account that this subject (issuer, blank, subject) is bound to."""
         now_ms = self._clock.now_ms()
         with self._store.write() as connection:
-            connection.execute(session.delete().where(session.c.ends_at_ms <= now_ms))
-            _end_oldest(connection, who.name)
-            connection.execute(
-                session.insert(),
-                {
-                    "token_sha256": _digest(token),
-                    "account": who.name,
-                    "begun_at_ms": now_ms,
-                    "ends_at_ms": now_ms + seconds * 1000,
-                },
-            )
-        return token
-
-    def account(self, token: str) -> Account | None:
-        """Return whose session this is; None when it has ended, or the account is gone."""
-        with self._store.read() as connection:
             row = connection.execute(
-                sa.select(account.c.name, account.c.role)
-                .join(session, session.c.account == account.c.name)
-                .where(
-                    session.c.token_sha256 == _digest(token),
-                    session.c.ends_at_ms > self._clock.now_ms(),
+                sa.select(account.c.name, account.c.role).where(
+                    account.c.oidc_subject == oidc_subject, account.c.closed_at_ms.is_(None)
                 )
             ).one_or_none()
-            may = rights.of(connection, row.name) if row else Rights()
-        return Account(row.name, row.role, may) if row else None
+            if row is None:
+                return None
+            _signed_in(connection, row.name, now_ms)
+        return Account(row.name, row.role)
+
+    def has_password(self, name: str, password: str) -> bool:
+        """Tell whether this is the account's password: who changes it proves that he knows it."""
+        with self._store.read() as connection:
+            hashed = connection.scalar(sa.select(account.c.password).where(account.c.name == name))
+        return _right(hashed or _NOBODY, password)
+
+    def begin(self, who: Account, seconds: int, agent: str = "") -> str:
+        """Begin a session of so many seconds in this browser; return its token."""
+        with self._store.write() as connection:
+            return sessions.begin(connection, who.name, self._clock.now_ms(), seconds, agent)
+
+    def account(
+        self, token: str, idle_ms: int | None = None, *, present: bool = True
+    ) -> Account | None:
+        """Return whose session this is; None when it has ended, or the account is gone or closed.
+
+        `idle_ms`: it has ended too when nobody was there for so long. `present`: somebody is now.
+        """
+        now_ms = self._clock.now_ms()
+        with self._store.read() as connection:
+            row = sessions.find(connection, token, now_ms)
+            if row is None:
+                return None
+            seen_ms = row.seen_at_ms or row.begun_at_ms
+            idle = idle_ms is not None and now_ms - seen_ms > idle_ms
+            found = None if idle else _found(connection, row)
+        if idle:
+            self.end(token)
+        elif present and now_ms - seen_ms >= sessions.SEEN_STEP_MS:
+            with self._store.write() as connection:
+                sessions.see(connection, token, now_ms)
+        return found
 
     def end(self, token: str) -> None:
         """End a session; one that is unknown is no error."""
         with self._store.write() as connection:
-            connection.execute(session.delete().where(session.c.token_sha256 == _digest(token)))
+            sessions.end(connection, token)
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+def _row(name: str) -> sa.Select[Any]:
+    return sa.select(account).where(account.c.name == name)
+
+
+def _found(connection: sa.Connection, row: AnyRow) -> Account:
+    """Return the account of a session. Second factors are the office's alone."""
+    clerk = row.role == AccountRole.CLERK
+    return Account(
+        row.name,
+        row.role,
+        rights.of(connection, row.name),
+        row.once_until_ms is not None,
+        clerk and has_second(connection, row.name),
+        row.second_at_ms,
+    )
+
+
+def has_second(connection: sa.Connection, name: str) -> bool:
+    """True for an account with a second factor that was confirmed."""
+    confirmed = second_factor.c.confirmed_at_ms.is_not(None)
+    wanted = sa.select(second_factor.c.id).where(second_factor.c.account == name, confirmed)
+    return connection.execute(wanted.limit(1)).first() is not None
+
+
+def _signed_in(connection: sa.Connection, name: str, now_ms: int) -> None:
+    _unlock(connection, name)
+    here = account.update().where(account.c.name == name)
+    connection.execute(here.values(signed_in_at_ms=now_ms))
+    audit.note(connection, now_ms, name, "signed-in", name)
 
 
 def _right(hashed: str, password: str) -> bool:
@@ -187,12 +265,3 @@ def _count_failure(connection: sa.Connection, name: str, now_ms: int) -> None:
     many = here.where(account.c.failures >= FAILURES_MAX)
     if connection.execute(many.values(failures=0, locked_until_ms=now_ms + LOCK_MS)).rowcount:
         audit.note(connection, now_ms, name, "account.locked", name)
-
-
-def _end_oldest(connection: sa.Connection, name: str) -> None:
-    begun = sa.select(session.c.token_sha256).where(session.c.account == name)
-    tokens = connection.scalars(
-        begun.order_by(session.c.begun_at_ms.desc()).offset(SESSIONS_MAX - 1)
-    ).all()
-    if tokens:
-        connection.execute(session.delete().where(session.c.token_sha256.in_(tokens)))

@@ -67,6 +67,18 @@ class CardCertificates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Lists of revoked certificates: files or http(s) addresses."""
 
 
+class OpenIdConnect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The city's provider, by which clerks may sign in beside their local accounts."""
+
+    issuer: str
+    """Exactly as it names itself, such as https://login.example/realms/city."""
+    client_id: Annotated[str, Meta(min_length=1, max_length=200)]
+    client_secret_file: str
+    """A file with the secret alone. The address to register: office_origin and /oidc/back."""
+    label: Annotated[str, Meta(min_length=1, max_length=40)]
+    """What the button says, such as 職員認証基盤."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One fleet of one tenant."""
 
@@ -99,6 +111,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Left out: telemetry is kept in tables of the same database."""
     card_certificates: CardCertificates | None = None
     """Left out: no card can prove itself by its PIN."""
+    office_origin: str = ""
+    """Where browsers reach the office, such as https://office.example: security keys answer to it.
+    Empty: what each request says."""
+    oidc: OpenIdConnect | None = None
+    """Left out: local accounts alone."""
 
     @property
     def state_folder(self) -> Path:
@@ -175,6 +192,29 @@ def check_card_certificates(settings: CardCertificates | None) -> None:
         raise ValueError(f'card_certificates.crl does not go with need = "{settings.need}"')
 
 
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _is_origin(url: str) -> bool:
+    """True for https, or on this machine http, and nothing behind the host."""
+    parts = urlsplit(url)
+    here = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    return bool(parts.hostname) and (parts.scheme == "https" or here) and not parts.path
+
+
+def check_sign_in(config: Config) -> None:
+    """Raise ValueError, saying how it must look, unless one can sign in to the office so."""
+    if config.office_origin and not _is_origin(config.office_origin):
+        raise ValueError("office_origin must look like https://office.example, with no path")
+    if config.oidc is None:
+        return
+    parts = urlsplit(config.oidc.issuer)
+    if not _is_origin(f"{parts.scheme}://{parts.netloc}") or parts.query or parts.fragment:
+        raise ValueError("oidc.issuer must look like https://login.example/realms/city")
+    if not config.office_origin:
+        raise ValueError("oidc needs office_origin: the provider sends browsers back to it")
+
+
 def read_config(path: Path) -> Config:
     """Return the configuration with absolute paths. Raises ConfigRefused."""
     try:
@@ -183,6 +223,7 @@ def read_config(path: Path) -> Config:
         check_database(config.database)
         check_telemetry(config.telemetry)
         check_card_certificates(config.card_certificates)
+        check_sign_in(config)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigRefused(f"{path}: {error}") from error
     base = path.resolve().parent
@@ -197,8 +238,13 @@ def read_config(path: Path) -> Config:
             authorities=str(base / cards.authorities),
             crl=[one if is_address(one) else str(base / one) for one in cards.crl],
         )
+    oidc = config.oidc
+    if oidc is not None:
+        secret_file = str(base / oidc.client_secret_file)
+        oidc = msgspec.structs.replace(oidc, client_secret_file=secret_file)
     return msgspec.structs.replace(
         config,
+        oidc=oidc,
         telemetry=telemetry,
         card_certificates=cards,
         **{key: str(base / getattr(config, key)) for key in _PATHS},

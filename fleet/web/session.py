@@ -1,8 +1,10 @@
 """Who is at the browser: an encrypted cookie that names a session which the server still knows.
 
-A session ends on the server, at sign-out or after SESSION_S, whatever the browser keeps. Each
-process has a cookie and a key of its own, so a console's session opens no office. Every POST
-carries the session's token; the account and its role are looked up again at each request.
+A session ends on the server, at sign-out, after SESSION_S, and in the office after half an hour
+without anybody, whatever the browser keeps. Each process has a cookie and a key of its own, so a
+console's session opens no office. Every POST carries the session's token; account, role and rights
+are looked up again at each request. Who was given a password chooses his own first, and who has a
+second factor shows it first.
 """
 
 import asyncio
@@ -75,6 +77,8 @@ class Site:
     needs: Mapping[str, frozenset[OfficeRole]] | None = None
     """Who may open what, by the first part of the path; empty: everyone. A path whose first part
     is not named is refused. None: the role of the site is enough for all of it."""
+    idle_ms: int | None = None
+    """Without anybody for so long a session ends. None: a wall shows the console all day."""
 
     def groups_of(self, account: Account) -> list[Group]:
         """Return the navigation of one account."""
@@ -84,6 +88,10 @@ class Site:
                 label = page.group or page.label
                 groups.setdefault(label, Group(label, [])).pages.append(page)
         return list(groups.values())
+
+    def home_of(self, account: Account) -> str:
+        """Return the first page that an account may open; "/" when there is none."""
+        return next((page.path for page in self.pages if page.is_for(account)), "/")
 
     def refuses(self, path: str, account: Account) -> bool:
         """True when this account may not open the path."""
@@ -109,7 +117,13 @@ ACCOUNT: Final = web.RequestKey("account", Account)
 """The signed-in account, in a request."""
 STATIC_PATH_MAX: Final = 60
 """Characters; a file's name has at most 255 bytes, and one that is longer is no file of ours."""
-PUBLIC: Final = frozenset({"/login", "/healthz"})
+LEFT_PATH: Final = "/oidc/left"
+"""Where somebody goes on signing out who had signed in by the city's provider."""
+PUBLIC: Final = frozenset({"/login", "/healthz", "/oidc", "/oidc/back", LEFT_PATH})
+FIRST_PATH: Final = "/security/password"
+"""Where a password is chosen: all that opens to somebody who was given one."""
+SECOND_PATH: Final = "/second"
+"""Where the second factor is shown: all that opens before it was."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
 
@@ -203,8 +217,13 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise web.HTTPNotFound
         return await handler(request)
     session = await get_session(request)
-    if name := session.get("session"):
-        found = await asyncio.to_thread(request.app[ACCOUNTS].account, str(name))
+    if token := session.get("session"):
+        found = await asyncio.to_thread(
+            request.app[ACCOUNTS].account,
+            str(token),
+            request.app[SITE].idle_ms,
+            present=_somebody_is_there(request),
+        )
         if found is not None:
             request[ACCOUNT] = found
     if request.method not in _SAFE:
@@ -217,7 +236,14 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path in PUBLIC:
         return await handler(request)
     _require_right(request)
+    _require_first_steps(request)
     return await handler(request)
+
+
+def _somebody_is_there(request: web.Request) -> bool:
+    """False for what a page asks by itself (its live parts); whatever a person does counts."""
+    live = "HX-Request" in request.headers or request.path.endswith("/live")
+    return request.method not in _SAFE or not live
 
 
 def _require_right(request: web.Request) -> None:
@@ -226,16 +252,41 @@ def _require_right(request: web.Request) -> None:
         raise _to_login(request)
     if account.role != site.role:
         raise web.HTTPForbidden(reason="role")
+    if request.path == "/" and (home := site.home_of(account)) != "/":
+        raise web.HTTPSeeOther(home)
     if site.refuses(request.path, account):
         raise web.HTTPForbidden(reason="right")
 
 
+def _require_first_steps(request: web.Request) -> None:
+    """Lead to the password that must be changed, and to the second factor, before anything else."""
+    account = account_of(request)
+    if request.path == "/logout":
+        return
+    if account.has_second and account.second_at_ms is None:
+        if request.path.partition("/")[2].partition("/")[0] != SECOND_PATH[1:]:
+            raise _to(SECOND_PATH, request)
+    elif account.must_change and request.path != FIRST_PATH:
+        raise web.HTTPSeeOther(FIRST_PATH)
+
+
 def _to_login(request: web.Request) -> web.HTTPException:
-    """A page goes to the sign-in page and comes back; a part of a page tells htmx to go there."""
+    """A page goes to the sign-in page and comes back; see `_to`."""
+    return _to("/login", request)
+
+
+def _to(path: str, request: web.Request) -> web.HTTPException:
+    """Lead to a page and back; a part of a page tells htmx to go there."""
     if "HX-Request" in request.headers:
-        return web.HTTPUnauthorized(headers={"HX-Redirect": "/login"})
+        return web.HTTPUnauthorized(headers={"HX-Redirect": path})
     wish = request.rel_url.without_query_params("lang")
     if request.method not in _SAFE or str(wish) == "/":
-        return web.HTTPSeeOther("/login")
+        return web.HTTPSeeOther(path)
     back = str(wish) if len(str(wish)) <= NEXT_MAX else request.path
-    return web.HTTPSeeOther(URL("/login").with_query(next=back))
+    return web.HTTPSeeOther(URL(path).with_query(next=back))
+
+
+def inside(path: str) -> str:
+    """Return a path of this site; whatever else was asked for becomes the first page."""
+    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if safe else "/"

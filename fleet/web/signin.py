@@ -14,9 +14,11 @@ from typing import Final, ParamSpec, TypeVar
 from aiohttp import web
 from aiohttp_session import get_session, new_session
 
+from fleet.accounts import Account
+from fleet.web.browsers import agent_of
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.pages import render
-from fleet.web.session import ACCOUNTS, NEXT_MAX, SESSION_S, SITE
+from fleet.web.session import ACCOUNTS, LEFT_PATH, NEXT_MAX, SESSION_S, SITE, inside
 from wire.clock import Clock
 
 FAILURES_MAX: Final = 5
@@ -102,6 +104,10 @@ class HashQueue:
 
 LIMIT: Final = web.AppKey("sign_in_limit", SignInLimit)
 HASHES: Final = web.AppKey("sign_in_hashes", HashQueue)
+PROVIDER_LABEL: Final = web.AppKey("provider_label", str)
+"""What the button of the city's provider says; left out where there is none."""
+PROVIDER: Final = "oidc"
+"""In a session: its owner signed in there."""
 routes = web.RouteTableDef()
 
 
@@ -115,7 +121,7 @@ async def keep_threads(app: web.Application) -> AsyncIterator[None]:
 async def show(request: web.Request) -> web.Response:
     """The form."""
     form = empty_form(request, next=request.query.get("next", ""))
-    return await render(request, "login.html", form=form)
+    return await again(request, form)
 
 
 @routes.post("/login")
@@ -124,41 +130,49 @@ async def sign_in(request: web.Request) -> web.Response:
     form = await read_form(request, _FIELDS)
     form.require("account", "password")
     if form.errors:
-        return await _again(request, form, 422)
+        return await again(request, form, 422)
     limit, hashes, accounts = request.app[LIMIT], request.app[HASHES], request.app[ACCOUNTS]
     keys = (f"account {form['account'].casefold()}", f"address {request.remote}")
     if hashes.full:
         form.refuse("account", "web.login.busy", seconds=BUSY_S)
-        return await _again(request, form, 429)
+        return await again(request, form, 429)
     if not limit.reserve(*keys):
         form.refuse("account", "web.login.paused", minutes=PAUSE_S // 60)
-        return await _again(request, form, 429)
+        return await again(request, form, 429)
     account = await hashes.run(accounts.sign_in, form["account"], form["password"])
     if account is None:
         form.refuse("account", "web.login.wrong")
-        return await _again(request, form, 401)
+        return await again(request, form, 401)
     limit.succeeded(*keys)
     if account.role != request.app[SITE].role:
         raise web.HTTPForbidden(reason="role")
+    await begin_session(request, account)
+    raise web.HTTPSeeOther(inside(form["next"]))
+
+
+async def begin_session(request: web.Request, account: Account, by: str = "") -> None:
+    """Begin a session for somebody who has proved who he is; an older one of this browser ends."""
+    accounts, before = request.app[ACCOUNTS], (await get_session(request)).get("session")
+    if before:
+        await asyncio.to_thread(accounts.end, str(before))
     session = await new_session(request)
-    session["session"] = await asyncio.to_thread(accounts.begin, account, SESSION_S)
-    raise web.HTTPSeeOther(_inside(form["next"]))
+    session["session"] = await asyncio.to_thread(
+        accounts.begin, account, SESSION_S, agent_of(request)
+    )
+    session["by"] = by
 
 
-def _inside(path: str) -> str:
-    """Return a path of this site; whatever else was asked for becomes the first page."""
-    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if safe else "/"
-
-
-async def _again(request: web.Request, form: Form, status: int) -> web.Response:
-    return await render(request, "login.html", status=status, form=form)
+async def again(request: web.Request, form: Form, status: int = 200) -> web.Response:
+    """The form, with what is wrong with it."""
+    provider = request.app.get(PROVIDER_LABEL, "")
+    return await render(request, "login.html", status, form=form, provider=provider)
 
 
 @routes.post("/logout")
 async def sign_out(request: web.Request) -> web.Response:
     """End the session on the server, then in the browser."""
     session = await get_session(request)
+    by = session.get("by")
     await asyncio.to_thread(request.app[ACCOUNTS].end, str(session["session"]))
     session.invalidate()
-    raise web.HTTPSeeOther("/login")
+    raise web.HTTPSeeOther(LEFT_PATH if by == PROVIDER else "/login")

@@ -1,0 +1,126 @@
+"""誰が誰を見たか: who looked at which member, for auditors of the programme."""
+
+import datetime
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlencode
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from fleet import looks
+from fleet.looks import EXPORT_ROWS_MAX, PAGE_ROWS, Asked
+from fleet.rights import OfficeRole
+from fleet.web.data import PERSONS, change
+from fleet.web.exports import csv_file
+from fleet.web.forms import Form, check_fields
+from fleet.web.pages import CLOCK, render
+from fleet.web.reach import programme_of, programmes_of
+from fleet.web.session import account_of
+from fleet.web.words import language_of, today
+from programmes.calendar import local
+from programmes.texts import Language, NoSuchText, say
+
+PATH: Final = "/looks"
+DAYS_BEFORE: Final = 6
+"""Shown at first: a week with today."""
+DAYS_MAX: Final = 366
+PAGES_MAX: Final = 10_000
+_FIELDS: Final = {"from": 10, "to": 10, "who": 64, "number": 32, "kind": 40}
+routes = web.RouteTableDef()
+
+
+def _asked(request: web.Request) -> tuple[Form, Asked]:
+    """Return the filter, and what it asks for; days that are none are those shown at first."""
+    form = check_fields(language_of(request), request.query, _FIELDS)
+    last_day = today(request.app[CLOCK].now_ms())
+    last = form.day("to") or last_day
+    first = form.day("from") or last - datetime.timedelta(DAYS_BEFORE)
+    if first > last:
+        form.refuse("to", "web.form.ends-before-start")
+        first = last
+    elif (last - first).days > DAYS_MAX:
+        form.refuse("from", "web.looks.too-long", days=DAYS_MAX)
+        first = last - datetime.timedelta(DAYS_MAX)
+    form.values |= {"from": first.isoformat(), "to": last.isoformat()}
+    programme = programme_of(request, OfficeRole.AUDITOR)
+    return form, Asked(programme, first, last, form["who"], form["number"], form["kind"])
+
+
+def word_of(what: str, language: Language) -> str:
+    """Return what was done, in words; its stable word when this version has none."""
+    try:
+        return say(f"web.look.{what}", language)
+    except NoSuchText:
+        return what
+
+
+def _page_number(request: web.Request) -> int:
+    text = request.query.get("page", "1")
+    return min(int(text), PAGES_MAX) if text.isascii() and text.isdigit() and text != "0" else 1
+
+
+@routes.get(PATH)
+async def show(request: web.Request) -> web.Response:
+    """Lines and counts; that they were looked at is a line itself."""
+    form, asked = _asked(request)
+    page = _page_number(request)
+
+    def look(
+        connection: sa.Connection, who: str, at_ms: int
+    ) -> tuple[int, object, object, list[str]]:
+        offset = (page - 1) * PAGE_ROWS
+        total, rows = looks.lines(connection, asked, PAGE_ROWS, offset)
+        counts, kinds = looks.counts(connection, asked), looks.kinds(connection, asked)
+        looks.note(connection, asked, who, at_ms, export=False)
+        return total, rows, counts, kinds
+
+    total, rows, counts, kinds = await change(request.app[PERSONS], look, *_by(request))
+    language = form.language
+    return await render(
+        request,
+        "looks.html",
+        section=PATH,
+        form=form,
+        programmes=programmes_of(request, OfficeRole.AUDITOR),
+        programme=asked.programme,
+        rows=rows,
+        total=total,
+        counts=counts,
+        kinds=[(kind, word_of(kind, language)) for kind in kinds],
+        word=lambda what: word_of(what, language),
+        page_number=page,
+        pages=max(1, -(-total // PAGE_ROWS)),
+        export=f"{PATH}.csv?{urlencode({**form.values, 'programme': asked.programme})}",
+        export_max=EXPORT_ROWS_MAX,
+    )
+
+
+def _by(request: web.Request) -> tuple[str, int]:
+    return account_of(request).name, request.app[CLOCK].now_ms()
+
+
+@routes.get(PATH + ".csv")
+async def export(request: web.Request) -> web.Response:
+    """The same lines, all pages of them."""
+    form, asked = _asked(request)
+
+    def look(connection: sa.Connection, who: str, at_ms: int) -> object:
+        _, rows = looks.lines(connection, asked, EXPORT_ROWS_MAX)
+        looks.note(connection, asked, who, at_ms, export=True)
+        return rows
+
+    rows = await change(request.app[PERSONS], look, *_by(request))
+    say_head: Callable[[str], str] = lambda name: say(f"web.looks.{name}", form.language)  # noqa: E731
+    heads = [say_head(name) for name in ("when", "who", "what", "subject", "detail")]
+    cells = [
+        (
+            local(row.at_ms).isoformat(timespec="seconds"),
+            row.who,
+            word_of(row.what, form.language),
+            row.subject,
+            row.detail,
+        )
+        for row in rows  # type: ignore[attr-defined]
+    ]
+    return csv_file(f"looks-{asked.programme}-{asked.first}-{asked.last}.csv", heads, cells)
