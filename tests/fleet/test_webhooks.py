@@ -19,9 +19,20 @@ import sqlalchemy as sa
 from aiohttp import web
 
 import fleet
-from fleet import desk, member_life, members, members_csv, members_import, triage, webhooks
+from fleet import (
+    desk,
+    member_cards,
+    member_life,
+    members,
+    members_csv,
+    members_import,
+    triage,
+    webhooks,
+)
 from fleet.config import Databases
+from fleet.enrolment import NewCard
 from fleet.grants import Role
+from fleet.member_events import Step
 from fleet.members import NewMember
 from fleet.schema import scheme_statement, webhook_delivery
 from fleet.store import Store, migrate, open_persons
@@ -109,7 +120,7 @@ def test_every_way_to_change_a_member_is_told(people: Store, tmp_path: Path) -> 
         members.stop(connection, BUS, "A-1", "入院", *who)
         members.unstop(connection, BUS, "A-1", *who)
         members_import.take_in(connection, BUS, members_csv.read_file(file), *who)
-        live(connection, member_life.Step(member_id, "窓口", *who))
+        live(connection, Step(member_id, "窓口", *who))
         desk.see_member(connection, member_id, *who)
     assert waiting(people) == [
         ("member.enrolled", "A-1"),
@@ -126,6 +137,7 @@ def test_every_way_to_change_a_member_is_told(people: Store, tmp_path: Path) -> 
         ("member.changed", "A-1"),
         ("member.changed", "A-2"),
         ("card.added", "A-1"),
+        ("member.changed", "A-1"),
         ("member.stopped", "A-1"),
         ("member.changed", "A-1"),
         ("member.changed", "A-1"),
@@ -135,14 +147,14 @@ def test_every_way_to_change_a_member_is_told(people: Store, tmp_path: Path) -> 
     ]
 
 
-def live(connection: sa.Connection, step: member_life.Step) -> None:
+def live(connection: sa.Connection, step: Step) -> None:
     """Let all that colleagues may do happen to A-1, who has one card."""
-    (card_id,) = member_life.in_use(connection, step.member_id)
-    member_life.stop_cards(connection, step)
-    member_life.unstop_card(connection, step, card_id)
-    member_life.exchange_cards(connection, step, step.member_id + 1)
-    new = member_life.NewCard(Scheme.COMMON_AP.value, 1, "ef" * 16)
-    member_life.replace_card(connection, step, new)
+    (card_id,) = member_cards.in_use(connection, step.member_id)
+    member_cards.stop_cards(connection, step)
+    member_cards.unstop_card(connection, step, card_id)
+    member_cards.exchange_cards(connection, step, step.member_id + 1)
+    new = NewCard(Scheme.COMMON_AP, 1, "ef" * 16)
+    member_cards.replace_card(connection, step, [new])
     member_life.stop(connection, step)
     member_life.unstop(connection, step)
     member_life.correct(connection, step, {"name": "山田桜"})
@@ -380,7 +392,7 @@ async def test_after_a_day_of_failures_it_stands_still_until_a_person_lets_it_go
     async with sending(people, clock):
         while states(people) != ["given-up"]:
             tries += 1
-            await eventually_async(lambda n=tries: len(receiver.heard) == n)  # type: ignore[misc]
+            await eventually_async(lambda n=tries: len(receiver.heard) == n)
             await eventually_async(lambda: states(people)[0] in ("failing", "given-up"))
             await asyncio.sleep(0.05)
             clock.pass_s(BACK_OFF_S[min(tries, len(BACK_OFF_S)) - 1])
@@ -478,7 +490,7 @@ async def test_nothing_is_lost_or_out_of_order_when_the_office_is_killed_while_i
             sys.executable, "-c", OFFICE, tmp_path, str(NOON_MS), began
         )
         seen = len(receiver.heard)
-        await eventually_async(lambda n=seen: len(receiver.heard) > n + 15 or not waiting(people))  # type: ignore[misc]
+        await eventually_async(lambda n=seen: len(receiver.heard) > n + 15 or not waiting(people))
         office.send_signal(signal.SIGKILL)
         await office.wait()
         killed += 1
