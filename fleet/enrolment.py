@@ -7,37 +7,23 @@ back, as a mistake: the person's data are cut off, the number and the card are f
 is append-only says given and withdrawn.
 """
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from datetime import date
 from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, campaigns, consent, terms
+from fleet import applicants, audit, campaigns, consent, erasure, terms
 from fleet.member_life import Ended
 from fleet.members import MemberRefused, NewMember, bump
 from fleet.members import enrol as add_member
 from fleet.schema import card, member, person, triage
 from fleet.schema import consent as consent_table
 from programmes.calendar import local_day
-from programmes.enrolment import Applicant, Condition
-from programmes.register import RULEBOOKS
-from programmes.rulebook import NoRuleInForce, rule_in_force
 from wire.credential import Scheme
-from wire.individual_number import looks_like_individual_number
-from wire.roster import RuleTable
 
 UNDO_MS: Final = 10 * 60_000
 """Time to see on the slip that something is wrong; afterwards it is ended on the member's page."""
-TWINS_MAX: Final = 5
-"""People with the same name and birth date that are shown; two are rare, five are one mistake."""
-_NUMBERED: Final = re.compile(r"(.*?)(\d{1,18})\Z", re.ASCII | re.DOTALL)
-"""A registration number and the counter at its end."""
-_TRIED_MAX: Final = 1_000
-"""Numbers looked through for a free one: whoever numbers by hand leaves no larger holes."""
-_KANA: Final = re.compile(r"[ァ-ヺー・]+(?: [ァ-ヺー・]+)*\Z")
 
 Reason = Literal["number-used", "card-of", "card-not-usable", "gone", "household", "undo"]
 
@@ -69,160 +55,6 @@ class Given(NamedTuple):
     medium: consent.Medium
 
 
-class Judged(NamedTuple):
-    """Whether somebody may be enrolled on a day, under the table that is in force then."""
-
-    table: RuleTable | None
-    """None: no table is in force, and nothing could be judged."""
-    conditions: tuple[Condition, ...]
-    ends: date | None
-    """The last day that the programme's rule proposes; None: it stays open."""
-
-
-class Twin(NamedTuple):
-    """Somebody who is enrolled already and may be the same person."""
-
-    id: int
-    registration_number: str
-    name: str
-    kana: str
-    birth_date: date | None
-    valid_from: date | None
-    valid_to: date | None
-
-
-# --- what is typed -------------------------------------------------------------------------------
-
-
-def tidy_name(text: str) -> str:
-    """Return a name with one plain blank between its parts; no character is turned into another.
-
-    Variants of 渡辺 are different names: NFKC would make some of them one.
-    """
-    return " ".join(text.split())
-
-
-def tidy_kana(text: str) -> str:
-    """Return a reading in katakana, whatever kana it was typed in; "" when it is no kana."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).split())
-    kana = "".join(chr(ord(one) + 0x60) if "ぁ" <= one <= "ゖ" else one for one in plain)
-    kana = re.sub(r"(?<=[ァ-ヺー])[-‐−–—](?=[ァ-ヺ]|\Z| )", "ー", kana)
-    return kana if _KANA.match(kana) else ""
-
-
-def judge(programme: str, tables: Sequence[RuleTable], applicant: Applicant, day: date) -> Judged:
-    """Return whether somebody may be enrolled from a day on. Raises RuleTableRefused."""
-    rules = RULEBOOKS[programme].enrolment
-    try:
-        table = rule_in_force(tables, day)
-    except NoRuleInForce:
-        return Judged(None, (), None)
-    if rules is None:
-        return Judged(table, (), None)
-    return Judged(table, rules.conditions(table, applicant, day), rules.ends(table, day))
-
-
-def propose_number(connection: sa.Connection, programme: str) -> str:
-    """Return the next free registration number after the programme's own pattern, "" for the first.
-
-    It counts on from the newest member's: T-0041 is followed by T-0042, skipping what is taken and
-    what would look like an individual number.
-    """
-    newest = (
-        sa.select(member.c.registration_number)
-        .where(member.c.programme == programme, member.c.erased_at_ms.is_(None))
-        .order_by(member.c.id.desc())
-        .limit(1)
-    )
-    found = _NUMBERED.match(connection.scalar(newest) or "")
-    if found is None:
-        return ""
-    before, counter = found.groups()
-    for n in range(int(counter) + 1, int(counter) + 1 + _TRIED_MAX):
-        number = f"{before}{n:0{len(counter)}}"
-        if not looks_like_individual_number(number) and not _is_taken(
-            connection, programme, number
-        ):
-            return number
-    return ""
-
-
-def _is_taken(connection: sa.Connection, programme: str, number: str) -> bool:
-    return _id_of(connection, programme, number) is not None
-
-
-def _id_of(connection: sa.Connection, programme: str, number: str) -> int | None:
-    found: int | None = connection.scalar(
-        sa.select(member.c.id).where(
-            member.c.programme == programme, member.c.registration_number == number
-        )
-    )
-    return found
-
-
-def categories(connection: sa.Connection, programme: str) -> list[str]:
-    """Return the categories that members of a programme are in, for a list to choose from."""
-    used = sa.select(member.c.category).where(
-        member.c.programme == programme, member.c.category != ""
-    )
-    return sorted(connection.scalars(used.distinct()))
-
-
-# --- who is there already ------------------------------------------------------------------------
-
-_BLANK: Final = sa.func.replace
-
-
-def _plain(column: sa.Column[str]) -> sa.ColumnElement[str]:
-    return _BLANK(_BLANK(column, " ", ""), "　", "")
-
-
-def twins(
-    connection: sa.Connection,
-    programme: str,
-    number: str,
-    name: str,
-    kana: str,
-    born: date | None,
-    who: str,
-    at_ms: int,
-) -> list[Twin]:
-    """Return members with this number, or with this name or reading and birth date, TWINS_MAX.
-
-    Without a birth date the name alone counts. Writes one line in the audit when anyone is shown;
-    needs a writing connection.
-    """
-    same = [_plain(person.c.name) == "".join(name.split())] if name else []
-    same += [_plain(person.c.kana) == "".join(kana.split())] if kana and born else []
-    alike = sa.or_(sa.false(), *same)
-    if born is not None:
-        alike &= sa.or_(person.c.birth_date == born, person.c.birth_date.is_(None))
-    rows = connection.execute(
-        sa.select(
-            member.c.id,
-            member.c.registration_number,
-            person.c.name,
-            person.c.kana,
-            person.c.birth_date,
-            member.c.valid_from,
-            member.c.valid_to,
-        )
-        .select_from(member.join(person, person.c.id == member.c.person_id))
-        .where(
-            member.c.programme == programme,
-            member.c.erased_at_ms.is_(None),
-            sa.or_(member.c.registration_number == number, alike),
-        )
-        .order_by(member.c.registration_number)
-        .limit(TWINS_MAX)
-    )
-    found = [Twin(*row) for row in rows]
-    if found:
-        numbers = " ".join(one.registration_number for one in found)
-        audit.note_person(connection, at_ms, who, "members.listed", programme, numbers)
-    return found
-
-
 # --- enrolling -----------------------------------------------------------------------------------
 
 
@@ -247,8 +79,8 @@ def enrol(
     Raises EnrolmentRefused, MemberRefused, SchemeRefused, ConsentRefused or
     IndividualNumberRefused.
     """
-    if _is_taken(connection, programme, new.registration_number):
-        number = propose_number(connection, programme) if next_free else ""
+    if applicants.is_taken(connection, programme, new.registration_number):
+        number = applicants.propose_number(connection, programme) if next_free else ""
         if not number:
             raise EnrolmentRefused(
                 "number-used",
@@ -433,40 +265,11 @@ def undo(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> New
         .where(member.c.id == member_id)
     ).one()
     typed = NewMember(*(getattr(row, name) for name in NewMember._fields))
-    connection.execute(card.delete().where(card.c.member_id == member_id))
-    consent.withdraw(connection, row.programme, member_id, Ended.WRONG.value, who, at_ms)
-    subject = f"{row.programme} {row.registration_number}"
-    audit.note_person(connection, at_ms, who, "member.ended", subject, Ended.WRONG.value)
-    _cut(connection, member_id, row.person_id, at_ms)
-    bump(connection, row.programme)
-    return typed
-
-
-def _cut(connection: sa.Connection, member_id: int, person_id: int, at_ms: int) -> None:
-    """Leave a row that counts as one mistake, and nothing of the person.
-
-    What began with this enrolment ends with it: a household is called after the one who began it.
-    """
-    connection.execute(
-        person.update()
-        .where(person.c.id == person_id)
-        .values(name="", kana="", birth_date=None, updated_at_ms=at_ms)
-    )
-    connection.execute(
-        member.update()
-        .where(member.c.id == member_id)
-        .values(
-            registration_number=f"~{member_id}",
-            category="",
-            valid_from=None,
-            valid_to=None,
-            household="",
-            stopped_from_ms=at_ms,
-            stopped_why="",
-            ended_kind=Ended.WRONG.value,
-            erased_at_ms=at_ms,
-            updated_at_ms=at_ms,
-        )
-    )
-    began = member.c.household == f"h{member_id}"
+    told = (row.programme, member_id, Ended.WRONG.value, who, at_ms)
+    consent.withdraw(connection, *told)
+    erasure.erase(connection, member_id, row.registration_number, who, at_ms)
+    wrong = {"ended_kind": Ended.WRONG.value, "stopped_from_ms": at_ms}
+    connection.execute(member.update().where(member.c.id == member_id).values(wrong))
+    began = member.c.household == f"h{member_id}"  # called after the one who began it
     connection.execute(member.update().where(began).values(household=""))
+    return typed

@@ -6,19 +6,10 @@ again, and the next tap is accepted.
 
 import sqlalchemy as sa
 
-from fleet import audit, campaigns, store, terms
-from fleet.members import (
-    TRIAGE_KEPT_MS,
-    TRIAGE_MAX,
-    MemberRefused,
-    NewMember,
-    Waiting,
-    bump,
-    enrol,
-)
+from fleet import enrolment, store, terms
+from fleet.members import TRIAGE_KEPT_MS, TRIAGE_MAX, MemberRefused, Waiting
 from fleet.schema import card, member, triage
 from programmes.calendar import local_day
-from wire.credential import Scheme
 from wire.messages import Triage
 
 _COLUMNS = tuple(triage.c[name] for name in Waiting._fields)
@@ -77,46 +68,20 @@ def erase_old(connection: sa.Connection, now_ms: int) -> int:
     return connection.execute(triage.delete().where(old)).rowcount
 
 
-def assign(
-    connection: sa.Connection,
-    triage_id: int,
-    to: str | NewMember,
-    who: str,
-    at_ms: int,
-) -> None:
-    """Give an unknown card to a member, by registration number, or to one who is enrolled now.
+def assign(connection: sa.Connection, triage_id: int, number: str, who: str, at_ms: int) -> int:
+    """Give an unknown card to a member, by registration number; return the card's row.
 
     While members move to the card's scheme, it takes the place of the member's former ones.
-    Raises MemberRefused when the card has been assigned or erased meanwhile, or the member is
-    not there; SchemeRefused when no card may be enrolled by its scheme.
+    Raises EnrolmentRefused when the card has been assigned or erased meanwhile, MemberRefused when
+    there is no such member, SchemeRefused when no card may be enrolled by its scheme.
     """
-    found = connection.execute(sa.select(triage).where(triage.c.id == triage_id)).one_or_none()
-    if found is None:
-        raise MemberRefused("this card is no longer listed: hold it to the reader again")
-    stated, scheme = terms.of(connection, found.programme), Scheme(found.scheme)
-    terms.require_enrolling(stated, found.programme, scheme, local_day(at_ms))
-    if isinstance(to, NewMember):
-        enrol(connection, found.programme, to, who, at_ms)
-    number = to.registration_number if isinstance(to, NewMember) else to
+    programme = connection.scalar(sa.select(triage.c.programme).where(triage.c.id == triage_id))
+    cards = enrolment.stranger(connection, programme or "", triage_id)
     member_id = connection.scalar(
         sa.select(member.c.id).where(
-            member.c.programme == found.programme, member.c.registration_number == number
+            member.c.programme == programme, member.c.registration_number == number
         )
     )
-    if member_id is None:
-        raise MemberRefused(f"no member of {found.programme} has the number {number!r}")
-    connection.execute(
-        card.insert().values(
-            member_id=member_id,
-            programme=found.programme,
-            credential=found.credential,
-            scheme=found.scheme,
-            key_epoch=found.key_epoch,
-            assigned_at_ms=at_ms,
-            assigned_by=who,
-        )
-    )
-    campaigns.replace_cards(connection, found.programme, [member_id], who, at_ms)
-    connection.execute(triage.delete().where(triage.c.id == triage_id))
-    bump(connection, found.programme)
-    audit.note_person(connection, at_ms, who, "card.assigned", f"{found.programme} {number}")
+    if programme is None or member_id is None:
+        raise MemberRefused(f"no member of {programme} has the number {number!r}")
+    return enrolment.give_card(connection, programme, member_id, cards, who, at_ms)

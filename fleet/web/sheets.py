@@ -6,6 +6,7 @@ from aiohttp import web
 
 from fleet.paper import PaperBusy, Press
 from fleet.web.words import language_of
+from programmes.texts import LANGUAGES
 
 PRESS: Final = web.AppKey("press", Press)
 RETRY_S: Final = 5
@@ -13,12 +14,15 @@ RETRY_S: Final = 5
 
 
 async def sheet(request: web.Request, template: str, name: str, **context: Any) -> web.Response:
-    """Return a template as PDF in the page's language. `name` is the file's, in ASCII.
+    """Return a template as PDF. `name` is the file's, in ASCII.
 
-    Raises HTTPServiceUnavailable while too many are being made.
+    It is in the page's language, or in that of `?paper=`: whoever is handed it may read another one
+    than the clerk. Raises HTTPServiceUnavailable while too many are being made.
     """
+    wish = request.query.get("paper", "")
+    language = next((one for one in LANGUAGES if one == wish), language_of(request))
     try:
-        body = await request.app[PRESS].pdf(template, language_of(request), **context)
+        body = await request.app[PRESS].pdf(template, language, **context)
     except PaperBusy as error:
         raise web.HTTPServiceUnavailable(headers={"Retry-After": str(RETRY_S)}) from error
     return web.Response(

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp_session import get_session
 
 from fleet import desk, member_search, triage
-from fleet.members import MemberRefused, NewMember, Waiting
+from fleet.members import MemberRefused, Waiting
 from fleet.schema import place
 from fleet.terms import SchemeRefused
 from fleet.web.data import FLEET, PERSONS, change, read, reading
@@ -24,14 +24,6 @@ from fleet.web.words import language_of
 
 UNDO_MS: Final = 10 * 60_000
 """Time to see that it was the wrong person; afterwards the card is stopped, which is recorded."""
-_NEW: Final = {
-    "registration_number": 32,
-    "name": 60,
-    "kana": 60,
-    "category": 40,
-    "valid_from": 10,
-    "valid_to": 10,
-}
 routes = web.RouteTableDef()
 
 
@@ -128,52 +120,27 @@ async def assign(request: web.Request) -> web.Response:
     return await _assign(request, form, form["registration_number"])
 
 
-@routes.post(r"/cards/{card:\d+}/new")
-async def enrol(request: web.Request) -> web.Response:
-    """Enrol somebody and give the card to them, in one step."""
-    form = await read_form(request, _NEW)
-    form.require("registration_number", "name")
-    valid_from, valid_to = form.day("valid_from"), form.day("valid_to")
-    if valid_from and valid_to and valid_to < valid_from:
-        form.refuse("valid_to", "web.form.ends-before-start")
-    if form.errors:
-        return await _card_page(request, form, 422)
-    new = NewMember(
-        registration_number=form["registration_number"],
-        name=form["name"],
-        kana=member_search.folded(form["kana"]),
-        category=form["category"],
-        valid_from=valid_from,
-        valid_to=valid_to,
-    )
-    return await _assign(request, form, new)
-
-
 def _assign_and_find(
-    connection: sa.Connection, card_id: int, to: str | NewMember, who: str, at_ms: int
+    connection: sa.Connection, card_id: int, number: str, who: str, at_ms: int
 ) -> tuple[desk.Stranger, int]:
     """Assign in one transaction; return what is needed to undo it."""
     stranger = desk.see_stranger(connection, card_id)
-    triage.assign(connection, card_id, to, who, at_ms)
+    assigned = triage.assign(connection, card_id, number, who, at_ms)
     if stranger is None:
         raise MemberRefused("this card is no longer listed")
-    registration_number = to.registration_number if isinstance(to, NewMember) else to
-    _, assigned = desk.assigned_card(connection, stranger.programme, registration_number)
     return stranger, assigned
 
 
-async def _assign(request: web.Request, form: Form, to: str | NewMember) -> web.Response:
+async def _assign(request: web.Request, form: Form, number: str) -> web.Response:
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     card_id, store = await stranger_in_reach(request), request.app[PERSONS]
     if card_id is None:
         return await _card_page(request, form, 409)
     try:
-        stranger, assigned = await change(store, _assign_and_find, card_id, to, who, now_ms)
+        stranger, assigned = await change(store, _assign_and_find, card_id, number, who, now_ms)
     except MemberRefused:
         # a card that has left the list is told by _card_page, so the number remains as the cause
-        enrolling = isinstance(to, NewMember)
-        cause = "web.triage.number-used" if enrolling else "web.triage.no-such-member"
-        form.refuse("registration_number", cause, number=form["registration_number"])
+        form.refuse("registration_number", "web.triage.no-such-member", number=number)
         return await _card_page(request, form, 409)
     except SchemeRefused as error:
         form.refuse("registration_number", f"web.scheme.refused.{error.reason}")

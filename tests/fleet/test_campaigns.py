@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from fleet import campaigns, desk, terms, usage
+from fleet import campaigns, desk, members, terms, usage
 from fleet.config import Databases
 from fleet.members import NewMember
 from fleet.roster_files import RosterArchive
@@ -297,7 +297,8 @@ def test_nobody_is_enrolled_by_the_scheme_that_members_leave(office: VirtualFlee
         office.people.write() as connection,
         pytest.raises(terms.SchemeRefused, match="enrol by common-ap"),
     ):
-        assign(connection, number, NewMember("A-9", "佐藤一郎"), "hana", NOON_MS)
+        members.enrol(connection, PASS, NewMember("A-9", "佐藤一郎"), "hana", NOON_MS)
+        assign(connection, number, "A-9", "hana", NOON_MS)
 
 
 def test_a_list_moves_members_and_lost_cards_stay_stopped(

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from edge.schemes import REGISTER
-from fleet import schemes, terms
+from fleet import members, schemes, terms
 from fleet.config import Databases
 from fleet.members import NewMember
 from fleet.schema import scheme_statement
@@ -71,7 +71,8 @@ def test_a_card_at_a_desk_is_not_assigned_by_a_scheme_that_has_ended(
     number = hold_at_desk(office, 1, COMMON)
     assert end(office, last=local_day(NOON_MS) - datetime.timedelta(1)) == 0
     with office.people.write() as connection, pytest.raises(terms.SchemeRefused) as refused:
-        assign(connection, number, NewMember("A-1", "佐藤一郎"), "hana", NOON_MS)
+        members.enrol(connection, PASS, NewMember("A-1", "佐藤一郎"), "hana", NOON_MS)
+        assign(connection, number, "A-1", "hana", NOON_MS)
     assert refused.value.reason == "ended"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from fleet import accounts, members, months, schema, store, triage
+from fleet import accounts, consent, members, months, schema, store, triage
 from fleet.accounts import AccountRole
 from fleet.alarms import AlarmKind, sound
 from fleet.config import Config, Databases
@@ -51,6 +51,18 @@ SIGNED: Final = {
     "who": "hana",
 }
 """On what ground cards are known here, for both programmes."""
+
+
+CONSENT: Final = consent.NewBasis(
+    ordinance="かざす市カード利用条例",
+    article="第5条第1項",
+    ordinance_date=DAY.replace(month=3, day=20),
+    wording="この制度の利用に必要な範囲で、カードの識別子を市が利用することに同意します。",
+    wording_en="I consent to the city's using my card's identifier for this programme only.",
+    contact="市民サービス課 0154-00-0000",
+    valid_from=DAY.replace(month=4, day=1),
+)
+"""To what members consent here, in both programmes."""
 
 
 class StoppedClock:
@@ -490,6 +502,8 @@ def _people(connection: sa.Connection) -> None:
             for scheme in (Scheme.COMMON_AP, Scheme.FELICA_IDM, Scheme.STAFF_TOKEN)
         ],
     )
+    for programme in ("attendance", "senior-pass"):
+        consent.add_basis(connection, programme, CONSENT, "hana", NOW_MS)
     for number, name, kana in PEOPLE:
         new = members.NewMember(number, name, kana, category="teacher")
         members.enrol(connection, "attendance", new, "test", NOW_MS)

@@ -6,7 +6,7 @@ Everywhere else it leaves nothing, in no file of reader, broker or fleet.
 import json
 from pathlib import Path
 
-from fleet import triage
+from fleet import members, triage
 from fleet.config import Databases
 from fleet.grants import Role
 from fleet.members import NewMember
@@ -43,7 +43,8 @@ def test_the_first_card_of_a_programme_is_assigned_by_a_clerk_and_then_accepted(
         people = open_persons(Databases(town.state), Role.OFFICE)
         with people.write() as connection:
             at_ms = SystemClock().now_ms()
-            triage.assign(connection, number, NewMember("A-9", "佐藤一郎"), "hana", at_ms)
+            members.enrol(connection, "senior-pass", NewMember("A-9", "佐藤一郎"), "hana", at_ms)
+            triage.assign(connection, number, "A-9", "hana", at_ms)
         people.close()
         until(lambda: version(town) > before, "the reader decides with the new list")
 
