@@ -17,6 +17,7 @@ import sqlalchemy as sa
 import typer
 
 from fleet import (
+    cli_api,
     cli_audit,
     cli_backup,
     cli_cards,
@@ -27,6 +28,7 @@ from fleet import (
 )
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
+from fleet.api_clients import ClientRefused
 from fleet.backup import BackupRefused
 from fleet.card_trust import TrustUnusable
 from fleet.config import ConfigRefused
@@ -43,6 +45,8 @@ from fleet.rules import RulesRefused
 from fleet.store import StoreUnusable, migrate
 from fleet.terminal import Site, fail, log_plainly, out, show, site_of, who
 from fleet.terms import SchemeRefused
+from fleet.tides import NoRides
+from fleet.webhooks import WebhookRefused
 from programmes.register import UnknownProgramme
 from wire.clock import Clock, SystemClock
 from wire.individual_number import IndividualNumberRefused
@@ -52,12 +56,14 @@ REFUSALS = (
     RightRefused,
     AlarmRefused,
     BackupRefused,
+    ClientRefused,
     ConfigRefused,
     EvidenceRefused,
     GapRefused,
     IndividualNumberRefused,
     LedgerRefused,
     MemberRefused,
+    NoRides,
     RegistryRefused,
     RequeueRefused,
     RetentionRefused,
@@ -67,6 +73,7 @@ REFUSALS = (
     StoreUnusable,
     TrustUnusable,
     UnknownProgramme,
+    WebhookRefused,
     OSError,
 )
 """What a person can put right: said in one sentence, without a stack."""
@@ -87,6 +94,7 @@ app.add_typer(cli_ledger.ledger_app, name="ledger")
 app.add_typer(cli_audit.audit_app, name="audit")
 app.add_typer(cli_audit.retention_app, name="retention")
 app.add_typer(cli_cards.card_proof_app, name="card-proof")
+app.add_typer(cli_api.api_app, name="api")
 app.command("backup")(cli_backup.back_up)
 app.command()(cli_backup.restore)
 

@@ -51,11 +51,6 @@ def signature(secret: bytes, message_id: str, at_s: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
 
 
-def written(secret: bytes) -> str:
-    """Return a secret as receivers' libraries take it."""
-    return "whsec_" + base64.b64encode(secret).decode()
-
-
 def headers_of(one: Delivery, now_ms: int) -> dict[str, str]:
     """Return what a delivery carries beside its body."""
     message_id, at_s = msgspec.json.decode(one.body, type=Event).id, now_ms // 1000

@@ -8,6 +8,7 @@ is forgotten after KEPT_MS. An address is https; http is for this machine alone,
 has its command line may name that.
 """
 
+import base64
 import ipaddress
 import secrets
 from collections.abc import Collection, Iterable
@@ -212,6 +213,11 @@ def add(
     number = store.new_id(added)
     audit.note_person(connection, at_ms, who, "webhook.added", f"{programme} {number}", url)
     return number, secret
+
+
+def written(secret: bytes) -> str:
+    """Return a secret as receivers' libraries take it."""
+    return "whsec_" + base64.b64encode(secret).decode()
 
 
 def end(connection: sa.Connection, webhook_id: int, who: str, at_ms: int) -> None:

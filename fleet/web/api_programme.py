@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from msgspec import Meta
 
-from fleet import audit, report_rows, reports, tides, webhook_sender, webhooks
+from fleet import audit, report_rows, reports, tides, webhooks
 from fleet.api_clients import Scope
 from fleet.report_counts import Counting
 from fleet.reports import Period
@@ -203,7 +203,7 @@ async def add_webhook(asked: Asked) -> web.Response:
         )
     except WebhookRefused as error:
         raise _refused(error) from error
-    return answer(AddedWebhook(number, url, webhook_sender.written(secret)), 201)
+    return answer(AddedWebhook(number, url, webhooks.written(secret)), 201)
 
 
 def _refused(error: WebhookRefused) -> Refused:

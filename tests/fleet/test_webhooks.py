@@ -37,8 +37,8 @@ from fleet.members import NewMember
 from fleet.schema import scheme_statement, webhook_delivery
 from fleet.store import Store, migrate, open_persons
 from fleet.webhook_events import TOLD, UNTOLD
-from fleet.webhook_sender import sending, written
-from fleet.webhooks import BACK_OFF_S, DAY_MS, LEASE_MS, WebhookRefused
+from fleet.webhook_sender import sending
+from fleet.webhooks import BACK_OFF_S, DAY_MS, LEASE_MS, WebhookRefused, written
 from tests.fleet.virtual import NOON_MS, HandClock
 from tests.web.town import SIGNED
 from wire.credential import Scheme
