@@ -8,6 +8,7 @@ what is not settled yet (SETTLED_MS) is left for the next time. A new process co
 """
 
 import contextlib
+import datetime
 import functools
 import threading
 import time
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from fleet import bulk, ledger_months, rules
 from fleet.schema import entry, journal, reader
 from fleet.store import Store
-from programmes.calendar import local
+from programmes.calendar import local, start_of_day_ms
 from programmes.register import RULEBOOKS
 from programmes.rulebook import RuleTableRefused
 from wire.clock import ClockState
@@ -141,32 +142,52 @@ class Year:
 class Counts:
     """The counted years of one process. Safe for several threads: `held` while they are read."""
 
-    def __init__(self, fleet: Store, people: Store) -> None:
+    def __init__(
+        self,
+        fleet: Store,
+        people: Store,
+        *,
+        rows_at_once: int = ROWS_AT_ONCE,
+        budget_s: float = BUDGET_S,
+        kept_s: float = KEPT_S,
+    ) -> None:
         self._fleet, self._people = fleet, people
+        self._rows_at_once, self._budget_s, self._kept_s = rows_at_once, budget_s, kept_s
         self._years: dict[int, Year] = {}
         self._members: dict[str, int] = {}
         self._city: dict[tuple[str, str], int] = {}
         self.held: Final = threading.RLock()
 
-    def year(self, year: int, bounds: tuple[int, int], now_ms: int) -> Year:
+    def pair(self, year: int, now_ms: int) -> tuple[Year, Year]:
+        """Return a fiscal year and the one before it, counted; call it with `held`.
+
+        Raises Counting, of both together.
+        """
+        try:
+            before = self.year(year - 1, now_ms)
+        except Counting as error:
+            raise Counting(error.percent // 2) from error
+        try:
+            return self.year(year, now_ms), before
+        except Counting as error:
+            raise Counting(50 + error.percent // 2) from error
+
+    def year(self, year: int, now_ms: int) -> Year:
         """Return a fiscal year, counted until SETTLED_MS before now; call it with `held`.
 
-        `bounds`: its first instant and the first after it. Raises Counting after BUDGET_S.
+        Raises Counting when that takes more than `budget_s`.
         """
+        bounds = (start_of_day_ms(datetime.date(one, 4, 1)) for one in (year, year + 1))
         found = self._years.pop(year, None) or Year(*bounds)
         self._years[year] = found
         while len(self._years) > YEARS_MAX:
             self._years.pop(next(iter(self._years)))
-        if time.monotonic() - found.looked_s > KEPT_S or not found.position:
+        if time.monotonic() - found.looked_s > self._kept_s or not found.position:
             self._go_on(found, now_ms)
         return found
 
-    def person(self, credential: str) -> int:
-        """Return who holds a card that was counted."""
-        return self._members[credential]
-
     def _go_on(self, year: Year, now_ms: int) -> None:
-        until = time.monotonic() + BUDGET_S
+        until = time.monotonic() + self._budget_s
         settled_ms = now_ms - SETTLED_MS
         with self._fleet.read() as connection:
             end = ledger_months.position_at(connection, settled_ms)
@@ -175,7 +196,7 @@ class Counts:
                 year.begun = year.position = begin
             self._city = _city_pays(connection)
             while year.position < end:
-                after = min(year.position + ROWS_AT_ONCE, end)
+                after = min(year.position + self._rows_at_once, end)
                 self._take(year, _rows(connection, year, after))
                 year.position = after
                 if time.monotonic() > until and after < end:

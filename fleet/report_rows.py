@@ -2,22 +2,22 @@
 
 Rules: entries are looked for only in the stretch of the ledger in which their month lies; a
 credential never leaves here but to be turned into a registration number, which leaves a line in
-persons' audit in the same transaction; who may not see members sees no entry of fewer than five.
+persons' audit in the same transaction.
 """
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from fleet import audit, bulk, ledger_months
+from fleet.months import bounds_ms
 from fleet.report_counts import COUNTED, USED, WHEN, WITH_PLACES, Year
-from fleet.reports import Period, name_of
+from fleet.reports import first_day
 from fleet.schema import entry, member, place, reader, reader_state
-from fleet.suppression import FEW
-from programmes.calendar import fiscal_year_of
+from programmes.calendar import fiscal_year_of, local_day
 from wire.codes import Outcome
 
 ROWS_SHOWN: Final = 100
@@ -36,10 +36,10 @@ WHAT: Final[Mapping[str, sa.ColumnElement[bool]]] = {
 
 
 class Asked(NamedTuple):
-    """Entries of a programme and period: a kind of them, and where, when, why."""
+    """Entries of a programme in months that follow one another: a kind, and where, when, why."""
 
     programme: str
-    period: Period
+    months: tuple[str, ...]
     what: str = "used"
     place: str = ""
     hour: str = ""
@@ -61,6 +61,11 @@ class Row:
     rider_yen: int | None
     credential: str | None
     """Never shown."""
+
+    @property
+    def day(self) -> datetime.date:
+        """Return the local day, for those who may not see when somebody came."""
+        return local_day(self.at_ms)
 
 
 def rows(connection: sa.Connection, year: Year, asked: Asked, skip: int) -> list[Row]:
@@ -99,8 +104,9 @@ _COLUMNS: Final = (
 
 
 def _where(wanted: sa.Select[Any], year: Year, asked: Asked) -> sa.Select[Any]:
-    first_ms, after_ms = asked.period.bounds_ms
-    keys = [(asked.programme, name_of(month)) for month in asked.period.months]
+    first_ms, _ = bounds_ms(first_day(asked.months[0]))
+    _, after_ms = bounds_ms(first_day(asked.months[-1]))
+    keys = [(asked.programme, month) for month in asked.months]
     of = [year.months[key] for key in keys if key in year.months]
     if not of:
         return wanted.where(sa.false())
@@ -125,19 +131,6 @@ def _where(wanted: sa.Select[Any], year: Year, asked: Asked) -> sa.Select[Any]:
     if asked.code:
         wanted = wanted.where(entry.c.code == asked.code)
     return wanted
-
-
-def is_of_few(
-    connection: sa.Connection, year: Year, asked: Asked, person: Callable[[str], int]
-) -> bool:
-    """True when fewer than FEW people stand behind what is asked for, and anybody does.
-
-    `person`: who holds a card (`Counts.person`).
-    """
-    wanted = sa.select(entry.c.credential).select_from(WITH_PLACES)
-    cards = _where(wanted, year, asked).where(entry.c.credential.is_not(None)).distinct()
-    people = {person(credential) for credential in connection.scalars(cards)}
-    return 0 < len(people) < FEW
 
 
 class Holder(NamedTuple):

@@ -7,22 +7,23 @@ and compared with nothing; every figure names the entries that it is the sum of.
 """
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from fleet.months import bounds_ms, next_month
+from fleet.months import next_month
 from fleet.report_counts import ALL, Month, Sums, Year
-from fleet.suppression import hidden, is_few
+from fleet.suppression import Cell, hidden, is_few
 from programmes.register import rulebook
 
 YEAR: Final = "year"
 """In the place of a month: the whole fiscal year."""
 Values = Mapping[str, int | None]
-"""Figures by column; None is one that is not shown since few people stand behind it."""
-COLUMNS: Final = ("users", "uses", "card", "without", "refused", "rider_yen", "city_yen")
+"""Figures by column; None: not shown, since few people stand behind it; missing: there is none."""
+COLUMNS: Final = ("users", "uses", "card", "without", "share", "refused", "rider_yen", "city_yen")
+"""share: of uses with a card, in tenths of a percent; it is missing where nothing was used."""
 _OF_TABLE: Final = {
-    "place": ("users", "uses", "card", "without", "rider_yen", "city_yen"),
+    "place": ("users", "uses", "card", "without", "share", "rider_yen", "city_yen"),
     "hour": ("users", "uses", "card", "without"),
     "category": ("users", "card"),
     "press": ("without",),
@@ -43,12 +44,6 @@ class Period(NamedTuple):
         return months_of(self.year) if not self.month else (first_day(self.month),)
 
     @property
-    def bounds_ms(self) -> tuple[int, int]:
-        """Return its first instant and the first after it."""
-        months = self.months
-        return bounds_ms(months[0])[0], bounds_ms(months[-1])[1]
-
-    @property
     def column(self) -> str:
         """Return under which name the tables apart have it."""
         return self.month or YEAR
@@ -63,6 +58,8 @@ class Line:
     values: Values
     running: bool = False
     """The month is not over."""
+    for_others: bool = False
+    """Enough people stand behind it; it is not shown lest it tell of a line of few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +98,41 @@ class Report:
     before: tuple[Line, ...]
     """The months of the year before, for the chart."""
     apart: tuple[Table, ...]
+    apart_months: tuple[str, ...]
+    """Those that `apart` is of."""
     compared: tuple[Compared, ...]
     unpriced: int
     as_of_ms: int
+
+    def tells(self, **line: str) -> bool:
+        """True when entries of a line (place="bus-1"; none named: of all) tell of nobody.
+
+        That is: enough people stand behind it, and the page shows its figures. Two lines at once
+        are a cell that no table has, so nothing is known of it.
+        """
+        if len(line) != 1:
+            return not line and self.total.values.get("users") is not None
+        ((by, key),) = line.items()
+        of = [one for table in self.apart if table.name == by for one in table.lines]
+        return not any(one.key == key and None in one.values.values() for one in of)
 
     @property
     def is_empty(self) -> bool:
         """True when nothing was used or refused in the period."""
         return not any(self.total.values.get(name) != 0 for name in ("uses", "refused"))
+
+
+def apart_of(period: Period, today: datetime.date) -> tuple[str, ...]:
+    """Return the months that figures by place and so on are of: of a year those that are over.
+
+    So a month that has just begun, of few people still, hides nothing of those before it. While
+    none is over it is the running one.
+    """
+    if period.month:
+        return (period.month,)
+    begun = [month for month in period.months if month <= today]
+    over = [month for month in begun if next_month(month) <= today]
+    return tuple(name_of(month) for month in over or begun)
 
 
 def first_day(month: str) -> datetime.date:
@@ -148,6 +172,8 @@ def build(now: Year, before: Year, programme: str, period: Period, today: dateti
     }
     chosen = [of for name, of in months.items() if period.month in ("", name)]
     running = {name_of(month) for month in present if next_month(month) > today}
+    apart = apart_of(period, today)
+    beside = {name: of for name, of in months.items() if (name in running) == (apart[0] in running)}
     return Report(
         programme=programme,
         period=period,
@@ -156,9 +182,12 @@ def build(now: Year, before: Year, programme: str, period: Period, today: dateti
             _values(chosen, columns),
             running=not running.isdisjoint([period.month] if period.month else months),
         ),
-        months=Table("months", columns, _lines(months, columns, running)),
+        months=Table(
+            "months", columns, (*_lines(months, columns, running), *_ahead(period.year, today))
+        ),
         before=_lines(former, columns, set()),
-        apart=tuple(_apart(months, period, by, columns) for by in _OF_TABLE),
+        apart=tuple(_apart(beside, apart, by, columns) for by in _OF_TABLE),
+        apart_months=apart,
         compared=tuple(_compare(months, former, running, period, columns)),
         unpriced=sum(of.of(ALL).unpriced for of in chosen) if "city_yen" in columns else 0,
         as_of_ms=min(now.as_of_ms, before.as_of_ms),
@@ -173,6 +202,11 @@ def _lines(
     )
 
 
+def _ahead(year: int, today: datetime.date) -> Iterator[Line]:
+    """Yield the months of a fiscal year that have not begun: lines without a figure."""
+    yield from (Line(name_of(month), {}) for month in months_of(year) if month > today)
+
+
 def _values(months: Iterable[Month], columns: Sequence[str]) -> Values:
     """Return the figures of some months together, of all places and hours."""
     some = list(months)
@@ -181,11 +215,11 @@ def _values(months: Iterable[Month], columns: Sequence[str]) -> Values:
     values = _figures(everything) | {"refused": sum(sums.refused for sums in codes)}
     if is_few(len(everything.people)):
         values["users"] = None
-    return {name: values[name] for name in columns}
+    return {name: values[name] for name in columns if name in values}
 
 
 def _figures(sums: Sums) -> dict[str, int | None]:
-    return {
+    figures: dict[str, int | None] = {
         "users": len(sums.people),
         "uses": sums.uses,
         "card": sums.taps,
@@ -194,6 +228,9 @@ def _figures(sums: Sums) -> dict[str, int | None]:
         "rider_yen": sums.rider_yen,
         "city_yen": sums.city_yen,
     }
+    if sums.uses:
+        figures["share"] = (sums.taps * 2_000 + sums.uses) // (sums.uses * 2)
+    return figures
 
 
 def _merged(some: Sequence[Sums]) -> Sums:
@@ -210,8 +247,14 @@ def _merged(some: Sequence[Sums]) -> Sums:
     )
 
 
-def _apart(months: Mapping[str, Month], period: Period, by: str, columns: Sequence[str]) -> Table:
-    """Return the figures by place, hour and so on, without those that tell of few."""
+def _apart(
+    months: Mapping[str, Month], chosen: Sequence[str], by: str, columns: Sequence[str]
+) -> Table:
+    """Return the figures by place, hour and so on of the chosen months, together.
+
+    `months`: all in which what is chosen may be looked at one by one; what few stand behind in any
+    of them is not shown, nor in the sum what would tell it.
+    """
     keys = sorted({key for of in months.values() for key in of.sums if key.by == by})
     cells = {
         (key.value, name): of.sums[key]
@@ -224,14 +267,15 @@ def _apart(months: Mapping[str, Month], period: Period, by: str, columns: Sequen
         cells[key.value, YEAR] = _merged(every)
     few = hidden({cell: len(sums.people) for cell, sums in cells.items()})
     wanted = tuple(name for name in _OF_TABLE[by] if name in (*columns, "users"))
-    lines = []
-    for key in keys:
-        cell = (key.value, period.column)
-        if cell in cells:
-            figures = _figures(cells[cell])
-            shown = {name: None if cell in few else figures[name] for name in wanted}
-            lines.append(Line(key.value, shown))
-    return Table(by, wanted, tuple(lines))
+    column = YEAR if len(chosen) > 1 else chosen[0]
+    here = [(key.value, column) for key in keys if (key.value, column) in cells]
+    return Table(by, wanted, tuple(_line(cell, cells[cell], cell in few, wanted) for cell in here))
+
+
+def _line(cell: Cell, sums: Sums, is_hidden: bool, wanted: Sequence[str]) -> Line:
+    figures = _figures(sums)
+    shown = {name: None if is_hidden else figures[name] for name in wanted if name in figures}
+    return Line(cell[0], shown, for_others=is_hidden and not is_few(len(sums.people)))
 
 
 def _compare(

@@ -10,11 +10,21 @@ from aiohttp import web
 from fleet.config import Config
 from fleet.grants import Role
 from fleet.paper import Press
+from fleet.report_counts import Counts
 from fleet.rights import OfficeRole
 from fleet.store import Store, open_fleet, open_persons
-from fleet.web import attendance_day, members_page, moving_page, schemes_page, triage_page
+from fleet.web import (
+    attendance_day,
+    members_page,
+    moving_page,
+    report_rows_page,
+    reports_page,
+    schemes_page,
+    triage_page,
+)
 from fleet.web.app import build, run_until_stopped
 from fleet.web.data import PERSONS
+from fleet.web.reports_page import COUNTS
 from fleet.web.session import Page, Site
 from fleet.web.sheets import PRESS
 from programmes import attendance
@@ -30,6 +40,8 @@ FIGURES: Final = "web.group.figures"
 OVERSIGHT: Final = "web.group.oversight"
 """Who may do what, who looked at whom, other systems."""
 
+REPORTS: Final = frozenset(reports_page.READERS)
+
 SITE = Site(
     name="office",
     role="clerk",
@@ -39,6 +51,7 @@ SITE = Site(
         Page("/attendance", "web.attendance.title", CLERK, attendance.NAME, COUNTER),
         Page("/schemes", "web.schemes.title", CLERK, group=PROGRAMME),
         Page("/moving", "web.moving.title", CLERK, group=PROGRAMME),
+        Page("/reports", "web.report.title", REPORTS, group=FIGURES),
     ),
     needs={
         "/": frozenset(),
@@ -48,6 +61,7 @@ SITE = Site(
         "/schemes": CLERK,
         "/moving": CLERK,
         "/moving.csv": CLERK,
+        "/reports": REPORTS,
         "/logout": frozenset(),
     },
 )
@@ -57,6 +71,8 @@ ROUTES = (
     attendance_day.routes,
     schemes_page.routes,
     moving_page.routes,
+    reports_page.routes,
+    report_rows_page.routes,
 )
 
 
@@ -65,6 +81,7 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     app = build(SITE, ROUTES, store, config, clock)
     app[PERSONS] = persons
     app[PRESS] = Press()
+    app[COUNTS] = Counts(store, persons)
     return app
 
 

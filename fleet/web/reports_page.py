@@ -1,0 +1,347 @@
+"""利用実績: what a programme came to, in figures, charts and tables, with its budget.
+
+Clerks, approvers and auditors see the same page; each figure opens the entries that it is the sum
+of (`report_rows_page`). The file holds the very tables that the page shows, cell by cell.
+"""
+
+import asyncio
+import datetime
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
+
+from aiohttp import web
+from babel.dates import format_date
+
+from fleet import budgets, report_rows, reports, tables
+from fleet.budgets import BudgetRefused, Forecast
+from fleet.months import next_month
+from fleet.report_counts import Counting, Counts
+from fleet.reports import Line, Period, Report, Table
+from fleet.rights import OfficeRole
+from fleet.web.data import FLEET, PERSONS, change, read
+from fleet.web.forms import Form, empty_form, read_form
+from fleet.web.pages import CLOCK, render
+from fleet.web.reach import programme_of, programmes_of, require
+from fleet.web.session import Flash, account_of, flash
+from fleet.web.triage_page import place_labels
+from fleet.web.words import language_of, number
+from programmes.calendar import era_date, fiscal_year, local_day
+from programmes.texts import Language, NoSuchText, say
+
+READERS: Final = (OfficeRole.CLERK, OfficeRole.APPROVER, OfficeRole.AUDITOR)
+"""Who may read reports."""
+COUNTS: Final = web.AppKey("counts", Counts)
+AGAIN_S: Final = 1
+"""After so long a browser asks again while entries are still being counted."""
+WHAT: Final[Mapping[str, str]] = {
+    "users": "card",
+    "card": "card",
+    "without": "without",
+    "share": "used",
+    "refused": "refused",
+    "uses": "used",
+    "rider_yen": "used",
+    "city_yen": "used",
+}
+"""Which entries a column opens."""
+_MONTHS: Final[dict[Language, str]] = {"ja": "y年M月", "en": "MMM y"}
+routes = web.RouteTableDef()
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def period_of(request: web.Request, today: datetime.date, first: int) -> Period:
+    """Return the period in the address; what is none, or has not begun, is the present year."""
+    now = fiscal_year(today)
+    wish, month = request.query.get("year", ""), request.query.get("month", "")
+    year = int(wish) if wish in map(str, range(first, now + 1)) else now
+    begun = [reports.name_of(one) for one in reports.months_of(year) if one <= today]
+    return Period(year, month if month in begun else "")
+
+
+async def period(request: web.Request) -> tuple[Period, range]:
+    """Return the period that is asked for, and the fiscal years that may be."""
+    now_ms = request.app[CLOCK].now_ms()
+    today = local_day(now_ms)
+    first = await read(request.app[FLEET], report_rows.first_year, now_ms)
+    return period_of(request, today, first), range(first, fiscal_year(today) + 1)
+
+
+async def report_of(request: web.Request, programme: str, of: Period) -> Report:
+    """Return a report; the counting is done in a thread. Raises Counting while there is more."""
+    return await asyncio.to_thread(_build, request.app, programme, of)
+
+
+def _build(app: web.Application, programme: str, of: Period) -> Report:
+    counts, now_ms = app[COUNTS], app[CLOCK].now_ms()
+    with counts.held:
+        now, before = counts.pair(of.year, now_ms)
+        return reports.build(now, before, programme, of, local_day(now_ms))
+
+
+async def still_counting(request: web.Request, error: Counting) -> web.Response:
+    """Return the page that says how far the counting is, and asks again by itself."""
+    response = await render(
+        request, "report_counting.html", 202, section="/reports", percent=error.percent
+    )
+    response.headers["Refresh"] = str(AGAIN_S)
+    return response
+
+
+class Words:
+    """How a report's lines and cells are written, on the page and in a file alike."""
+
+    def __init__(self, language: Language, places: Mapping[str, str]) -> None:
+        self._language, self._places = language, places
+
+    def year(self, year: int) -> str:
+        """Return a fiscal year: 令和8年度（2026年4月〜2027年3月）."""
+        era = era_date(datetime.date(year, 4, 1)).partition("年")[0]
+        return say("web.report.year", self._language, era=era, year=str(year), next=str(year + 1))
+
+    def month(self, month: str) -> str:
+        """Return `2026-06` as 2026年6月."""
+        day = reports.first_day(month)
+        return str(format_date(day, _MONTHS[self._language], locale=self._language))
+
+    def period(self, of: Period) -> str:
+        """Return a period in words."""
+        return self.month(of.month) if of.month else self.year(of.year)
+
+    def stretch(self, months: Sequence[str]) -> str:
+        """Return months that follow one another: 2026年4月〜2026年6月."""
+        first, last = self.month(months[0]), self.month(months[-1])
+        if first == last:
+            return first
+        return say("web.report.stretch", self._language, first=first, last=last)
+
+    def key(self, table: str, key: str) -> str:
+        """Return what a line of a table is about."""
+        if table == "months":
+            return self.month(key)
+        if table == "place":
+            return self._places.get(key, key)
+        if table == "hour":
+            return say("web.report.hour", self._language, hour=str(int(key)))
+        if table == "category":
+            return key or say("web.report.no-category", self._language)
+        return _known(f"web.report.{table}.{key}", key, self._language)
+
+    def cell(self, line: Line, column: str) -> str:
+        """Return one figure."""
+        if column not in line.values:
+            return say("web.report.none", self._language)
+        value = line.values[column]
+        if value is None:
+            why = "web.report.withheld" if line.for_others else "web.report.few"
+            return say(why, self._language)
+        return f"{value / 10:.1f}%" if column == "share" else number(value, self._language)
+
+
+def _known(message: str, otherwise: str, language: Language) -> str:
+    """Return a sentence, or the bare word for a code that came later than this program."""
+    try:
+        return say(message, language)
+    except NoSuchText:
+        return otherwise
+
+
+async def words_of(request: web.Request) -> Words:
+    """Return how a report is written in the language of the request."""
+    return Words(language_of(request), await place_labels(request))
+
+
+def rows_link(programme: str, of: Period, table: Table, line: Line, column: str) -> str:
+    """Return the address of the entries behind a cell; empty for one that has none to show."""
+    if not line.values.get(column):
+        return ""
+    month = line.key if table.name == "months" else of.month
+    query = {"programme": programme, "year": str(of.year), "month": month, "what": WHAT[column]}
+    if table.name not in ("months", "total"):
+        query[table.name if table.name != "press" else "code"] = line.key
+    if table.name == "code":
+        query["what"] = "refused"
+    kept = {name: value for name, value in query.items() if value or name == "category"}
+    return f"/reports/rows?{urlencode(kept)}"
+
+
+async def _page(
+    request: web.Request, programme: str, form: Form, status: int = 200
+) -> web.Response:
+    of, years = await period(request)
+    try:
+        report = await report_of(request, programme, of)
+        spending = await _spending(request, programme, of.year)
+    except Counting as error:
+        return await still_counting(request, error)
+    today = local_day(request.app[CLOCK].now_ms())
+    last_day = min(today, next_month(of.months[-1]) - datetime.timedelta(days=1))
+    words = await words_of(request)
+    form.values.setdefault("fiscal_year", str(of.year))
+    return await render(
+        request,
+        "report.html",
+        status,
+        section="/reports",
+        programmes=programmes_of(request, *READERS),
+        programme=programme,
+        report=report,
+        years=years,
+        months=[reports.name_of(one) for one in reports.months_of(of.year) if one <= today],
+        words=words,
+        total=Table("total", report.months.columns, (report.total,)),
+        budget_years=[(str(one), words.year(one)) for one in (*years, years.stop)][::-1],
+        link=lambda table, line, column: rows_link(programme, of, table, line, column),
+        enrolled=await read(request.app[PERSONS], report_rows.enrolled, programme, last_day),
+        unsent=await read(request.app[FLEET], report_rows.unsent, programme),
+        places=await place_labels(request),
+        formats=list(tables.Format),
+        may_set=account_of(request).rights.may(programme, OfficeRole.CLERK),
+        form=form,
+        **spending,
+    )
+
+
+@routes.get("/reports")
+async def show(request: web.Request) -> web.Response:
+    """The report of one programme and period."""
+    return await _page(request, programme_of(request, *READERS), empty_form(request))
+
+
+@routes.get("/reports/export")
+async def export(request: web.Request) -> web.Response:
+    """Every table of the page, one below the other, as the page shows them."""
+    programme = programme_of(request, *READERS)
+    of, _ = await period(request)
+    try:
+        report = await report_of(request, programme, of)
+    except Counting as error:
+        return await still_counting(request, error)
+    wish = request.query.get("format", "")
+    kind = tables.Format(wish) if wish in set(tables.Format) else tables.Format.UTF8
+    words, language = await words_of(request), language_of(request)
+    heads, rows = file_of(report, words, language)
+    body = await asyncio.to_thread(lambda: b"".join(tables.write(kind, heads, rows)))
+    name = f"report-{programme}-{of.month or of.year}{kind.suffix}"
+    return web.Response(
+        body=body,
+        content_type=kind.content_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def file_of(
+    report: Report, words: Words, language: Language
+) -> tuple[list[str], list[list[tables.Cell]]]:
+    """Return the heads and rows of the page's tables: what is not shown is not in them either."""
+    columns = [name for name in reports.COLUMNS if name in report.months.columns]
+    heads = [say(f"web.report.file.{name}", language) for name in ("table", "period", "line")]
+    heads += [say(f"web.report.column.{name}", language) for name in columns]
+    whole, apart = words.period(report.period), words.stretch(report.apart_months)
+    total = Table("total", report.months.columns, (report.total,))
+    stretches = [(total, whole), (report.months, words.year(report.period.year))]
+    rows: list[list[tables.Cell]] = []
+    for table, stretch in (*stretches, *((one, apart) for one in report.apart)):
+        about = say(f"web.report.table.{table.name}", language)
+        for line in table.lines:
+            label = "" if table is total else words.key(table.name, line.key)
+            rows.append([about, stretch, label, *_cells(table, line, columns, words)])
+    return heads, rows
+
+
+def _cells(table: Table, line: Line, columns: Sequence[str], words: Words) -> Iterator[tables.Cell]:
+    """Yield a line's figures: numbers as numbers, so that they can be added up."""
+    for name in columns:
+        value = line.values.get(name) if name in table.columns else None
+        if name not in table.columns:
+            yield ""
+        elif value is None or name == "share":
+            yield words.cell(line, name)
+        else:
+            yield value
+
+
+# --- the budget -----------------------------------------------------------------------------------
+
+
+async def _spending(request: web.Request, programme: str, year: int) -> dict[str, Any]:
+    """Return what the page says of the budget; nothing where the city pays nobody."""
+    if "city_yen" not in reports.columns_of(programme):
+        return {"budget": None, "history": [], "forecast": None, "burn": []}
+    history = await read(request.app[FLEET], budgets.history, programme, year)
+    whole = await report_of(request, programme, Period(year))
+    begun = [line for line in whole.months.lines if line.values]
+    spent = [line.values["city_yen"] or 0 for line in begun]
+    over = sum(not line.running for line in begun)
+    before = [line.values["city_yen"] or 0 for line in whole.before]
+    forecast = budgets.forecast(spent, over, before)
+    return {
+        "budget": history[0].yen if history else None,
+        "history": history,
+        "forecast": forecast,
+        "burn": _burn(year, spent, over, forecast),
+    }
+
+
+class Step(NamedTuple):
+    """One month of the curve, in yen added up from April on."""
+
+    month: str
+    spent: int | None
+    expected: int | None
+
+
+def _burn(year: int, spent: list[int], whole: int, forecast: Forecast) -> list[Step]:
+    """Return the curve: what was, and from the last whole month on what is expected."""
+    return [
+        Step(
+            reports.name_of(month),
+            sum(spent[: at + 1]) if at < len(spent) else None,
+            forecast.by_month[at] if at >= whole - 1 and whole else None,
+        )
+        for at, month in enumerate(reports.months_of(year))
+    ]
+
+
+@routes.post("/reports/{programme}/budget")
+async def set_budget(request: web.Request) -> web.Response:
+    """Let a new amount hold for a fiscal year."""
+    programme = require(request, request.match_info["programme"])
+    if "city_yen" not in reports.columns_of(programme):
+        raise web.HTTPNotFound
+    form = await read_form(request, {"fiscal_year": 4, "yen": 24, "why": budgets.WHY_MAX})
+    form.require("fiscal_year", "yen")
+    yen = _yen(form)
+    _, years = await period(request)
+    if form["fiscal_year"] not in map(str, [*years, years.stop]):  # the next one too
+        form.refuse("fiscal_year", "web.report.budget.refused.year")
+    if not form.errors and yen is not None:
+        year = int(form["fiscal_year"])
+        who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+        try:
+            await change(
+                request.app[FLEET], budgets.set_yen, programme, year, yen, form["why"], who, now_ms
+            )
+        except BudgetRefused as error:
+            field = "why" if error.reason == "why" else "yen"
+            form.refuse(field, f"web.report.budget.refused.{error.reason}")
+    if form.errors:
+        return await _page(request, programme, form, 422)
+    words = await words_of(request)
+    kept = {"year": words.year(int(form["fiscal_year"]))}
+    await flash(request, Flash("ok", "web.report.budget.kept", kept))
+    raise web.HTTPSeeOther(f"/reports?programme={programme}&year={request.query.get('year', '')}")
+
+
+def _yen(form: Form) -> int | None:
+    """Return the amount that was typed: 12,000,000 or １２０００円; None when it is none."""
+    plain = unicodedata.normalize("NFKC", form["yen"]).replace(",", "").replace(" ", "")
+    digits = plain.removesuffix("円").removeprefix("¥").removeprefix("\\")
+    if digits.isascii() and digits.isdecimal():
+        return int(digits)
+    if form["yen"]:
+        form.refuse("yen", "web.report.budget.refused.amount")
+    return None
