@@ -31,8 +31,9 @@
     const text = (_plot, splits) => splits.map((at) => (Number.isInteger(at) && labels[at]) || "");
     return [
       { stroke, grid: { show: false }, ticks: { show: false }, font, values: text, space: 60, size: 28 },
-      { stroke, grid, ticks: { show: false }, font, size: 40,
-        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000, 100000] },
+      { stroke, grid, ticks: { show: false }, font,
+        size: (_plot, texts) => Math.max(40, 12 + 8 * Math.max(0, ...(texts ?? []).map((one) => one.length))),
+        incrs: [0, 1, 2, 3, 4, 5, 6, 7, 8].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power)) },
     ];
   }
 
