@@ -117,9 +117,20 @@ def propose_version(programme: str, tables: Sequence[RuleTable], day: datetime.d
 
 
 def draft(
-    connection: sa.Connection, programme: str, table: RuleTable, why: str, who: str, at_ms: int
+    connection: sa.Connection,
+    programme: str,
+    table: RuleTable,
+    why: str,
+    who: str,
+    at_ms: int,
+    instead_of: int | None = None,
 ) -> int:
-    """Keep a checked table (`check_table`) that its author will look at. Raises ProposalRefused."""
+    """Keep a checked table (`check_table`) that its author will look at; return its number.
+
+    `instead_of`: a draft of the same author that is given up for it. Raises ProposalRefused.
+    """
+    if instead_of is not None:
+        withdraw(connection, instead_of, who, at_ms)
     tables = rules.load(connection, programme)
     check(tables, table, local_day(at_ms))
     base = base_of(tables, table.valid_from)

@@ -175,7 +175,7 @@ def _entries(
     places = _places(connection)
     last = connection.scalar(sa.select(sa.func.max(entry.c.position))) or 0
     first = first_position(connection, since_ms - _EVERY_MS, last + 1)
-    rows = connection.execute(
+    wanted = (
         sa.select(entry.c.position, entry.c.journal_id, entry.c.body)
         .where(
             entry.c.position.between(first, last),
@@ -184,18 +184,18 @@ def _entries(
             entry.c.at_ms >= since_ms,
             entry.c.at_ms < end_ms,
         )
-        .order_by(entry.c.position),
-        execution_options={"yield_per": ROWS_AT_ONCE},
+        .order_by(entry.c.position)
     )
-    for number, row in enumerate(rows, 1):
-        if number > ENTRIES_MAX:
-            raise TooMuch(f"more than {ENTRIES_MAX} entries")
-        if number % BREATH_ENTRIES == 0:
-            progress((row.position - first) / (last + 1 - first))
-            time.sleep(BREATH_S)
-        told = decode(row.body)
-        if isinstance(told, Tap | Press):
-            yield told, places[row.journal_id]
+    with connection.execute(wanted, execution_options={"yield_per": ROWS_AT_ONCE}) as rows:
+        for number, row in enumerate(rows, 1):
+            if number > ENTRIES_MAX:
+                raise TooMuch(f"more than {ENTRIES_MAX} entries")
+            if number % BREATH_ENTRIES == 0:
+                progress((row.position - first) / (last + 1 - first))
+                time.sleep(BREATH_S)
+            told = decode(row.body)
+            if isinstance(told, Tap | Press):
+                yield told, places[row.journal_id]
 
 
 @dataclass(slots=True)

@@ -204,8 +204,8 @@ def read(item: Item, text: str, before: Value, language: Language) -> Value:
 
     Raises NotRead, whose sentence names the field and what it takes.
     """
-    plain = unicodedata.normalize("NFKC", text).strip()
-    if plain == typed(item, before).strip() and (plain or before is None or before == {}):
+    plain = _plain(text)
+    if before is not None and plain == _plain(typed(item, before)):
         return before
     if not plain and item.kind == "lines":
         return {}
@@ -216,6 +216,11 @@ def read(item: Item, text: str, before: Value, language: Language) -> Value:
     if item.kind in WHOLE:
         return _read_number(item, plain, language)
     return _READERS[item.kind](item, plain, language)
+
+
+def _plain(text: str) -> str:
+    """Return what was typed with half-width characters and one kind of line end."""
+    return "\n".join(unicodedata.normalize("NFKC", text).splitlines()).strip()
 
 
 def _read_number(item: Item, plain: str, language: Language) -> int:
