@@ -17,8 +17,12 @@ from fleet.web import (
     attendance_day,
     members_page,
     moving_page,
+    proposal_page,
+    replays,
     report_rows_page,
     reports_page,
+    rule_form_page,
+    rules_page,
     schemes_page,
     triage_page,
 )
@@ -31,6 +35,7 @@ from programmes import attendance
 from wire.clock import Clock
 
 CLERK: Final = frozenset({OfficeRole.CLERK})
+RULES: Final = frozenset(rules_page.READERS)
 COUNTER: Final = "web.group.counter"
 """What a clerk does with people at the counter."""
 PROGRAMME: Final = "web.group.programme"
@@ -49,6 +54,7 @@ SITE = Site(
         Page("/", "web.triage.title", CLERK, group=COUNTER),
         Page("/members", "web.members.title", CLERK, group=COUNTER),
         Page("/attendance", "web.attendance.title", CLERK, attendance.NAME, COUNTER),
+        Page("/rules", "web.rules.title", RULES, group=PROGRAMME),
         Page("/schemes", "web.schemes.title", CLERK, group=PROGRAMME),
         Page("/moving", "web.moving.title", CLERK, group=PROGRAMME),
         Page("/reports", "web.report.title", REPORTS, group=FIGURES),
@@ -58,6 +64,7 @@ SITE = Site(
         "/cards": CLERK,
         "/members": CLERK,
         "/attendance": CLERK,
+        "/rules": RULES,
         "/schemes": CLERK,
         "/moving": CLERK,
         "/moving.csv": CLERK,
@@ -69,6 +76,9 @@ ROUTES = (
     triage_page.routes,
     members_page.routes,
     attendance_day.routes,
+    rules_page.routes,
+    rule_form_page.routes,
+    proposal_page.routes,
     schemes_page.routes,
     moving_page.routes,
     reports_page.routes,
@@ -81,6 +91,7 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     app = build(SITE, ROUTES, store, config, clock)
     app[PERSONS] = persons
     app[PRESS] = Press()
+    app.cleanup_ctx.append(replays.keep)
     app[COUNTS] = Counts(store, persons)
     return app
 
