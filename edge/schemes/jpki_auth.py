@@ -6,8 +6,8 @@ The first 208 bytes of the certificate (RFC 5280, 4.1; DER: X.690) hold all that
     SEQUENCE { notBefore, …
 
 Behind the 13 bytes before the serial come at most 22 for it, 15 for the algorithm, 132 for the
-issuer's name (the same of each generation of the authority) and 2 + 17 for notBefore: 201. Each byte
-more costs 0.2 ms on a line of 115,200 baud.
+issuer's name (the same of each generation of the authority) and 2 + 17 for notBefore: 201. Each
+byte more costs 0.2 ms on a line of 115,200 baud.
 
 The identifier is the serial's INTEGER bytes and then notBefore's: three generations of the
 authority share one name. The parser is strict: what is not DER of this shape is no identifier.
