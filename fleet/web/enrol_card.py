@@ -6,6 +6,7 @@ from aiohttp import web
 
 from fleet import desk, triage
 from fleet.members import Waiting
+from fleet.web import desk_wait_page
 from fleet.web.data import PERSONS, read
 from fleet.web.enrol_form import FIELDS, Applied
 from fleet.web.pages import CLOCK, render
@@ -15,7 +16,11 @@ from programmes.calendar import local
 LISTED_MS: Final = 30 * 60_000
 """Cards held longer ago are nobody's who stands at the counter now; the list of cards has them."""
 LISTED_MAX: Final = 5
-_CARRIED: Final = tuple(name for name in FIELDS if name not in ("card", "wait", "how"))
+PURPOSE: Final = "enrol"
+"""What the reader's screen says that the card is held for (wire.desk.DeskRequest)."""
+_CARRIED: Final = tuple(
+    name for name in FIELDS if name not in ("card", "how", *desk_wait_page.FIELDS)
+)
 
 
 class Held(NamedTuple):
@@ -49,10 +54,24 @@ async def _listed(request: web.Request, programme: str) -> list[Held]:
 
 
 async def card_step(
-    request: web.Request, applied: Applied, status: int = 200, refused: str = "", **said: Any
+    request: web.Request,
+    applied: Applied,
+    status: int = 200,
+    refused: str = "",
+    *,
+    keep: bool = False,
+    **said: Any,
 ) -> web.Response:
-    """Ask for the card; `refused`: why the one that was held is not taken."""
+    """Wait for the card; `refused`: why the one that was held is not taken.
+
+    Then the next one is waited for, unless `keep`: that the present wait goes on.
+    """
     form = applied.form
+    if refused and not keep:
+        form.values["wait"] = ""
+    part = await desk_wait_page.handle(
+        request, applied.programme, PURPOSE, form, submits=True, at_once=True
+    )
     return await render(
         request,
         "enrol_card.html",
@@ -60,6 +79,7 @@ async def card_step(
         section="/enrol",
         programme=applied.programme,
         form=form,
+        desk=part,
         carried={name: form[name] for name in _CARRIED},
         listed=await _listed(request, applied.programme),
         refused=refused,

@@ -14,6 +14,7 @@ from fleet.enrolment import Given
 from fleet.members import NewMember
 from fleet.paper import written_day
 from fleet.schemes import DAYS
+from fleet.web import desk_wait_page
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, check_fields, empty_form
 from fleet.web.pages import CLOCK
@@ -39,8 +40,8 @@ FIELDS: Final = {
     "medium": 5,
     "different": 3,
     "card": 18,
-    "wait": 32,
     "how": 5,
+    **desk_wait_page.FIELDS,
 }
 """`how`: card, none or edit (back from the card); `card`: a row of the list of unknown cards."""
 BORN_FIRST: Final = datetime.date(1900, 1, 1)

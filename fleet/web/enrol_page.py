@@ -72,14 +72,24 @@ async def send(request: web.Request) -> web.Response:
     form = await read_form(request, FIELDS)
     broken = dict(form.errors)
     applied = await apply(request, programme, form)
+    if form["how"] in ("edit", "none"):
+        await _wait_no_more(request, form)
     if form["how"] == "edit":
         form.errors.clear()
         return await _form_page(request, applied)
     if broken or not applied.may_be_enrolled():
         return await _form_page(request, applied, 422)
-    if form["how"] == "none" or form["card"] or form["wait"]:
+    is_chosen = form["how"] == "none" or form["card"] or form["wait"]
+    if is_chosen and not form["desk"]:
         return await _enrol(request, applied)
     return await card_step(request, applied)
+
+
+async def _wait_no_more(request: web.Request, form: Form) -> None:
+    if form["wait"]:
+        who = account_of(request).name
+        await change(request.app[PERSONS], desk_wait.cancel, form["wait"], who)
+        form.values["wait"] = ""
 
 
 # --- enrolling -----------------------------------------------------------------------------------
@@ -94,16 +104,19 @@ def _write(
     lives_with: str,
     who: str,
     at_ms: int,
-) -> int:
-    """Take the card that was held and enrol, in one transaction."""
+) -> tuple[int, str]:
+    """Take the card that was held and enrol, in one transaction; return the member's two numbers.
+
+    That of the row, and the registration number that it got.
+    """
     cards: list[NewCard] = []
-    if form["how"] != "none" and form["wait"]:
+    if form["wait"]:
         found = desk_wait.take(connection, form["wait"], who, programme)
         cards = [NewCard(*one) for one in found]
     elif form["how"] != "none" and form["card"]:
         number = int(form["card"]) if form["card"].isdecimal() else 0
         cards = enrolment.stranger(connection, programme, number)
-    return enrolment.enrol(
+    member_id = enrolment.enrol(
         connection,
         programme,
         new,
@@ -114,6 +127,8 @@ def _write(
         lives_with=lives_with,
         next_free=form["registration_number"] == form["proposed"],
     )
+    got = sa.select(member.c.registration_number).where(member.c.id == member_id)
+    return member_id, connection.execute(got).scalar_one()
 
 
 async def _enrol(request: web.Request, applied: Applied) -> web.Response:
@@ -121,7 +136,9 @@ async def _enrol(request: web.Request, applied: Applied) -> web.Response:
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     what = (applied.new(), applied.given(), applied.lives_with)
     try:
-        member_id = await change(request.app[PERSONS], _write, programme, form, *what, who, now_ms)
+        member_id, number = await change(
+            request.app[PERSONS], _write, programme, form, *what, who, now_ms
+        )
     except EnrolmentRefused as refused:
         if refused.reason in CARD_ERRORS:
             said = f"web.enrol.refused.{refused.reason}"
@@ -129,11 +146,14 @@ async def _enrol(request: web.Request, applied: Applied) -> web.Response:
         return await _mended(request, applied, refused)
     except SchemeRefused as refused:
         return await card_step(request, applied, 409, f"web.scheme.refused.{refused.reason}")
-    except DeskRefused:
-        return await card_step(request, applied, 409, "web.enrol.refused.gone")
+    except DeskRefused:  # sent by hand before a card was read: it goes on waiting
+        return await card_step(request, applied, 409, "web.enrol.refused.gone", keep=True)
     except ConsentRefused:  # the ground was of another programme: the form was made by hand
         form.refuse("consent", "web.enrol.wording-changed")
         return await _form_page(request, applied, 409)
+    if number != form["registration_number"]:
+        other = {"number": number}
+        await flash(request, Flash("warn", "web.enrol.done.other-number", other))
     raise web.HTTPSeeOther(f"/enrol/done/{member_id}")
 
 

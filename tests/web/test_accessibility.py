@@ -31,6 +31,10 @@ OFFICE = (
     "/members?programme=attendance&search=誰もいない",
     "/members/1",
     "/members/4",
+    "/enrol",
+    "/enrol?programme=attendance&card=1",
+    "/enrol/done/1",
+    "/consent",
     "/attendance",
     "/attendance?day=2026-06-02",
     "/schemes",
@@ -42,7 +46,7 @@ OFFICE = (
 )
 
 
-def _violations(page: Page) -> list[str]:
+def violations(page: Page) -> list[str]:
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in found]
 
@@ -61,9 +65,9 @@ def test_axe_finds_nothing_on_any_page(
         )
         page = context.new_page()
         page.goto(f"{site}/login?lang={language}")
-        problems[f"{site}/login"] = _violations(page)
+        problems[f"{site}/login"] = violations(page)
         sign_in(page, site, name, "wrong")
-        problems[f"{site}/login refused"] = _violations(page)
+        problems[f"{site}/login refused"] = violations(page)
         sign_in(page, site, name)
         page.wait_for_url(f"{site}/")
         for path in paths:
@@ -72,7 +76,7 @@ def test_axe_finds_nothing_on_any_page(
             assert answer.status < 500, path
             page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
             assert page.locator("html").get_attribute("lang") == language
-            problems[site + path] = _violations(page)
+            problems[site + path] = violations(page)
             wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
             assert not wide, f"{path} is wider than {width} px"
         context.close()

@@ -254,7 +254,7 @@ def _states(connection: sa.Connection) -> None:
                 online_since_ms=NOW_MS - 150 * MINUTE_MS if online else None,
                 status_at_ms=heard,
                 received_at_ms=heard,
-                agent="kazasu-edge 0.1.0",
+                agent=f"kazasu-edge {'0.3.0' if name == 'desk-1' else '0.1.0'}",
                 front_end="PN532 (tty)",
                 ready=ready,
                 trouble=trouble,
@@ -503,7 +503,7 @@ def _people(connection: sa.Connection) -> None:
         ],
     )
     for programme in ("attendance", "senior-pass"):
-        consent.add_basis(connection, programme, CONSENT, "hana", NOW_MS)
+        consent.add_basis(connection, programme, CONSENT, "test", NOW_MS)
     for number, name, kana in PEOPLE:
         new = members.NewMember(number, name, kana, category="teacher")
         members.enrol(connection, "attendance", new, "test", NOW_MS)
