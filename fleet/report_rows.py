@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from fleet import audit, bulk, ledger_months
 from fleet.months import bounds_ms
-from fleet.report_counts import COUNTED, USED, WHEN, WITH_PLACES, Year
+from fleet.report_counts import COUNTED, HOUR, USED, WHEN, WITH_PLACES, Year
 from fleet.reports import first_day
 from fleet.schema import entry, member, place, reader, reader_state
 from programmes.calendar import fiscal_year_of, local_day
@@ -22,9 +22,6 @@ from wire.codes import Outcome
 
 ROWS_SHOWN: Final = 100
 """On one page; the next page goes on."""
-_HOUR_MS: Final = 3_600_000
-_ZONE_MS: Final = 9 * _HOUR_MS
-"""Japan is nine hours before UTC, without summer time: the hour of the day is arithmetic."""
 WHAT: Final[Mapping[str, sa.ColumnElement[bool]]] = {
     "used": USED,
     "card": sa.and_(USED, entry.c.kind == "tap"),
@@ -125,7 +122,7 @@ def _where(wanted: sa.Select[Any], year: Year, asked: Asked) -> sa.Select[Any]:
     if asked.place:
         wanted = wanted.where(reader.c.place == asked.place)
     if asked.hour:
-        wanted = wanted.where(int(asked.hour) == (WHEN + _ZONE_MS) // _HOUR_MS % 24)
+        wanted = wanted.where(sa.literal(int(asked.hour)) == HOUR)
     if asked.category is not None:
         wanted = wanted.where(sa.func.coalesce(entry.c.category, "") == asked.category)
     if asked.code:
