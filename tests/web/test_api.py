@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -412,6 +413,32 @@ def test_the_document_is_told_to_everyone_and_is_the_one_that_is_kept(library: A
     assert library("GET", "/openapi.json").json() == DOCUMENT
     kept = json.loads((ROOT / "docs" / "api" / "city.json").read_text("utf-8"))
     assert kept == DOCUMENT
+
+
+def examples() -> list[tuple[str, str]]:
+    """Return the commands of docs/api.md, each with the answer that stands below it, or nothing."""
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    return re.findall(r"```sh\n(.*?)```\n(?:\n```json\n(.*?)```)?", text, re.DOTALL)
+
+
+def test_every_command_of_the_document_for_integrators_works(library: Api) -> None:
+    ground(library.town)
+    assert len(examples()) == 8
+    for command, expected in examples():
+        told = subprocess.run(
+            ["bash", "-euc", command],
+            env={"OFFICE": library.site, "TOKEN": library.token, "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        answer = json.loads(told.stdout)
+        if expected:
+            assert answer == json.loads(expected), command
+        else:
+            assert "code" not in answer, answer
 
 
 PER_OPERATION = 15
