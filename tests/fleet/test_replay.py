@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fleet import replay, rules
+from fleet import replay, rules, schema
 from fleet.replay import Replayed, Sums
 from programmes.register import rulebook
 from tests.fleet.test_usage import ride
@@ -62,7 +62,11 @@ def test_rides_are_counted_over_the_year_and_over_all_cards_of_a_member(
     fleet: VirtualFleet,
 ) -> None:
     card = add_member(fleet, "M-1")
-    rides(fleet, card, A, at_ms=NOON_MS - 20 * DAY_MS)
+    with fleet.people.write() as people:
+        row = people.execute(schema.card.select()).mappings().one()
+        other = {"id": None, "credential": B, "superseded_at_ms": NOON_MS}
+        people.execute(schema.card.insert(), {**row, **other})
+    rides(fleet, B, A, at_ms=NOON_MS - 20 * DAY_MS)
     rides(fleet, card, card, A)
     found = replayed(fleet, table(rides_per_year=2))
     assert found.was == Sums(3, 0, 150, 0)
