@@ -91,7 +91,7 @@ def disclose(connection: sa.Connection, member_id: int, who: str, at_ms: int) ->
     row = member_events.row_of(connection, member_id)
     looks = _looks(connection, row.programme, row.registration_number)
     subject = f"{row.programme} {row.registration_number}"
-    audit.note_person(connection, at_ms, who, "disclosure.made", subject)
+    audit.note_person(connection, at_ms, who, "person.disclosed", subject)
     return Disclosure(
         member_id=row.id,
         programme=row.programme,

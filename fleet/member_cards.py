@@ -14,7 +14,7 @@ from fleet.enrolment import NewCard, give_card
 from fleet.member_events import Kind, LifeRefused, Other, Step, row_of, take
 from fleet.member_steps import Change
 from fleet.member_steps import to as changes_to
-from fleet.schema import card
+from fleet.schema import card, member
 
 
 def stop_cards(connection: sa.Connection, step: Step, cards: Collection[int] = ()) -> int:
@@ -76,6 +76,16 @@ def exchange_cards(connection: sa.Connection, step: Step, other_id: int) -> int:
     if not changes:
         raise LifeRefused("no-cards", "neither of the two has a card in use")
     return take(connection, step, Kind.CARDS_EXCHANGED, changes, Other(other.id))
+
+
+def programme_of(connection: sa.Connection, member_id: int) -> str | None:
+    """Return the programme of a member who was not erased; None: there is none."""
+    found: str | None = connection.scalar(
+        sa.select(member.c.programme).where(
+            member.c.id == member_id, member.c.erased_at_ms.is_(None)
+        )
+    )
+    return found
 
 
 def in_use(connection: sa.Connection, member_id: int) -> list[int]:

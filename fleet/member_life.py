@@ -18,6 +18,8 @@ from fleet.schema import member, person
 from programmes.calendar import local_day
 from wire.individual_number import refuse_individual_number
 
+DAYS: Final = (datetime.date(2000, 1, 2), datetime.date(2179, 6, 5))
+"""The first and the last day that a roster can carry (wire.roster)."""
 HOUSEHOLD_MAX: Final = 50
 """Members shown of one household: a home for the aged may have more, and is searched for."""
 
@@ -70,6 +72,7 @@ def end(connection: sa.Connection, step: Step, kind: Ended, last_day: datetime.d
 
     A wrong enrolment is also stopped at once, whatever the day.
     """
+    _require_days(last_day)
     row = row_of(connection, step.member_id)
     if row.ended_kind:
         raise LifeRefused("ended", "this membership has an end already: take that back first")
@@ -83,8 +86,15 @@ def end(connection: sa.Connection, step: Step, kind: Ended, last_day: datetime.d
     )
 
 
+def _require_days(*days: datetime.date | None) -> None:
+    for day in days:
+        if day is not None and not DAYS[0] <= day <= DAYS[1]:
+            raise LifeRefused("day", f"{day} cannot stand on a roster: use {DAYS[0]} to {DAYS[1]}")
+
+
 def reopen(connection: sa.Connection, step: Step, last_day: datetime.date | None) -> int:
     """Let a membership that ended go on until a day, None: without an end. Raises LifeRefused."""
+    _require_days(last_day)
     row = row_of(connection, step.member_id)
     if not row.ended_kind:
         raise LifeRefused("not-ended", "this membership has no end that could be taken back")
@@ -176,6 +186,7 @@ def correct(connection: sa.Connection, step: Step, values: Mapping[str, Any]) ->
 
     A registration number is never changed: papers, lists and the audit name it.
     """
+    _require_days(values.get("valid_from"), values.get("valid_to"))
     row = row_of(connection, step.member_id)
     for field in ("name", "kana", "category"):
         refuse_individual_number(field, values.get(field, ""))

@@ -1,22 +1,42 @@
-"""Members of a programme: found by name, reading or number; a card stopped, or its stop lifted."""
+"""Members of a programme: found by what a clerk has, and one member's page with all about it.
 
-from collections.abc import Callable, Mapping
+«あと何回» is answered here without a second page: on the list as soon as one person is left, and
+on top of the member's page. What can be done to a member is `member_steps_page`.
+"""
+
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import desk, member_cards, member_search, registry, schemes, usage
-from fleet.member_events import Step
-from fleet.members import MemberRefused
+from fleet import (
+    audit,
+    consent,
+    desk,
+    erasure,
+    member_events,
+    member_life,
+    member_search,
+    registry,
+    remaining,
+    schemes,
+    usage,
+)
+from fleet.consent import Consent
+from fleet.member_events import Event
+from fleet.member_life import Ended, Housemate
+from fleet.member_search import Found
+from fleet.remaining import Left
 from fleet.web.data import FLEET, PERSONS, change, read
-from fleet.web.forms import Form, check_fields, empty_form, read_form
+from fleet.web.forms import Form, check_fields, empty_form
 from fleet.web.pages import CLOCK, render
-from fleet.web.reach import member_in_reach, number, programme_of, programmes_of
+from fleet.web.reach import member_in_reach, programme_of, programmes_of
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 from programmes.calendar import local_day
-from wire.entries import Used
 
+ENDS: Final = (Ended.MOVED_AWAY, Ended.DECEASED, Ended.WRONG, Ended.OTHER)
+"""Ends that a clerk may choose; the others come by steps of their own."""
 routes = web.RouteTableDef()
 
 
@@ -29,12 +49,12 @@ async def show(request: web.Request) -> web.Response:
     epoch = epochs.get(programme, 1)
     unmoved = epoch > 1 and "unmoved" in request.query
     ended = "ended" in request.query
-    day = local_day(request.app[CLOCK].now_ms())
-    warned = await read(request.app[PERSONS], schemes.warnings, day, programme)
+    now_ms = request.app[CLOCK].now_ms()
+    warned = await read(request.app[PERSONS], schemes.warnings, local_day(now_ms), programme)
     if form.errors:
         await flash(request, Flash("bad", "refused.individual-number"))
         raise web.HTTPSeeOther(f"/members?programme={programme}")
-    total, found = 0, list[member_search.Found]()
+    total, found = 0, list[Found]()
     asked = "search" in request.query
     if asked:
         total, found = await change(
@@ -43,10 +63,14 @@ async def show(request: web.Request) -> web.Response:
             programme,
             form["search"],
             account_of(request).name,
-            request.app[CLOCK].now_ms(),
+            now_ms,
             epoch if unmoved else 0,
             ended=ended,
         )
+    erased_ms = None
+    if asked and not found:
+        number = form["search"]
+        erased_ms = await read(request.app[PERSONS], erasure.erased_at, programme, number)
     return await render(
         request,
         "members.html",
@@ -61,80 +85,91 @@ async def show(request: web.Request) -> web.Response:
         warned=warned,
         total=total,
         found=found,
+        left=await what_is_left(request, programme, found[0].id) if len(found) == 1 else [],
+        erased_ms=erased_ms,
     )
 
 
-async def _member_page(request: web.Request, form: Form, status: int = 200) -> web.Response:
-    member = await change(
-        request.app[PERSONS],
-        desk.see_member,
-        await member_in_reach(request),
-        account_of(request).name,
-        request.app[CLOCK].now_ms(),
-    )
+async def what_is_left(request: web.Request, programme: str, member_id: int) -> list[Left]:
+    """Return what a member has used and may still use, in the periods of this moment."""
+    cards = await read(request.app[PERSONS], usage.cards_of, member_id)
+    now_ms = request.app[CLOCK].now_ms()
+    return await read(request.app[FLEET], remaining.of_member, programme, cards, now_ms)
+
+
+# --- one member ----------------------------------------------------------------------------------
+
+
+class About(NamedTuple):
+    """All that the page shows of a member, read in the transaction that writes the look down."""
+
+    member: desk.Member
+    household: list[Housemate]
+    consents: list[Consent]
+    events: list[Event]
+    requests: list[Event]
+    """Corrections that were asked for and are not answered."""
+
+
+def see(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> About | None:
+    """Return a member with household, consents and history; who is shown is in the audit."""
+    member = desk.see_member(connection, member_id, who, at_ms)
     if member is None:
+        return None
+    every = member_life.household_of(connection, member.programme, member.household)
+    household = [one for one in every if one.id != member_id]
+    if household:
+        numbers = " ".join(one.registration_number for one in household)
+        audit.note_person(connection, at_ms, who, "members.listed", member.programme, numbers)
+    return About(
+        member,
+        household,
+        consent.of_member(connection, member_id),
+        member_events.history(connection, member_id, at_ms),
+        member_life.open_requests(connection, member_id),
+    )
+
+
+async def about(request: web.Request, member_id: int) -> About:
+    """Return all about a member in reach. Raises HTTPNotFound."""
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    found = await change(request.app[PERSONS], see, member_id, who, now_ms)
+    if found is None:
         raise web.HTTPNotFound
-    tried = number(request, "card") if "card" in request.match_info else None
+    return found
+
+
+async def member_page(
+    request: web.Request, form: Form, status: int = 200, tried: str = ""
+) -> web.Response:
+    """Show a member. `tried`: which form was sent and is shown again, as `end` or `stop-12`."""
+    found = await about(request, await member_in_reach(request))
+    member, today = found.member, local_day(request.app[CLOCK].now_ms())
     return await render(
         request,
-        "member.html",
+        "member.html" if member.erased_at_ms is None else "member_erased.html",
         status,
         section="/members",
-        member=member,
-        used=await _used(request, member),
+        **found._asdict(),
+        left=await what_is_left(request, member.programme, member.id),
         form=form,
         tried=tried,
+        today=today.isoformat(),
+        ends=[kind.value for kind in ENDS],
+        has_consent=bool(found.consents) and found.consents[0].kind == "given",
+        values=_values(member, form if tried == "correct" else None),
     )
 
 
-async def _used(request: web.Request, member: desk.Member) -> Mapping[str, Used]:
-    """Return what a member has used in the periods of this moment, over all cards."""
-    cards = await read(request.app[PERSONS], usage.cards_of, member.id)
-    now_ms = request.app[CLOCK].now_ms()
-    return await read(request.app[FLEET], usage.of_member, member.programme, cards, now_ms)
+def _values(member: desk.Member, sent: Form | None) -> dict[str, Any]:
+    """Return what stands in the fields of a correction: what was typed, else what is written."""
+    if sent is not None:
+        return dict(sent.values)
+    names = (*member_life.OF_PERSON, *member_life.OF_MEMBER)
+    return {name: str(getattr(member, name) or "") for name in names}
 
 
 @routes.get(r"/members/{member:\d+}")
 async def show_member(request: web.Request) -> web.Response:
-    """One member with the cards."""
-    return await _member_page(request, empty_form(request))
-
-
-@routes.post(r"/members/{member:\d+}/cards/{card:\d+}/stop")
-async def stop_card(request: web.Request) -> web.Response:
-    """Stop one card, with a reason."""
-    return await _turn(
-        request,
-        lambda c, step, card: member_cards.stop_cards(c, step, [card]),
-        "web.member.stopped",
-        "web.member.already-stopped",
-    )
-
-
-@routes.post(r"/members/{member:\d+}/cards/{card:\d+}/unstop")
-async def unstop_card(request: web.Request) -> web.Response:
-    """Lift one card's stop, with a reason."""
-    return await _turn(
-        request, member_cards.unstop_card, "web.member.unstopped", "web.member.not-stopped"
-    )
-
-
-async def _turn(
-    request: web.Request,
-    turn: Callable[[sa.Connection, Step, int], int],
-    done: str,
-    refused: str,
-) -> web.Response:
-    member, card = await member_in_reach(request), number(request, "card")
-    form = await read_form(request, {"why": 200})
-    form.require("why")
-    if form.errors:
-        return await _member_page(request, form, 422)
-    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
-    try:
-        await change(request.app[PERSONS], turn, Step(member, form["why"], who, now_ms), card)
-    except MemberRefused:
-        form.refuse("why", refused)
-        return await _member_page(request, form, 409)
-    await flash(request, Flash("ok", done))
-    raise web.HTTPSeeOther(f"/members/{member}")
+    """One member."""
+    return await member_page(request, empty_form(request))

@@ -15,6 +15,10 @@ from fleet.rights import OfficeRole
 from fleet.store import Store, open_fleet, open_persons
 from fleet.web import (
     attendance_day,
+    member_data_page,
+    member_exchange_page,
+    member_replace_page,
+    member_steps_page,
     members_page,
     moving_page,
     proposal_page,
@@ -75,6 +79,10 @@ SITE = Site(
 ROUTES = (
     triage_page.routes,
     members_page.routes,
+    member_steps_page.routes,
+    member_exchange_page.routes,
+    member_replace_page.routes,
+    member_data_page.routes,
     attendance_day.routes,
     rules_page.routes,
     rule_form_page.routes,

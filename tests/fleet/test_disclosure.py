@@ -66,7 +66,7 @@ def test_everybody_who_looked_at_the_person_is_told_and_nobody_elses_looks(desk:
     assert {("rin", "members.listed"), ("mei", "member.seen")} <= looks
     assert {"sora", "kai"}.isdisjoint(who for who, _ in looks)
     again = {(one.who, one.what) for one in told(desk, hana).looks}
-    assert ("first", "disclosure.made") in again
+    assert ("first", "person.disclosed") in again
 
 
 def test_looks_at_somebody_who_had_the_number_before_are_not_told(desk: Desk) -> None:
