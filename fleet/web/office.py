@@ -7,38 +7,60 @@ from typing import Final
 
 from aiohttp import web
 
+from fleet import sessions
 from fleet.config import Config
 from fleet.grants import Role
 from fleet.paper import Press
 from fleet.report_counts import Counts
 from fleet.rights import OfficeRole
+from fleet.sealing import Sealer
 from fleet.store import Store, open_fleet, open_persons
 from fleet.web import (
+    api,
     attendance_day,
+    consent_page,
+    desk_page,
+    desk_wait_page,
+    enrol_page,
+    import_children,
+    import_page,
+    links_page,
+    looks_page,
     member_data_page,
     member_exchange_page,
     member_replace_page,
     member_steps_page,
     members_page,
     moving_page,
+    oidc,
+    people_page,
     proposal_page,
     replays,
     report_rows_page,
     reports_page,
+    rides_page,
     rule_form_page,
     rules_page,
     schemes_page,
+    second_factor,
+    security_page,
+    signin,
+    start_page,
+    statement_page,
     triage_page,
+    uploads,
 )
 from fleet.web.app import build, run_until_stopped
 from fleet.web.data import PERSONS
 from fleet.web.reports_page import COUNTS
-from fleet.web.session import Page, Site
+from fleet.web.session import Page, Site, session_key
 from fleet.web.sheets import PRESS
-from programmes import attendance
+from programmes import attendance, senior_pass
 from wire.clock import Clock
 
 CLERK: Final = frozenset({OfficeRole.CLERK})
+ADMIN: Final = frozenset({OfficeRole.ADMIN})
+AUDITOR: Final = frozenset({OfficeRole.AUDITOR})
 RULES: Final = frozenset(rules_page.READERS)
 COUNTER: Final = "web.group.counter"
 """What a clerk does with people at the counter."""
@@ -55,42 +77,76 @@ SITE = Site(
     name="office",
     role="clerk",
     pages=(
-        Page("/", "web.triage.title", CLERK, group=COUNTER),
+        Page("/", "web.start.title", group=COUNTER),
         Page("/members", "web.members.title", CLERK, group=COUNTER),
+        Page("/desk", "web.desk-find.title", CLERK, group=COUNTER),
+        Page("/enrol", "web.enrol.title", CLERK, group=COUNTER),
         Page("/attendance", "web.attendance.title", CLERK, attendance.NAME, COUNTER),
         Page("/rules", "web.rules.title", RULES, group=PROGRAMME),
+        Page("/consent", "web.consent.title", CLERK, group=PROGRAMME),
         Page("/schemes", "web.schemes.title", CLERK, group=PROGRAMME),
         Page("/moving", "web.moving.title", CLERK, group=PROGRAMME),
+        Page("/import", "web.import.title", CLERK, group=PROGRAMME),
         Page("/reports", "web.report.title", REPORTS, group=FIGURES),
+        Page("/rides", "web.rides.title", CLERK, senior_pass.NAME, FIGURES),
+        Page("/looks", "web.looks.title", AUDITOR, group=OVERSIGHT),
+        Page("/people", "web.people.title", ADMIN, group=OVERSIGHT),
+        Page("/links", "web.links.title", ADMIN, group=OVERSIGHT),
     ),
     needs={
         "/": frozenset(),
         "/cards": CLERK,
+        "/desk": CLERK,
         "/members": CLERK,
+        "/enrol": CLERK,
+        "/consent": CLERK,
         "/attendance": CLERK,
         "/rules": RULES,
         "/schemes": CLERK,
         "/moving": CLERK,
         "/moving.csv": CLERK,
+        "/import": CLERK,
         "/reports": REPORTS,
+        "/looks": AUDITOR,
+        "/looks.csv": AUDITOR,
+        "/people": ADMIN,
+        "/links": ADMIN,
+        "/rides": CLERK,
+        "/security": frozenset(),
+        "/second": frozenset(),
         "/logout": frozenset(),
     },
+    idle_ms=sessions.IDLE_MS,
 )
 ROUTES = (
+    start_page.routes,
     triage_page.routes,
     members_page.routes,
     member_steps_page.routes,
     member_exchange_page.routes,
     member_replace_page.routes,
     member_data_page.routes,
+    enrol_page.routes,
+    consent_page.routes,
     attendance_day.routes,
+    desk_page.routes,
+    desk_wait_page.routes,
     rules_page.routes,
     rule_form_page.routes,
     proposal_page.routes,
     schemes_page.routes,
     moving_page.routes,
+    import_page.routes,
     reports_page.routes,
     report_rows_page.routes,
+    statement_page.routes,
+    looks_page.routes,
+    people_page.routes,
+    links_page.routes,
+    rides_page.routes,
+    security_page.routes,
+    second_factor.routes,
+    oidc.routes,
 )
 
 
@@ -98,7 +154,15 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     """Return the office's application on its two open databases."""
     app = build(SITE, ROUTES, store, config, clock)
     app[PERSONS] = persons
+    api.open_door(app)
+    app[second_factor.SEALER] = Sealer(session_key(config.state_folder / "office-secrets.key"))
+    app[second_factor.ORIGIN], app[second_factor.TENANT] = config.office_origin, config.tenant
+    if provider := oidc.provider_of(config, clock):
+        app[oidc.OIDC], app[signin.PROVIDER_LABEL] = provider, provider.label
     app[PRESS] = Press()
+    app[uploads.LIMIT] = import_page.file_bytes_of
+    app[import_children.CHILDREN] = import_children.Children(config, persons, clock)
+    app.cleanup_ctx.append(import_children.keep)
     app.cleanup_ctx.append(replays.keep)
     app[COUNTS] = Counts(store, persons)
     return app

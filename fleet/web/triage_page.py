@@ -39,7 +39,8 @@ async def place_labels(request: web.Request) -> dict[str, str]:
     return {name: both[index] for name, both in labels.items()}
 
 
-async def _waiting(request: web.Request) -> dict[str, Any]:
+async def waiting_cards(request: web.Request) -> dict[str, Any]:
+    """Return what templates/_triage.html shows: the cards in reach, the last one held first."""
     cards = await read(request.app[PERSONS], triage.waiting, request.app[CLOCK].now_ms())
     wish = request.query.get("place", "")
     mine = programmes_of(request)
@@ -47,16 +48,10 @@ async def _waiting(request: web.Request) -> dict[str, Any]:
     return {"cards": here, "place": wish, "places": await place_labels(request)}
 
 
-@routes.get("/")
-async def show(request: web.Request) -> web.Response:
-    """The unknown cards, the last one held first."""
-    return await render(request, "triage.html", section="/", **await _waiting(request))
-
-
 @routes.get("/cards/now")
 async def now(request: web.Request) -> web.Response:
-    """The live part of it."""
-    return await render(request, "_triage.html", **await _waiting(request))
+    """The unknown cards, as the first page shows them."""
+    return await render(request, "_triage.html", **await waiting_cards(request))
 
 
 @routes.get("/cards/live")

@@ -1,0 +1,43 @@
+"""窓口: where a clerk's day begins. Find a member, enrol one, what waits, the cards held just now.
+
+Whoever has another role sees what waits for that role.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from fleet import office_tasks
+from fleet.office_tasks import OfficeTask
+from fleet.rights import OfficeRole
+from fleet.web.data import FLEET, PERSONS, read
+from fleet.web.forms import empty_form
+from fleet.web.pages import CLOCK, render
+from fleet.web.session import account_of
+from fleet.web.triage_page import waiting_cards
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/")
+async def show(request: web.Request) -> web.Response:
+    """The first page of the office, for every role."""
+    is_clerk = OfficeRole.CLERK in account_of(request).rights.roles
+    cards: dict[str, Any] = await waiting_cards(request) if is_clerk else {}
+    return await render(
+        request,
+        "start.html",
+        section="/",
+        is_clerk=is_clerk,
+        tasks=await _tasks(request),
+        form=empty_form(request),
+        **cards,
+    )
+
+
+async def _tasks(request: web.Request) -> list[OfficeTask]:
+    account, now_ms = account_of(request), request.app[CLOCK].now_ms()
+    of_fleet = await read(request.app[FLEET], office_tasks.of_fleet, account)
+    of_persons = await read(request.app[PERSONS], office_tasks.of_persons, account, now_ms)
+    order = {"bad": 0, "warn": 1, "info": 2}
+    return sorted([*of_fleet, *of_persons], key=lambda task: order[task.mark])
