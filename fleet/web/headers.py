@@ -33,6 +33,10 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+DESK_COOKIE: Final = "kazasu_desk"
+"""At which desk's reader this browser reads cards: where a computer stands."""
+CHOSEN_DESK: Final = web.RequestKey("desk", str)
+"""Set by a page where a reader was chosen."""
 STATIC_MAX_AGE_S: Final = 300
 """Style and scripts: long enough for a page's loads, short enough for an upgrade."""
 
@@ -50,7 +54,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 async def remember_choices(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Keep what was asked for by `?lang=` or `?programme=`, also on the way to sign in.
 
-    A clerk works in one programme for most of the day, on many pages.
+    A clerk works in one programme for most of the day, on many pages, and at one desk.
     """
     try:
         response = await handler(request)
@@ -68,6 +72,8 @@ def _keep_choices(request: web.Request, response: web.StreamResponse) -> None:
         _keep(request, response, LANGUAGE_COOKIE, language_of(request))
     if (programme := request.query.get("programme", "")) in RULEBOOKS:
         _keep(request, response, PROGRAMME_COOKIE, programme)
+    if desk := request.get(CHOSEN_DESK):
+        _keep(request, response, DESK_COOKIE, desk)
 
 
 def _keep(request: web.Request, response: web.StreamResponse, cookie: str, value: str) -> None:

@@ -57,6 +57,8 @@ def routes_of(app: web.Application) -> set[tuple[str, str]]:
         path = route.resource.canonical
         if isinstance(route.resource, web.StaticResource):
             path += "/{filename}"
+        if path.startswith("/api/"):  # held against its own document by tests/web/test_api.py
+            continue
         if route.method != "HEAD":  # aiohttp adds it to each GET
             found.add((route.method.lower(), path))
     return found
@@ -200,4 +202,5 @@ def test_a_stream_begins_at_once(doors: dict[str, Site], name: str, path: str) -
             if answer.status_code == 200:
                 assert answer.headers["Content-Type"].startswith(STREAM)
                 assert next(answer.iter_content(64)).startswith(b"event:")
-            assert answer.status_code == (status if "{name}" in path else 200)
+            one_of_many = 404 if "{" in path else 200  # nothing is called by a placeholder
+            assert answer.status_code == (status if "{name}" in path else one_of_many)

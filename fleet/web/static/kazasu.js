@@ -118,6 +118,23 @@
     }
   }
 
+  /* A card was read while the page was open: the form that waited for it is sent, once. */
+  function sendWhenRead() {
+    const read = document.querySelector("[data-submit-form]");
+    if (!read) return;
+    read.removeAttribute("data-submit-form");
+    read.closest("form")?.requestSubmit();
+  }
+
+  /* Seconds that are left run down; what the server says next is right again. */
+  setInterval(() => {
+    for (const place of document.querySelectorAll("[data-left-s]")) {
+      const left = Math.max(0, Number(place.dataset.leftS) - 1);
+      place.dataset.leftS = String(left);
+      place.textContent = place.textContent.replace(/\d+/, String(left));
+    }
+  }, 1000);
+
   const cut = (is) => document.body.classList.toggle("cut", is);
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -127,7 +144,7 @@
   });
   document.addEventListener("htmx:beforeSwap", keep);
   document.addEventListener("htmx:afterSwap", putBack);
-  document.addEventListener("htmx:afterSettle", () => { putBack(); drawAll(); sayAloud(); });
+  document.addEventListener("htmx:afterSettle", () => { putBack(); drawAll(); sayAloud(); sendWhenRead(); });
   document.addEventListener("htmx:sseOpen", () => cut(false));
   document.addEventListener("htmx:sseError", () => cut(true));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
