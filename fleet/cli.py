@@ -21,6 +21,7 @@ from fleet import (
     cli_audit,
     cli_backup,
     cli_cards,
+    cli_consent,
     cli_enrolment,
     cli_ledger,
     cli_members,
@@ -32,6 +33,7 @@ from fleet.api_clients import ClientRefused
 from fleet.backup import BackupRefused
 from fleet.card_trust import TrustUnusable
 from fleet.config import ConfigRefused
+from fleet.consent import ConsentRefused
 from fleet.evidence import EvidenceRefused
 from fleet.gaps import GapRefused
 from fleet.ledger import LedgerRefused
@@ -58,6 +60,7 @@ REFUSALS = (
     BackupRefused,
     ClientRefused,
     ConfigRefused,
+    ConsentRefused,
     EvidenceRefused,
     GapRefused,
     IndividualNumberRefused,
@@ -88,6 +91,7 @@ app.add_typer(cli_enrolment.accounts_app, name="accounts")
 app.add_typer(cli_members.members_app, name="members")
 app.add_typer(cli_schemes.schemes_app, name="schemes")
 app.add_typer(cli_schemes.campaign_app, name="campaign")
+app.add_typer(cli_consent.consent_app, name="consent")
 app.add_typer(cli_ledger.gaps_app, name="gaps")
 app.add_typer(cli_ledger.quarantine_app, name="quarantine")
 app.add_typer(cli_ledger.ledger_app, name="ledger")

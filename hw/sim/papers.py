@@ -1,8 +1,8 @@
 """The files that a town needs before its first morning, as its clerks and engineers write them.
 
 The town's description for `kazasu-provision local`, the people's lists with what a desk read from
-their cards for `kazasu-provision credentials`, on what ground each programme knows cards, and the
-rule tables of both programmes.
+their cards for `kazasu-provision credentials`, on what ground each programme knows cards, to what
+members consent, and the rule tables of both programmes.
 """
 
 import csv
@@ -29,6 +29,8 @@ TRIAGE_AT: Final = "school-1"
 """Where a clerk can assign a card that no roster knows."""
 REPEAT_WINDOW_S: Final = 600
 """Longer than a real bus's, since a town minute is short: at 120 times real, 5 s."""
+FROM_AGE: Final = 70
+"""As the town's riders are drawn (hw.sim.people)."""
 CARD_COLUMNS: Final = ("scheme", "identifier", "not_before")
 MEMBER_COLUMNS: Final = (
     "registration_number",
@@ -182,6 +184,52 @@ STATEMENTS: Final = (
 """Made up, like the town; what a real one has to state is in docs/clerk.md."""
 
 
+class Consent(NamedTuple):
+    """To what members of a programme consent here, as `consent add` reads it."""
+
+    programme: str
+    ordinance: str
+    article: str
+    wording: str
+    wording_en: str
+    contact: str
+
+    def command(self, day: datetime.date) -> list[str]:
+        """Return the words behind `kazasu-fleet consent add`, dated a year before a day."""
+        dated = (day - datetime.timedelta(365)).isoformat()
+        options = {
+            "--ordinance": self.ordinance,
+            "--article": self.article,
+            "--dated": dated,
+            "--wording": self.wording,
+            "--wording-en": self.wording_en,
+            "--contact": self.contact,
+            "--from": dated,
+        }
+        return [self.programme, *(word for option in options.items() for word in option)]
+
+
+CONSENTS: Final = (
+    Consent(
+        SENIOR_PASS,
+        "敬老乗車証条例（見本）",
+        "第5条第1項",
+        "敬老乗車証の利用に必要な範囲で、カードの識別子を市が利用することに同意します。",
+        "I consent to the city's using my card's identifier for the senior bus pass only.",
+        "高齢福祉課 0154-00-0000",
+    ),
+    Consent(
+        ATTENDANCE,
+        "教職員服務規程（見本）",
+        "第12条",
+        "出退勤の記録に必要な範囲で、カードの識別子を市が利用することに同意します。",
+        "I consent to the city's using my card's identifier for attendance only.",
+        "教職員課 0154-00-0001",
+    ),
+)
+"""Made up too; 0154-00 is no exchange that anybody has."""
+
+
 def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:
     """Return the table of each programme that is in force on a day, as `rules add` reads it."""
     april = datetime.date(day.year if day.month >= 4 else day.year - 1, 4, 1)
@@ -195,6 +243,7 @@ def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:
                 "to_time": "21:00:00",
                 "lines_of_category": {"town": [LINES["bus-1"]]},
                 "repeat_window_s": REPEAT_WINDOW_S,
+                "from_age": FROM_AGE,
             },
         },
         ATTENDANCE: {

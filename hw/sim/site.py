@@ -131,7 +131,8 @@ class Site:
             *(
                 self._fleet("schemes", "state", *statement.command(self._day))
                 for statement in papers.STATEMENTS
-            )
+            ),
+            *(self._fleet("consent", "add", *one.command(self._day)) for one in papers.CONSENTS),
         )
         members = [person.enrolment for person in self._people if person.enrolment]
         await asyncio.gather(

@@ -123,3 +123,21 @@ def test_the_database_itself_keeps_what_was_consented_to(
         consent.give(connection, PASS, member, basis, "desk", "hana", NOON_MS)
     with fleet.people.write() as connection, pytest.raises(sa.exc.DBAPIError, match="append-only"):
         connection.execute(sa.text(statement.format(table)))
+
+
+def test_a_basis_is_written_down_at_the_command_line_too(
+    fleet: VirtualFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--ordinance", BASIS.ordinance, "--article", BASIS.article, "--dated", "2026-03-20"]
+    words += ["--wording", BASIS.wording, "--contact", BASIS.contact, "--from", "2026-04-01"]
+    assert fleet.command("consent", "add", PASS, *words) == 0
+    with fleet.people.read() as connection:
+        (kept,) = consent.bases(connection, PASS)
+    assert (kept.ordinance, kept.wording, kept.valid_from) == (
+        BASIS.ordinance,
+        BASIS.wording,
+        BASIS.valid_from,
+    )
+    assert fleet.command("consent", "list", PASS) == 0
+    assert fleet.command("consent", "add", PASS, *words[:-1], "1900-01-01") == 1
+    assert "use a day from" in capsys.readouterr().err

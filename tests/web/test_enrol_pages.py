@@ -82,7 +82,7 @@ def fill(page: Page, sites: Sites, programme: str = "senior-pass", **values: str
 
 def post(sites: Sites, page: Page, programme: str = "attendance", **values: str) -> Any:
     """Send the form as a browser without a script does, and do not follow."""
-    form = {"csrf": csrf_of(page), **MAI, **values}
+    form: dict[str, str | float | bool] = {"csrf": csrf_of(page), **MAI, **values}
     return page.request.post(f"{sites.office}/enrol/{programme}", form=form, max_redirects=0)
 
 
@@ -385,7 +385,7 @@ def test_after_ten_minutes_it_is_ended_on_the_members_page(sites: Sites, office:
 
 
 def test_what_members_consent_to_is_added_and_never_changed(sites: Sites, office: Page) -> None:
-    form = {
+    form: dict[str, str | float | bool] = {
         "csrf": csrf_of(office),
         "ordinance": "かざす市カード利用条例",
         "article": "第6条",
