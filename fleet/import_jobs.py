@@ -138,8 +138,20 @@ class Job(NamedTuple):
     total: int
     report: Report | None
     begun_at_ms: int
+    heard_at_ms: int
     ended_at_ms: int | None
     who: str
+
+    def is_silent(self, at_ms: int) -> bool:
+        """True when its process has given no sign for so long that it must be gone."""
+        return self.state in RUNNING and self.heard_at_ms < at_ms - SILENT_MS
+
+    @property
+    def shows_people(self) -> bool:
+        """True when its page names members, or shows lines of the file."""
+        report = self.report
+        waits = self.state in (State.LOOKED, State.CUT)
+        return waits and report is not None and bool(report.wrong or report.changes)
 
     @property
     def percent(self) -> int:
@@ -305,10 +317,9 @@ def forget_people(connection: sa.Connection, programme: str, at_ms: int) -> None
 def see(connection: sa.Connection, job: int, who: str, at_ms: int) -> Job | None:
     """Return one job with all that its report shows; who looks is written down."""
     found = get(connection, job)
-    report = found.report if found else None
-    if found and report and (report.wrong or report.changes):
-        numbers = sorted({one.number for one in report.changes})
-        lines = f"{len(report.wrong)} lines of file {job}" if report.wrong else ""
+    if found and found.report and found.shows_people:
+        numbers = sorted({one.number for one in found.report.changes})
+        lines = f"{len(found.report.wrong)} lines of file {job}" if found.report.wrong else ""
         detail = " ".join([*numbers, lines]).strip()
         audit.note_person(connection, at_ms, who, "import.seen", found.programme, detail)
     return found

@@ -78,7 +78,9 @@ def plan(connection: sa.Connection, programme: str, file: Judged, at_ms: int) ->
     """Return what taking these lines in would do now; nothing is written."""
     known, owners = _known_members(connection, programme), _owners(connection, programme)
     cards = [one for one in file.lines if one.credential and one.credential not in owners]
-    first = {one.registration_number: one for one in reversed(file.lines)}
+    first: dict[str, Line] = {}
+    for line in file.lines:
+        first.setdefault(line.registration_number, line)
     columns = [name for name in ABOUT if name in file.columns]
     added, changed = [], []
     for number, line in first.items():

@@ -2,7 +2,7 @@
 
 Rules: what is read is recognised by its bytes, never by its name: UTF-8 with or without a mark,
 Shift_JIS as Windows writes it (code page 932, with ①, ㈱ and 髙), UTF-16 with a mark, commas, tabs
-or semicolons, and the first sheet of an XLSX workbook (`fleet.sheets`). Every value comes as the
+or semicolons, and the first sheet of an XLSX workbook (`fleet.workbooks`). Every value comes as the
 text that a person sees. What is written is never taken for a formula, and what was written here is
 read back unchanged. Rows go one by one in both directions; nothing is held whole.
 """
@@ -99,7 +99,7 @@ def read(body: bytes) -> Table:
     for mark, kind in _BINARY:
         if body.startswith(mark):
             if kind == "xlsx":
-                from fleet.sheets import read_sheet  # noqa: PLC0415  openpyxl takes 0.3 s
+                from fleet.workbooks import read_sheet  # noqa: PLC0415  openpyxl takes 0.3 s
 
                 lines, rows = read_sheet(body)
                 return Table(Format.XLSX, lines, rows)
@@ -178,7 +178,7 @@ def write(format_: Format, heads: Sequence[str], rows: Iterable[Sequence[Cell]])
     A text stays a text; a number is a number; a day is a day, in CSV as 2026-04-01.
     """
     if format_ is Format.XLSX:
-        from fleet.sheets import write_sheet  # noqa: PLC0415  openpyxl takes 0.3 s
+        from fleet.workbooks import write_sheet  # noqa: PLC0415  openpyxl takes 0.3 s
 
         return write_sheet(heads, rows)
     return _written(heads, rows, "utf-8" if format_ is Format.UTF8 else "cp932")

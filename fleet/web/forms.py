@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web import RequestPayloadError
 
+from fleet.web.uploads import UPLOAD_S, limit_of, read_upload
 from fleet.web.words import language_of
 from programmes.texts import Language, say
 from wire.individual_number import looks_like_individual_number
@@ -92,9 +93,12 @@ def check_fields(
 
 async def read_post(request: web.Request) -> Mapping[str, object]:
     """Return what was posted. Raises HTTPBadRequest when it cannot be read as a form at all."""
+    limit = limit_of(request)
     try:
-        async with asyncio.timeout(BODY_S):
-            sent = await request.post()
+        async with asyncio.timeout(UPLOAD_S if limit else BODY_S):
+            sent: Mapping[str, object] = await (
+                read_upload(request, limit) if limit else request.post()
+            )
     except TimeoutError as error:
         raise web.HTTPRequestTimeout from error
     except (

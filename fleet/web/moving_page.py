@@ -14,7 +14,7 @@ from fleet.scheme_facts import FACTS
 from fleet.schemes import TEXT_MAX
 from fleet.terms import Campaign, SchemeRefused
 from fleet.web.data import PERSONS, change, read
-from fleet.web.exports import csv_file
+from fleet.web.exports import download
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programme_of, programmes_of, require
@@ -85,14 +85,14 @@ async def show(request: web.Request) -> web.Response:
 
 
 @routes.get("/moving.csv")
-async def export(request: web.Request) -> web.Response:
+async def export(request: web.Request) -> web.StreamResponse:
     """All who are missing, in the page's columns."""
     of = await _campaign(request, programme_of(request))
     found = await _missing(request, of, EXPORTED_MAX) if of else []
     language = language_of(request)
     heads = [say(f"web.field.{column}", language) for column in _COLUMNS]
     rows = [(one.registration_number, one.name, one.kana) for one in found]
-    return csv_file("missing.csv", heads, rows)
+    return await download(request, "missing", heads, rows)
 
 
 def _programme(request: web.Request) -> str:

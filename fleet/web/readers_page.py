@@ -17,7 +17,7 @@ from fleet.readers import (
     list_readers,
 )
 from fleet.web.data import FLEET, read
-from fleet.web.exports import csv_file
+from fleet.web.exports import download
 from fleet.web.first_screen import KIND_OF_STATE
 from fleet.web.forms import check_fields
 from fleet.web.pages import CLOCK, render
@@ -114,10 +114,10 @@ async def show(request: web.Request) -> web.Response:
 
 
 @routes.get("/readers.csv")
-async def export(request: web.Request) -> web.Response:
-    """The same rows and columns as CSV: UTF-8 with a mark, as spreadsheets expect."""
+async def export(request: web.Request) -> web.StreamResponse:
+    """The same rows and columns as a file."""
     found = await _rows(request)
     language = language_of(request)
     heads = [say(f"web.column.{column}", language) for column in COLUMNS]
     rows = [[shown[column] for column in COLUMNS] for _, shown in found["rows"]]
-    return csv_file("readers.csv", heads, rows)
+    return await download(request, "readers", heads, rows)

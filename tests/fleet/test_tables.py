@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet import sheets, tables
+from fleet import tables, workbooks
 from fleet.tables import Format, Row, TableRefused
 from tests.fuzz.hostile import examples
 
@@ -68,7 +68,7 @@ def test_what_is_written_is_read_back(format_: Format) -> None:
 @examples(25)
 @given(rows=st.lists(st.lists(st.text(max_size=9), min_size=3, max_size=3), max_size=5))
 def test_any_text_comes_back_from_a_sheet_and_no_formula_gets_out(rows: list[list[str]]) -> None:
-    rows = [[sheets._NO_XML.sub("", cell).replace("\r", "") for cell in row] for row in rows]
+    rows = [[workbooks._NO_XML.sub("", cell).replace("\r", "") for cell in row] for row in rows]
     body = write(Format.XLSX, *rows)
     assert [row.cells for row in read(body)][1:] == [row for row in rows if any(row)]
     for row in openpyxl.load_workbook(io.BytesIO(body)).worksheets[0].iter_rows():
@@ -141,7 +141,7 @@ def test_bombs_entities_and_other_files_are_refused_before_they_are_opened() -> 
         zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as book,
         book.open("xl/a.xml", "w") as part,
     ):
-        for _ in range(sheets.UNPACKED_BYTES_MAX // 2**20 + 1):
+        for _ in range(workbooks.UNPACKED_BYTES_MAX // 2**20 + 1):
             part.write(bytes(2**20))
     entities = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]>'
     declared = changed(
