@@ -10,7 +10,7 @@ Logout 1.0.
 import hashlib
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
@@ -163,12 +163,14 @@ class Provider:
         }
         client, secret = self._settings.client_id, self._secret
         methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        headers = {}
         if "client_secret_basic" in methods:  # RFC 6749, 2.3.1: form-encoded first
-            auth = aiohttp.BasicAuth(quote(client, safe=""), quote(secret, safe=""))
+            both = f"{quote(client, safe='')}:{quote(secret, safe='')}"
+            headers["Authorization"] = f"Basic {b64encode(both.encode()).decode()}"
         else:
-            auth, form = None, form | {"client_id": client, "client_secret": secret}
+            form |= {"client_id": client, "client_secret": secret}
         endpoint = _endpoint(metadata, "token_endpoint", self.issuer)
-        answer = await _ask("POST", endpoint, form, auth)
+        answer = await _ask("POST", endpoint, form, headers)
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise OidcRefused("answer", str(answer.get("error", "id_token"))[:100])
@@ -242,13 +244,13 @@ async def _ask(
     method: str,
     url: str,
     form: Mapping[str, str] | None = None,
-    auth: aiohttp.BasicAuth | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object that the provider answers. Raises OidcRefused."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, auth=auth) as client,
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as client,
             client.request(method, url, data=form, allow_redirects=False) as answer,
         ):
             body = await answer.content.read(ANSWER_BYTES_MAX + 1)

@@ -18,7 +18,7 @@ from fleet.sealing import Unsealable
 from fleet.sign_in_oidc import PENDING_MS, OidcRefused, Pending, Provider
 from fleet.web.forms import Form, empty_form
 from fleet.web.pages import render
-from fleet.web.second_factor import ORIGIN, SEALER
+from fleet.web.second_factor import SEALER, site_of
 from fleet.web.session import ACCOUNTS, LEFT_PATH, NEXT_MAX, SITE, came_by_tls, inside
 from fleet.web.signin import PROVIDER, again, begin_session
 from wire.clock import Clock
@@ -47,7 +47,7 @@ def _provider(request: web.Request) -> Provider:
 
 
 def _back(request: web.Request) -> str:
-    return f"{request.app[ORIGIN]}{BACK}"
+    return f"{site_of(request).origin}{BACK}"
 
 
 @routes.get("/oidc")
@@ -126,7 +126,7 @@ async def _refused(request: web.Request, error: OidcRefused) -> web.Response:
 @routes.get(LEFT_PATH)
 async def leave(request: web.Request) -> web.Response:
     """End the provider's session too: a page of ours leads there, as a form of ours may not."""
-    address = await _provider(request).end_address(f"{request.app[ORIGIN]}/login")
+    address = await _provider(request).end_address(f"{site_of(request).origin}/login")
     return _leading_to(
         await render(request, "message.html", code="oidc-left", reference=""), address
     )

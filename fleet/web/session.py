@@ -235,8 +235,9 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise web.HTTPForbidden(reason="csrf")
     if request.path in PUBLIC:
         return await handler(request)
-    _require_right(request)
+    _require_account(request)
     _require_first_steps(request)
+    _require_right(request)
     return await handler(request)
 
 
@@ -246,12 +247,16 @@ def _somebody_is_there(request: web.Request) -> bool:
     return request.method not in _SAFE or not live
 
 
-def _require_right(request: web.Request) -> None:
-    account, site = request.get(ACCOUNT), request.app[SITE]
+def _require_account(request: web.Request) -> None:
+    account = request.get(ACCOUNT)
     if account is None:
         raise _to_login(request)
-    if account.role != site.role:
+    if account.role != request.app[SITE].role:
         raise web.HTTPForbidden(reason="role")
+
+
+def _require_right(request: web.Request) -> None:
+    account, site = account_of(request), request.app[SITE]
     if request.path == "/" and (home := site.home_of(account)) != "/":
         raise web.HTTPSeeOther(home)
     if site.refuses(request.path, account):
