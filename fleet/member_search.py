@@ -8,6 +8,7 @@ parts of names would beat on both databases.
 
 import datetime
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,26 +67,42 @@ def find_members(
 
     Writes one line in the audit when anyone is shown; needs a writing connection.
     """
-    good = is_good(connection, programme, at_ms)
+    wanted = matching(connection, programme, search, at_ms, before_epoch, ended=ended)
+    total = sa.func.count().over().label("total")
+    ids = connection.execute(wanted.add_columns(total).limit(MEMBERS_SHOWN)).all()
+    found = lines(connection, programme, [row.id for row in ids], at_ms)
+    if found:
+        numbers = " ".join(one.registration_number for one in found)
+        audit.note_person(connection, at_ms, who, "members.listed", programme, numbers)
+    return (ids[0].total if ids else 0), found
+
+
+def matching(
+    connection: sa.Connection,
+    programme: str,
+    search: str,
+    at_ms: int,
+    before_epoch: int = 0,
+    *,
+    ended: bool = False,
+) -> sa.Select[Any]:
+    """Return what selects id and registration number of all who match, by reading.
+
+    Whoever shows them writes the look down.
+    """
     where = [whole(member, programme), member.c.erased_at_ms.is_(None), *_matches(search)]
     if before_epoch:
         older = (card.c.superseded_at_ms.is_(None), card.c.key_epoch < before_epoch)
         where.append(sa.exists().where(card.c.member_id == member.c.id, *older))
     if ended:
+        good = is_good(connection, programme, at_ms)
         where.append(sa.exists().where(*UNSTOPPED, ~good))
-    some = (
-        sa.select(member.c.id, sa.func.count().over().label("total"))
+    return (
+        sa.select(member.c.id, member.c.registration_number)
         .select_from(PEOPLE)
         .where(*where)
         .order_by(person.c.kana, member.c.registration_number)
-        .limit(MEMBERS_SHOWN)
     )
-    ids = connection.execute(some).all()
-    found = _lines(connection, [row.id for row in ids], good, at_ms)
-    if found:
-        numbers = " ".join(one.registration_number for one in found)
-        audit.note_person(connection, at_ms, who, "members.listed", programme, numbers)
-    return (ids[0].total if ids else 0), found
 
 
 def _matches(search: str) -> list[sa.ColumnElement[bool]]:
@@ -115,9 +132,9 @@ def _holds(column: sa.Column[Any], wish: str) -> sa.ColumnElement[bool]:
     return sa.and_(nearly, bare.icontains(wish, autoescape=True))
 
 
-def _lines(
-    connection: sa.Connection, ids: list[int], good: sa.ColumnElement[bool], at_ms: int
-) -> list[Found]:
+def lines(connection: sa.Connection, programme: str, ids: Sequence[int], at_ms: int) -> list[Found]:
+    """Return these members as a list shows them, by reading; a few thousand at a time."""
+    good = is_good(connection, programme, at_ms)
     rows = connection.execute(
         sa.select(
             member.c.id,

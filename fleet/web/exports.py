@@ -1,6 +1,7 @@
 """A list as a file for spreadsheets, in three formats: just what the page shows, in its columns."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -52,11 +53,12 @@ async def send(
     response.content_type = format_.content_type
     if format_ is not Format.XLSX:
         response.charset = "utf-8" if format_ is Format.UTF8 else "Shift_JIS"
-    await response.prepare(request)
-    while piece is not None:
-        await response.write(piece)
-        piece = await asyncio.to_thread(next, pieces, None)
-    await response.write_eof()
+    with contextlib.suppress(ConnectionError):  # the browser has gone; nobody waits for the rest
+        await response.prepare(request)
+        while piece is not None:
+            await response.write(piece)
+            piece = await asyncio.to_thread(next, pieces, None)
+        await response.write_eof()
     return response
 
 

@@ -217,3 +217,28 @@ def test_a_file_that_is_too_large_or_comes_without_the_token_is_refused(
     other = f"{sites.office}/import/no-programme"
     assert office.request.post(other, multipart={"csrf": token, "file": file(NEW)}).status == 404
     assert sites.town.ask(import_job.select(), persons=True) == []
+
+
+def test_members_are_saved_as_they_are_listed_and_all_of_them_are_written_down(
+    sites: Sites, office: Page
+) -> None:
+    sites.town.change_persons(
+        person.update().where(person.c.name.startswith("田中")).values(name="=田中 𠮷")
+    )
+    address = f"{sites.office}/members.csv?programme=attendance&search="
+    listed = saved(office, address + "&format=xlsx")
+    assert [row[0] for row in listed[1:]] == ["佐藤 はるか", "鈴木 大輔", "高橋 美咲", "=田中 𠮷"]
+    assert listed[1][-1] == "利用できる"
+    whole = office.request.get(address + "&columns=all").text()
+    assert "\r\nT-004,'=田中 𠮷," in whole
+    office.goto(f"{sites.office}/members?programme=attendance&search=")
+    office.get_by_role("group", name="全項目を保存").get_by_text("Shift_JIS").click()
+    expect(office.locator(".notice-bad")).to_contain_text(
+        "Shift_JISでは書けない文字があります（𠮷）"
+    )
+    assert office.url.endswith("search=")
+    told = noted(sites)
+    assert ("members.saved", "T-001 T-002 T-003 T-004") in told
+    assert ("members.exported", "4 members, whole") in told
+    choose(sites, office, {"name": "x", "mimeType": "text/csv", "buffer": whole.encode()})
+    expect(office.locator(".notice-info")).to_contain_text("変わるものはありません")
