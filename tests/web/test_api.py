@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
+from aiohttp import web
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -27,9 +28,10 @@ from fleet.api_clients import Scope
 from fleet.schema import person_audit, webhook_delivery
 from fleet.web import api
 from fleet.web.api_base import BASE, CODES
+from fleet.web.pages import CLOCK
 from programmes.texts import LANGUAGES, say
 from tests.web.conftest import Sites, open_sites
-from tests.web.town import DAY, NOW_MS, PASSWORD, Town, town_in
+from tests.web.town import DAY, NOW_MS, PASSWORD, StoppedClock, Town, town_in
 
 NUMBER = "123456789018"
 """Twelve digits with a right check digit, as in the government's own examples."""
@@ -413,6 +415,19 @@ def test_the_document_is_told_to_everyone_and_is_the_one_that_is_kept(library: A
     assert library("GET", "/openapi.json").json() == DOCUMENT
     kept = json.loads((ROOT / "docs" / "api" / "city.json").read_text("utf-8"))
     assert kept == DOCUMENT
+
+
+def test_every_route_of_the_api_is_in_the_document() -> None:
+    app = web.Application()
+    app[CLOCK] = StoppedClock()
+    api.open_door(app)
+    served = {
+        (route.method.lower(), route.resource.canonical.removeprefix(BASE))
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    written = {(method, path) for path, of in DOCUMENT["paths"].items() for method in of}
+    assert served == written | {("get", "/openapi.json")}
 
 
 def examples() -> list[tuple[str, str]]:

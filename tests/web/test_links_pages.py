@@ -17,6 +17,7 @@ from tests.web.conftest import Sites, sign_in
 from tests.web.town import NOW_MS, PASSWORD
 
 ADMIN = (Right("attendance", OfficeRole.ADMIN),)
+Sent = dict[str, str | float | bool]
 
 
 def add_admin(sites: Sites) -> None:
@@ -112,10 +113,10 @@ def test_an_administrator_of_one_programme_reaches_nothing_of_another(
     people.close()
     links.reload()
     assert "bus" not in links.locator("main").inner_text()
-    form = {"csrf": links.locator("input[name=csrf]").first.input_value()}
+    form: Sent = {"csrf": links.locator("input[name=csrf]").first.input_value()}
     post, here = links.request.post, sites.office
-    new = {"client": "a-1", "programme": "senior-pass", "scope-webhooks": "yes"}
-    hook = {"url": "https://a.example.jp/", "programme": "senior-pass"}
+    new: Sent = {"client": "a-1", "programme": "senior-pass", "scope-webhooks": "yes"}
+    hook: Sent = {"url": "https://a.example.jp/", "programme": "senior-pass"}
     assert post(f"{here}/links/clients/bus-1/end", form=form).status == 404
     assert post(f"{here}/links/clients", form=form | new).status == 404
     assert post(f"{here}/links/webhooks", form=form | hook).status == 404
