@@ -22,6 +22,7 @@ from fleet.web.session import account_of
 from fleet.web.words import language_of
 from programmes.calendar import age_on, local_day, read_day
 from programmes.enrolment import Applicant, Condition
+from programmes.register import RULEBOOKS
 from programmes.texts import say
 
 FIELDS: Final = {
@@ -74,6 +75,7 @@ class Applied:
             "categories": self.categories,
             "twins": self.twins,
             "mates": self.mates,
+            "has_rules": RULEBOOKS[self.programme].enrolment is not None,
             "has_table": self.judged.table is not None,
             "asks_residence": any(one.field == "resident" for one in self.judged.conditions),
             "conditions": [
