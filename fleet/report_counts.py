@@ -223,7 +223,7 @@ class Counts:
             if not year.position:
                 begin = ledger_months.position_at(connection, year.starts_ms[0] - AHEAD_MS)
                 year.begun = year.position = begin
-            self._city = _city_pays(connection)
+            self._city = city_pays(connection)
             while year.position < end:
                 after = min(year.position + self._rows_at_once, end)
                 self._take(year, after, _rows(connection, year, after))
@@ -310,7 +310,7 @@ def _rows(connection: sa.Connection, year: Year, after: int) -> Sequence[Any]:
     return connection.execute(of).all()
 
 
-def _city_pays(connection: sa.Connection) -> dict[tuple[str, str], int]:
+def city_pays(connection: sa.Connection) -> dict[tuple[str, str], int]:
     """Return what the city pays for one use, by programme and version of its rule table."""
     found: dict[tuple[str, str], int] = {}
     for name, book in RULEBOOKS.items():

@@ -66,10 +66,13 @@ class Row:
 
 
 def rows(connection: sa.Connection, year: Year, asked: Asked, skip: int) -> list[Row]:
-    """Return at most ROWS_SHOWN + 1 entries, newest first; one more says there is more."""
+    """Return at most ROWS_SHOWN + 1 entries, the last committed first; one more says there is more.
+
+    In the order of commit they are found at once, however many a year has.
+    """
     found = connection.execute(
         _where(sa.select(*_COLUMNS).select_from(WITH_PLACES), year, asked)
-        .order_by(WHEN.desc(), entry.c.position.desc())
+        .order_by(entry.c.position.desc())
         .limit(ROWS_SHOWN + 1)
         .offset(skip)
     )

@@ -75,7 +75,7 @@ def _find(app: web.Application, of: Period, asked: Asked, skip: int) -> list[Row
 
 @routes.get("/reports/rows")
 async def show(request: web.Request) -> web.Response:
-    """One page of entries, newest first."""
+    """One page of entries, those that came last first."""
     programme = programme_of(request, *READERS)
     of, _ = await period(request)
     asked, skip = _asked(request, programme, of), _skip(request)

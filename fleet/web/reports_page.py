@@ -14,13 +14,15 @@ from urllib.parse import urlencode
 from aiohttp import web
 from babel.dates import format_date
 
-from fleet import budgets, report_rows, reports, tables
+from fleet import budgets, report_rows, reports
 from fleet.budgets import BudgetRefused, Forecast
 from fleet.months import next_month
 from fleet.report_counts import Counting, Counts
 from fleet.reports import Line, Period, Report, Table
 from fleet.rights import OfficeRole
+from fleet.tables import Cell
 from fleet.web.data import FLEET, PERSONS, change, read
+from fleet.web.exports import download
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programme_of, programmes_of, require
@@ -198,7 +200,6 @@ async def _page(
         enrolled=await read(request.app[PERSONS], report_rows.enrolled, programme, last_day),
         unsent=await read(request.app[FLEET], report_rows.unsent, programme),
         places=await place_labels(request),
-        formats=list(tables.Format),
         may_set=account_of(request).rights.may(programme, OfficeRole.CLERK),
         form=form,
         **spending,
@@ -212,7 +213,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 @routes.get("/reports/export")
-async def export(request: web.Request) -> web.Response:
+async def export(request: web.Request) -> web.StreamResponse:
     """Every table of the page, one below the other, as the page shows them."""
     programme = programme_of(request, *READERS)
     of, _ = await period(request)
@@ -220,22 +221,11 @@ async def export(request: web.Request) -> web.Response:
         report = await report_of(request, programme, of)
     except Counting as error:
         return await still_counting(request, error)
-    wish = request.query.get("format", "")
-    kind = tables.Format(wish) if wish in set(tables.Format) else tables.Format.UTF8
-    words, language = await words_of(request), language_of(request)
-    heads, rows = file_of(report, words, language)
-    body = await asyncio.to_thread(lambda: b"".join(tables.write(kind, heads, rows)))
-    name = f"report-{programme}-{of.month or of.year}{kind.suffix}"
-    return web.Response(
-        body=body,
-        content_type=kind.content_type,
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    heads, rows = file_of(report, await words_of(request), language_of(request))
+    return await download(request, f"report-{programme}-{of.month or of.year}", heads, rows)
 
 
-def file_of(
-    report: Report, words: Words, language: Language
-) -> tuple[list[str], list[list[tables.Cell]]]:
+def file_of(report: Report, words: Words, language: Language) -> tuple[list[str], list[list[Cell]]]:
     """Return the heads and rows of the page's tables: what is not shown is not in them either."""
     columns = [name for name in reports.COLUMNS if name in report.months.columns]
     heads = [say(f"web.report.file.{name}", language) for name in ("table", "period", "line")]
@@ -243,7 +233,7 @@ def file_of(
     whole, apart = words.period(report.period), words.stretch(report.apart_months)
     total = Table("total", report.months.columns, (report.total,))
     stretches = [(total, whole), (report.months, words.year(report.period.year))]
-    rows: list[list[tables.Cell]] = []
+    rows: list[list[Cell]] = []
     for table, stretch in (*stretches, *((one, apart) for one in report.apart)):
         about = say(f"web.report.table.{table.name}", language)
         for line in table.lines:
@@ -252,7 +242,7 @@ def file_of(
     return heads, rows
 
 
-def _cells(table: Table, line: Line, columns: Sequence[str], words: Words) -> Iterator[tables.Cell]:
+def _cells(table: Table, line: Line, columns: Sequence[str], words: Words) -> Iterator[Cell]:
     """Yield a line's figures: numbers as numbers, so that they can be added up."""
     for name in columns:
         value = line.values.get(name) if name in table.columns else None

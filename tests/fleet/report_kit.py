@@ -158,11 +158,11 @@ def make_world(databases: Databases, city_pays_yen: int | None = 150) -> World:
     with world.fleet.write() as connection:
         add_rules(connection, city_pays_yen)
         for name in ("bus-1", "bus-2", "bus-3", "desk-1"):
-            _add_place(connection, name)
+            add_place(connection, name)
     return world
 
 
-def _add_place(connection: sa.Connection, name: str) -> None:
+def add_place(connection: sa.Connection, name: str) -> None:
     programmes = {"programmes": [PASS], "triage_programmes": []}
     connection.execute(schema.place.insert().values(name=name, kind="bus", **programmes))
     keys = {"fingerprint": name, "public_key": "", "sealing_public_key": "", "enrolled_at_ms": 0}
