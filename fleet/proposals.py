@@ -3,7 +3,8 @@
 Rules: who proposed does not approve (the database refuses it too); what was drawn up is never
 changed, another one is drawn up instead; a table begins on a later day than today, since readers
 have decided by the old one until now; one whose base was replaced meanwhile is not approved, for
-nobody has looked at what it would then change. Approved, it stands in `rule` and goes out with the
+nobody has looked at what it would then change; nor is one under which a golden example is answered
+otherwise than it says. Approved, it stands in `rule` and goes out with the
 next rosters. Each step but drawing up leaves a line in the audit.
 """
 
@@ -14,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, rules, store
+from fleet import audit, golden, rules, store
 from fleet.rule_words import values
 from fleet.schema import rule_proposal
 from programmes.calendar import local_day
@@ -100,6 +101,12 @@ def check(tables: Sequence[RuleTable], table: RuleTable, today: datetime.date) -
         raise ProposalRefused("order", version=other.version)
 
 
+def check_examples(programme: str, table: RuleTable) -> None:
+    """Raise ProposalRefused when this program does not decide as the golden examples say."""
+    if golden.broken(rulebook(programme), table):
+        raise ProposalRefused("broken")
+
+
 def check_base(tables: Sequence[RuleTable], proposal: Proposal) -> None:
     """Raise ProposalRefused when another table has come between."""
     base = base_of(tables, proposal.table.valid_from)
@@ -165,6 +172,7 @@ def propose(connection: sa.Connection, number: int, who: str, at_ms: int) -> Non
     tables = rules.load(connection, proposal.programme)
     check(tables, proposal.table, local_day(at_ms))
     check_base(tables, proposal)
+    check_examples(proposal.programme, proposal.table)
     _set(connection, number, state=State.WAITING, proposed_at_ms=at_ms)
     _note(connection, proposal, "proposed", who, at_ms)
 
@@ -181,6 +189,7 @@ def approve(connection: sa.Connection, number: int, why: str, who: str, at_ms: i
     tables = rules.load(connection, proposal.programme)
     check(tables, proposal.table, local_day(at_ms))
     check_base(tables, proposal)
+    check_examples(proposal.programme, proposal.table)
     rules.add(
         connection,
         proposal.programme,

@@ -57,6 +57,7 @@ def _obstacle(
     try:
         proposals.check(standing, proposal.table, day)
         proposals.check_base(standing, proposal)
+        proposals.check_examples(proposal.programme, proposal.table)
     except ProposalRefused as error:
         return error
     return None
@@ -124,7 +125,6 @@ async def _page(
         base=base,
         lines=lines(book, proposal.table, base, language),
         told=told,
-        broken=golden.broken(book, proposal.table),
         obstacle=_obstacle(standing, proposal, today(request.app[CLOCK].now_ms())),
         next_month=months.next_month,
         form=form,

@@ -1,5 +1,6 @@
 """A rule table waits for a second person, and goes to the readers when that one has approved it."""
 
+import dataclasses
 import datetime
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from fleet.proposals import MOVES, Proposal, ProposalRefused, State
 from fleet.roster_files import RosterArchive
 from fleet.store import Store, open_fleet
 from programmes.calendar import start_of_day_ms
-from programmes.register import rulebook
+from programmes.register import RULEBOOKS, rulebook
 from programmes.rulebook import Facts, Place
 from tests.fleet.test_reconcile import build
 from tests.fleet.virtual import NOON_MS, VirtualFleet, add_member
@@ -235,3 +236,13 @@ def test_drafts_have_a_limit(fleet: VirtualFleet) -> None:
     for number in range(proposals.OPEN_MAX):
         drafted(fleet, table(f"v{number:02}"))
     refused("many", lambda: drafted(fleet, table("v99")))
+
+
+def test_a_table_is_not_proposed_while_an_example_is_answered_otherwise_than_it_says(
+    fleet: VirtualFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = drafted(fleet, table())
+    book = RULEBOOKS[PASS]
+    wrong = dataclasses.replace(book.examples[0], code=Code.EXPIRED)
+    monkeypatch.setitem(RULEBOOKS, PASS, dataclasses.replace(book, examples=(wrong,)))
+    refused("broken", lambda: do(fleet, proposals.propose, number, "hana"))
