@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
-from fleet import desk_wait
+from fleet import desk_wait, overview, usage
 from fleet.desk_wait import (
     ASK_AGAIN_MS,
     KEPT_MS,
@@ -21,7 +22,17 @@ from fleet.desk_wait import (
 )
 from fleet.schema import desk_wait as waits
 from tests.fleet.test_intake import status
-from tests.fleet.virtual import NOON_MS, VirtualFleet, bus, desk, make_fleet, pinned_key
+from tests.fleet.virtual import (
+    NOON_MS,
+    VirtualFleet,
+    bus,
+    desk,
+    make_fleet,
+    make_tap,
+    pinned_key,
+)
+from wire.codes import Code
+from wire.codes import Outcome as TapOutcome
 from wire.credential import Scheme
 from wire.desk import DeskAnswer, DeskCard, DeskRequest, DeskSaid
 from wire.envelope import Purpose, open_envelope
@@ -281,3 +292,29 @@ def test_desks_are_readers_that_stand_at_one_and_the_new_ones_hear(tmp_path: Pat
         (DESK_2, True, False),
     ]
     fleet.close()
+
+
+# --- what the ledger makes of it -----------------------------------------------------------------
+
+
+def test_a_card_that_was_held_for_a_desk_counts_nowhere(fleet: VirtualFleet) -> None:
+    bus_1 = fleet.reader("bus-1")
+    journal = bus_1.journal()
+    journal.tap(code=Code.DESK, outcome=TapOutcome.REPEAT, shown="desk.read", rule="", roster=1)
+    assert fleet.through((bus_1, journal.all())) == [2]
+    for table in ("usage", "finding", "quarantine", "alarm"):
+        assert fleet.rows(f"select * from {table}") == [], table
+    with fleet.store.read() as connection:
+        assert usage.check(connection) == []
+        minutes = overview.read_minutes(connection, fleet.clock.now_ms())
+    assert sum(one.accepted + one.refused + one.repeats for one in minutes) == 0
+
+
+def test_a_reader_that_books_a_ride_as_a_desks_card_is_not_believed(fleet: VirtualFleet) -> None:
+    bus_1 = fleet.reader("bus-1")
+    journal = bus_1.journal()
+    tap = msgspec.to_builtins(make_tap(2, code=Code.OK, credential="5c" * 16))
+    journal.write_bytes(msgspec.json.encode(tap | {"kind": "tap", "code": "desk"}))
+    fleet.through((bus_1, journal.all()))
+    assert fleet.rows("select * from usage") == []
+    assert fleet.rows("select count(*) from quarantine") == [(1,)]
