@@ -907,7 +907,7 @@ webhook_delivery: Final = sa.Table(
     sa.Column("webhook_id", _Id, sa.ForeignKey("webhook.id"), nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     _number("tries", "0"),
-    sa.Column("next_at_ms", sa.BigInteger, index=True),
+    sa.Column("next_at_ms", sa.BigInteger),
     sa.Column("done_at_ms", sa.BigInteger),
     _text("last_error", ""),
     _number("at_ms"),
@@ -915,6 +915,13 @@ webhook_delivery: Final = sa.Table(
     "when it was delivered or given up.",
 )
 sa.Index("ix_webhook_delivery_webhook_id_id", webhook_delivery.c.webhook_id, webhook_delivery.c.id)
+sa.Index(
+    "ix_webhook_delivery_undone",
+    webhook_delivery.c.webhook_id,
+    webhook_delivery.c.id,
+    sqlite_where=webhook_delivery.c.done_at_ms.is_(None),
+    postgresql_where=webhook_delivery.c.done_at_ms.is_(None),
+)
 
 card: Final = sa.Table(
     "card",

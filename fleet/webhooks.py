@@ -258,20 +258,20 @@ def _first_of(connection: sa.Connection, webhook_id: int) -> int | None:
     return found
 
 
-_WAITING: Final = (
-    sa.select(
-        webhook_delivery.c.webhook_id,
-        sa.func.min(webhook_delivery.c.id).label("first"),
-        sa.func.count().label("waiting"),
-    )
-    .where(webhook_delivery.c.done_at_ms.is_(None))
-    .group_by(webhook_delivery.c.webhook_id)
-    .subquery()
+_UNDONE: Final = (
+    webhook_delivery.c.webhook_id == webhook.c.id,
+    webhook_delivery.c.done_at_ms.is_(None),
 )
 _FIRST: Final = webhook_delivery.alias("first")
-_WITH_FIRST: Final = webhook.outerjoin(_WAITING, _WAITING.c.webhook_id == webhook.c.id).outerjoin(
-    _FIRST, _FIRST.c.id == _WAITING.c.first
+_WITH_FIRST: Final = webhook.outerjoin(
+    _FIRST,
+    _FIRST.c.id
+    == sa.select(sa.func.min(webhook_delivery.c.id))
+    .where(*_UNDONE)
+    .correlate(webhook)
+    .scalar_subquery(),
 )
+"""Each webhook beside what it is to be told first: a look in an index, however much waits."""
 
 
 def everyone(connection: sa.Connection, programmes: Collection[str]) -> list[Webhook]:
@@ -284,7 +284,7 @@ def everyone(connection: sa.Connection, programmes: Collection[str]) -> list[Web
             webhook.c.added_at_ms,
             webhook.c.added_by,
             webhook.c.ended_at_ms,
-            sa.func.coalesce(_WAITING.c.waiting, 0),
+            sa.select(sa.func.count()).where(*_UNDONE).correlate(webhook).scalar_subquery(),
             sa.func.coalesce(_FIRST.c.tries, 0),
             _FIRST.c.next_at_ms,
             sa.func.coalesce(_FIRST.c.last_error, ""),

@@ -113,10 +113,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_delivery")),
     )
     op.create_index(
-        op.f("ix_webhook_delivery_next_at_ms"), "webhook_delivery", ["next_at_ms"], unique=False
-    )
-    op.create_index(
         "ix_webhook_delivery_webhook_id_id", "webhook_delivery", ["webhook_id", "id"], unique=False
+    )
+    undone = sa.text("done_at_ms IS NULL")
+    op.create_index(
+        "ix_webhook_delivery_undone",
+        "webhook_delivery",
+        ["webhook_id", "id"],
+        unique=False,
+        sqlite_where=undone,
+        postgresql_where=undone,
     )
     op.create_table(
         "consent",
