@@ -63,9 +63,10 @@ def test_rides_are_counted_over_the_year_and_over_all_cards_of_a_member(
 ) -> None:
     card = add_member(fleet, "M-1")
     with fleet.people.write() as people:
-        row = people.execute(schema.card.select()).mappings().one()
-        other = {"id": None, "credential": B, "superseded_at_ms": NOON_MS}
-        people.execute(schema.card.insert(), {**row, **other})
+        row = dict(people.execute(schema.card.select()).mappings().one())
+        del row["id"]
+        row |= {"credential": B, "superseded_at_ms": NOON_MS}
+        people.execute(schema.card.insert(), row)
     rides(fleet, B, A, at_ms=NOON_MS - 20 * DAY_MS)
     rides(fleet, card, card, A)
     found = replayed(fleet, table(rides_per_year=2))
