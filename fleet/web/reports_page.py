@@ -191,6 +191,7 @@ async def _page(
         programmes=programmes_of(request, *READERS),
         programme=programme,
         report=report,
+        as_of_day=local_day(report.as_of_ms),
         years=years,
         months=[reports.name_of(one) for one in reports.months_of(of.year) if one <= today],
         words=words,
