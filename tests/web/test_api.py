@@ -23,19 +23,21 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from fleet import api_clients, consent, openapi, schema
+from fleet import api_clients, openapi, schema
 from fleet.api_clients import Scope
 from fleet.schema import person_audit, webhook_delivery
 from fleet.web import api
 from fleet.web.api_base import BASE, CODES
 from fleet.web.pages import CLOCK
 from programmes.texts import LANGUAGES, say
+from tests.real_postgres import Postgres
 from tests.web.conftest import Sites, open_sites
-from tests.web.town import DAY, NOW_MS, PASSWORD, StoppedClock, Town, town_in
+from tests.web.town import CONSENT, NOW_MS, PASSWORD, StoppedClock, Town, build_town, town_in
 
 NUMBER = "123456789018"
 """Twelve digits with a right check digit, as in the government's own examples."""
-GROUND = consent.NewBasis("服務規程", "第12条", DAY, "同意します。", "教職員課", DAY)
+NOWHERE = "https://192.0.2.1/kazasu"
+"""Never routed (RFC 5737)."""
 ROOT = Path(__file__).parents[2]
 DOCUMENT = openapi.document(api.OPERATIONS)
 
@@ -68,13 +70,6 @@ def client(town: Town, name: str, *scopes: Scope, programme: str = "attendance")
         token = api_clients.add(connection, name, programme, scopes or list(Scope), "umi", NOW_MS)
     opened.close()
     return token
-
-
-def ground(town: Town) -> None:
-    opened = town.persons()
-    with opened.write() as connection:
-        consent.add_basis(connection, "attendance", GROUND, "hana", NOW_MS)
-    opened.close()
 
 
 @pytest.fixture
@@ -219,8 +214,7 @@ def test_no_answer_holds_a_credential(library: Api) -> None:
 def test_a_member_is_enrolled_once_with_consent_through_the_pages_own_functions(
     library: Api,
 ) -> None:
-    ground(library.town)
-    library("POST", "/webhooks", {"url": "https://library.example.jp/"})
+    library("POST", "/webhooks", {"url": NOWHERE})
     enrolled = library("PUT", "/members/T-100", NEW)
     assert (enrolled.status_code, enrolled.json()["name"]) == (201, "渡辺 舞")
     assert enrolled.json()["kana"] == "ワタナベ マイ"
@@ -228,7 +222,11 @@ def test_a_member_is_enrolled_once_with_consent_through_the_pages_own_functions(
     assert (again.status_code, again.json()) == (200, enrolled.json())
     assert again.headers["ETag"] == enrolled.headers["ETag"]
     given = library("GET", "/members/T-100/consent").json()
-    assert (given["state"], given["medium"], given["article"]) == ("given", "paper", "第12条")
+    assert (given["state"], given["medium"], given["article"]) == (
+        "given",
+        "paper",
+        CONSENT.article,
+    )
     (told,) = library.town.ask(webhook_delivery.select(), persons=True)
     assert json.loads(told.body)["data"]["registration_number"] == "T-100"
     assert ("member.enrolled", "attendance T-100", "") in library.seen()
@@ -253,7 +251,6 @@ def test_a_member_is_enrolled_once_with_consent_through_the_pages_own_functions(
 def test_what_cannot_be_taken_is_refused_in_both_languages_and_nothing_is_kept(
     library: Api, change: dict[str, Any], status: int, code: str, where: str
 ) -> None:
-    ground(library.town)
     answer = library("PUT", "/members/T-100", NEW | change)
     told = answer.json()
     assert (answer.status_code, told["code"], told.get("field", "")) == (status, code, where)
@@ -271,9 +268,15 @@ def test_an_individual_number_in_an_address_is_refused(library: Api) -> None:
         assert NUMBER not in answer.text
 
 
-def test_nobody_is_enrolled_without_a_ground_of_consent(library: Api) -> None:
-    answer = library("PUT", "/members/T-100", NEW)
-    assert (answer.status_code, answer.json()["reason"]) == (409, "no-basis")
+def test_nobody_is_enrolled_without_a_ground_of_consent(towns: Path, tmp_path: Path) -> None:
+    shutil.copytree(towns / "empty", tmp_path / "first-day")
+    town = town_in(tmp_path / "first-day")
+    with open_sites(town) as sites:
+        asked = Api(town, sites.office, client(town, "library-1"))
+        answer = asked("PUT", "/members/T-100", NEW)
+        assert (answer.status_code, answer.json()["reason"]) == (409, "no-basis")
+        assert asked("GET", "/members").json()["members"] == []
+        asked.http.close()
 
 
 def test_nothing_is_overwritten_blindly(library: Api) -> None:
@@ -402,6 +405,32 @@ def test_the_figures_of_a_month_are_those_of_the_page_without_few(library: Api) 
         assert library("GET", f"/reports/{month}").status_code == 404
 
 
+def test_the_api_is_the_same_over_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    town = build_town(tmp_path, postgres.url(postgres.empty()))
+    with open_sites(town) as sites:
+        asked = Api(town, sites.office, client(town, "library-1"))
+        added = asked("POST", "/webhooks", {"url": NOWHERE})
+        assert added.status_code == 201
+        enrolled = asked("PUT", "/members/T-100", NEW)
+        assert (enrolled.status_code, enrolled.json()["kana"]) == (201, "ワタナベ マイ")
+        tag = enrolled.headers["ETag"]
+        end = {"kind": "other", "last_day": "2026-06-30"}
+        assert asked("PUT", "/members/T-100/end", end, If_Match=tag).status_code == 200
+        numbers = [one["registration_number"] for one in asked("GET", "/members").json()["members"]]
+        assert numbers == ["T-001", "T-002", "T-003", "T-004", "T-100"]
+        for path in ("/cards", "/uses", "/consent"):
+            assert asked("GET", f"/members/T-001{path}").status_code == 200
+        assert asked("GET", "/reports/2026-06").json()["figures"]["uses"] == 6
+        (hook,) = asked("GET", "/webhooks").json()["webhooks"]
+        assert hook["waiting"] == 2
+        assert asked("DELETE", f"/webhooks/{hook['id']}").status_code == 204
+        bus = Api(town, sites.office, client(town, "bus-1", programme="senior-pass"))
+        assert bus("GET", "/rides/2026-06").status_code == 200
+        for one in (asked, bus):
+            one.http.close()
+    postgres.drop(town.config.databases)
+
+
 # --- the document --------------------------------------------------------------------------------
 
 
@@ -437,7 +466,6 @@ def examples() -> list[tuple[str, str]]:
 
 
 def test_every_command_of_the_document_for_integrators_works(library: Api) -> None:
-    ground(library.town)
     assert len(examples()) == 8
     for command, expected in examples():
         told = subprocess.run(
@@ -467,7 +495,6 @@ def running(towns: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     folder = tmp_path_factory.mktemp("api") / "state"
     shutil.copytree(towns / "whole", folder)
     town = town_in(folder)
-    ground(town)
     with open_sites(town) as sites:
         made = Api(town, sites.office, client(town, "fuzz-1"))
         made.http.trust_env = False
