@@ -19,9 +19,9 @@ from programmes.calendar import era_date
 from programmes.texts import Language, say
 
 AT_ONCE: Final = 2
-"""Pages made at the same time: each keeps a core busy for 0.2 s (measured, A5)."""
+"""Pages made at the same time: a slip keeps a core busy for 0.2 to 0.3 s, as measured."""
 WAITING_MAX: Final = 20
-"""Pages made or waiting; the last of so many comes after some four seconds."""
+"""Pages made or waiting; the last of so many comes after some three seconds."""
 _TEMPLATES: Final = Path(__file__).parent / "web" / "templates"
 _DAY_PATTERNS: Final[dict[Language, str]] = {"ja": "y年M月d日", "en": "d MMMM y"}
 
