@@ -350,14 +350,19 @@ async def put_member(asked: Asked) -> web.Response:
     except (EnrolmentRefused, ConsentRefused, LifeRefused) as error:
         raise _refused(error) from error
     except RuleTableRefused as error:
-        raise Refused("refused", reason="rules") from error
+        raise Refused("refused", **_NO_RULES) from error
     return answer(put.member, 201 if put.is_new else 200, tag=tag_of(put.member))
 
 
 def _refused(error: EnrolmentRefused | ConsentRefused | LifeRefused) -> Refused:
     page = "member" if isinstance(error, LifeRefused) else "enrol"
     sentence = f"web.{page}.refused.{error.reason}"
+    if isinstance(error, ConsentRefused):
+        sentence = f"web.api.problem.{error.reason}"
     return Refused("refused", reason=error.reason, sentence=sentence)
+
+
+_NO_RULES: Final = {"reason": "rules", "sentence": "web.api.problem.rules"}
 
 
 def _tidied(body: PutMember) -> PutMember:
@@ -412,7 +417,7 @@ def _enrol(connection: sa.Connection, asked: Asked, new: PutMember, tables: Any)
         asked.programme, tables, Applicant(new.birth_date, new.is_resident), begins
     )
     if judged.table is None and RULEBOOKS[asked.programme].enrolment is not None:
-        raise Refused("refused", reason="rules")
+        raise Refused("refused", **_NO_RULES)
     for condition in judged.conditions:
         if not condition.is_met:
             field = {"resident": "is_resident"}.get(condition.field, condition.field)

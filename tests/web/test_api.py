@@ -32,7 +32,7 @@ from fleet.web.pages import CLOCK
 from programmes.texts import LANGUAGES, say
 from tests.real_postgres import Postgres
 from tests.web.conftest import Sites, open_sites
-from tests.web.town import CONSENT, NOW_MS, PASSWORD, StoppedClock, Town, build_town, town_in
+from tests.web.town import CONSENT, DAY, NOW_MS, PASSWORD, StoppedClock, Town, build_town, town_in
 
 NUMBER = "123456789018"
 """Twelve digits with a right check digit, as in the government's own examples."""
@@ -275,8 +275,29 @@ def test_nobody_is_enrolled_without_a_ground_of_consent(towns: Path, tmp_path: P
         asked = Api(town, sites.office, client(town, "library-1"))
         answer = asked("PUT", "/members/T-100", NEW)
         assert (answer.status_code, answer.json()["reason"]) == (409, "no-basis")
+        assert "同意の根拠" in answer.json()["title"]
         assert asked("GET", "/members").json()["members"] == []
         asked.http.close()
+
+
+def test_the_conditions_of_the_programme_hold_for_other_systems_too(sites: Sites) -> None:
+    bus = Api(sites.town, sites.office, client(sites.town, "b-1", programme="senior-pass"))
+    none = bus("PUT", "/members/S-1", NEW | {"category": ""})
+    assert (none.status_code, none.json()["reason"]) == (409, "rules")
+    table = {"parameters": {"rider_pays_yen": 50, "from_age": 70}, "valid_from": DAY}
+    table |= {"programme": "senior-pass", "version": "senior-pass/2026", "added_at_ms": NOW_MS}
+    sites.town.change(schema.rule.insert().values(**table, added_by="test"))
+    for change, where in (
+        ({}, "birth_date"),
+        ({"birth_date": None}, "birth_date"),
+        ({"birth_date": "1950-04-01", "is_resident": False}, "is_resident"),
+    ):
+        answer = bus("PUT", "/members/S-1", NEW | {"category": ""} | change)
+        assert (answer.status_code, answer.json()["code"]) == (409, "not-eligible")
+        assert answer.json()["field"] == where
+    old = bus("PUT", "/members/S-1", NEW | {"category": "", "birth_date": "1950-04-01"})
+    assert old.status_code == 201
+    bus.http.close()
 
 
 def test_nothing_is_overwritten_blindly(library: Api) -> None:
