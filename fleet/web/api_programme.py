@@ -21,13 +21,13 @@ from fleet.web import reports_page
 from fleet.web.api_base import Asked, Operation, Refused, answer
 from fleet.web.api_members import moment
 from fleet.web.data import change, read
-from fleet.webhooks import URL_MAX, WebhookRefused
+from fleet.webhook_addresses import URL_MAX, WebhookRefused
 from programmes.calendar import fiscal_year, local_day
 
 # --- reports -------------------------------------------------------------------------------------
 
 Figures = dict[str, int | None]
-"""By name: users, uses, card, without, refused, share (per cent with a card), rider_yen, city_yen,
+"""By name: users, uses, card, without, refused, share (tenths of a per cent), rider_yen, city_yen,
 as far as the programme has them; null: fewer than five people, or what would tell them."""
 
 

@@ -19,7 +19,8 @@ from fleet.rights import OfficeRole
 from fleet.web.data import FLEET, PERSONS, change
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programme_of
-from fleet.web.reports_page import COUNTS, READERS, period, report_of, still_counting, words_of
+from fleet.web.report_words import words_of
+from fleet.web.reports_page import COUNTS, READERS, period, report_of, still_counting
 from fleet.web.session import account_of
 from programmes.calendar import local_day
 

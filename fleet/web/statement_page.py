@@ -10,7 +10,7 @@ from fleet import remaining, report_rows, statement
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.pages import CLOCK
 from fleet.web.reach import member_in_reach
-from fleet.web.reports_page import Words
+from fleet.web.report_words import Words
 from fleet.web.session import account_of
 from fleet.web.sheets import sheet
 from fleet.web.words import language_of, number

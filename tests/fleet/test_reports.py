@@ -145,6 +145,7 @@ def test_a_small_place_is_hidden_with_the_next_one_in_every_figure(world: World)
     assert set(small.values.values()) == set(beside.values.values()) == {None}
     assert (small.for_others, beside.for_others) == (False, True)
     assert line(found, "place", "bus-3").values["uses"] == 20
+    assert [table.name for table in found.apart if table.hides] == ["place"]
     assert found.tells()
     assert found.tells(place="bus-3")
     assert not found.tells(place="desk-1")

@@ -11,7 +11,7 @@ from fleet import schema, statement
 from fleet.config import Databases
 from fleet.paper import to_html
 from fleet.statement import Statement
-from fleet.web.reports_page import Words
+from fleet.web.report_words import Words
 from programmes.calendar import start_of_day_ms
 from programmes.texts import Language
 from tests.fleet.report_kit import PASS, Use, World, add_member, make_world
