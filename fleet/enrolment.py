@@ -267,7 +267,7 @@ def undo(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> New
     typed = NewMember(*(getattr(row, name) for name in NewMember._fields))
     told = (row.programme, member_id, Ended.WRONG.value, who, at_ms)
     consent.withdraw(connection, *told)
-    erasure.erase(connection, member_id, row.registration_number, who, at_ms)
+    erasure.erase(connection, member_id, row.registration_number, who, at_ms, files=False)
     wrong = {"ended_kind": Ended.WRONG.value, "stopped_from_ms": at_ms}
     connection.execute(member.update().where(member.c.id == member_id).values(wrong))
     began = member.c.household == f"h{member_id}"  # called after the one who began it

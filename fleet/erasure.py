@@ -1,10 +1,11 @@
 """Erasing a member (C6): the link from person to credential is cut, and what is left only counts.
 
 What goes: name, kana, birth date, household, category, reasons in free words, the history, every
-card's row and every other row of persons that names one of its credentials. What stays: a member's
-row under a number of no paper, with its days, so that sums of members hold; consents, which name a
-row and nobody; the audit, which names the registration number: who looked at whom must be answered
-for after the person is gone (docs/adr/0017-erasure.md). The ledger is not touched: its credentials
+card's row, every other row of persons that names one of its credentials, and files of members that
+wait to be taken in, in which nobody can look for one name. What stays: a member's row under a
+number of no paper, with its days, so that sums of members hold; consents, which name a row and
+nobody; the audit, which names the registration number: who looked at whom must be answered for
+after the person is gone (docs/adr/0018-erasure.md). The ledger is not touched: its credentials
 belong to nobody from then on.
 
 Whoever erases calls `Store.settle` afterwards: on SQLite pages and the log still hold copies.
@@ -15,7 +16,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from fleet import audit, store
+from fleet import audit, import_jobs, store
 from fleet.member_events import LifeRefused, row_of
 from fleet.member_life import Ended
 from fleet.members import bump
@@ -26,11 +27,20 @@ LEFT: Final = "erased-"
 """How the number of an erased member begins; the rest is the row's. No paper has such a number."""
 
 
-def erase(connection: sa.Connection, member_id: int, number: str, who: str, at_ms: int) -> None:
+def erase(
+    connection: sa.Connection,
+    member_id: int,
+    number: str,
+    who: str,
+    at_ms: int,
+    *,
+    files: bool = True,
+) -> None:
     """Erase a member of one programme. It is not undone.
 
-    `number` is the registration number once more, as the clerk typed it. Raises LifeRefused when
-    it is another one, or nobody is there to be erased.
+    `number` is the registration number once more, as the clerk typed it; `files`: those that wait
+    to be taken in too. Raises LifeRefused when the number is another one, or nobody is there to be
+    erased.
     """
     row = row_of(connection, member_id)
     if number != row.registration_number:
@@ -39,6 +49,8 @@ def erase(connection: sa.Connection, member_id: int, number: str, who: str, at_m
     _cut_cards(connection, row.programme, member_id)
     _blank_person(connection, row, at_ms)
     connection.execute(member_event.delete().where(member_event.c.member_id == member_id))
+    if files:
+        import_jobs.forget_people(connection, row.programme, at_ms)
     last = local_day(at_ms)
     connection.execute(
         member.update()

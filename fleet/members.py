@@ -314,7 +314,7 @@ def stop(
         )
     bump(connection, programme)
     audit.note_person(
-        connection, at_ms, who, "member.stopped", f"{programme} {registration_number}", why
+        connection, at_ms, who, "member.stopped", f"{programme} {registration_number}"
     )
 
 

@@ -55,6 +55,12 @@ def a_life(desk: Desk) -> int:
                 found=[["common-ap", 1, credential_of("first")]],
             )
         )  # fmt: skip
+        connection.execute(
+            schema.import_job.insert().values(
+                programme=BUS, file_name="members.csv", body=NAME.encode(), state="looked",
+                begun_at_ms=1, heard_at_ms=1, who="hana",
+            )
+        )  # fmt: skip
     return hana
 
 
