@@ -60,9 +60,12 @@ class Requests:
         return Asking(self._request.id, self._request.purpose, left_ms)
 
     def hear(self, request: DeskRequest) -> bool:
-        """Take in what the fleet asks, signed; False when it is a replay or too late."""
+        """Take in what the fleet asks, signed; False when it is a replay, too late or to come.
+
+        One from far ahead would make all that follow look like replays.
+        """
         now_ms = self._clock.now_ms()
-        if request.at_ms <= self._newest_ms:
+        if not self._newest_ms < request.at_ms <= now_ms + DESK_WAIT_MS_MAX:
             return False
         if request.expires_ms <= request.at_ms:
             self._newest_ms = request.at_ms

@@ -17,6 +17,7 @@ from wire.clock import SystemClock
 from wire.credential import Scheme
 from wire.desk import DeskAnswer, DeskCard, DeskRequest, DeskSaid
 from wire.envelope import Signer
+from wire.limits import DESK_WAIT_MS_MAX
 
 CARD = DeskCard(Scheme.COMMON_AP, 1, "5c" * 16)
 NOW_MS = 1_900_000_000_000
@@ -80,6 +81,7 @@ def test_a_replayed_a_late_and_a_former_request_change_nothing() -> None:
     assert half.requests.hear(later(5))
     assert not half.requests.hear(later(5))
     assert not half.requests.hear(later(4, id="cd" * 16))
+    assert not half.requests.hear(later(DESK_WAIT_MS_MAX + 1, expires_ms=NOW_MS + 10**9))
     half.clock.at_ms += 60_000
     assert not half.requests.hear(later(6))
     assert len(half.said) == 1

@@ -308,6 +308,21 @@ def triage_body(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def desk_body(draw: st.DrawFn) -> bytes:
+    """An answer to a desk that nobody asked for, or one that is none."""
+    card = {"scheme": "felica-idm", "key_epoch": 1, "credential": "e" * 32}
+    good = {
+        "v": 1,
+        "id": draw(st.sampled_from(["0" * 32, "e" * 32])),
+        "programme": draw(st.sampled_from(["senior-pass", "nothing"])),
+        "at_ms": AT_MS_MAX,
+        "said": draw(st.sampled_from(["asking", "read", "cancelled"])),
+        "cards": [card] * draw(st.integers(0, 11)),
+    }
+    return draw(st.just(written(good)) | twisted(good))
+
+
+@st.composite
 def reported_body(draw: st.DrawFn) -> bytes:
     good = {
         "v": 1,

@@ -24,7 +24,7 @@ from tests.fuzz.hostile import (
     written,
 )
 from wire.envelope import Purpose, Signer
-from wire.limits import PAYLOAD_BYTES_MAX
+from wire.limits import AT_MS_MAX, PAYLOAD_BYTES_MAX
 from wire.topics import Leaf, topic
 
 MESSAGES = 150
@@ -54,11 +54,32 @@ def twin_body(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def desk_body(draw: st.DrawFn) -> bytes:
+    """A desk's request to a reader that stands at none, or one that is none."""
+    good = {
+        "v": 1,
+        "id": draw(st.sampled_from(["0" * 32, "e" * 32])),
+        "programme": draw(st.sampled_from(["senior-pass", "nothing"])),
+        "purpose": draw(st.sampled_from(["enrol", "nothing"])),
+        "at_ms": draw(st.sampled_from([0, NOW_MS, AT_MS_MAX - 1])),
+        "expires_ms": draw(st.sampled_from([0, NOW_MS, AT_MS_MAX])),
+    }
+    return draw(st.just(written(good)) | twisted(good))
+
+
+_HEARD = {
+    Leaf.ACK: (Purpose.ACK, ack_body),
+    Leaf.TWIN_DESIRED: (Purpose.TWIN_DESIRED, twin_body),
+    Leaf.COMMAND: (Purpose.DESK_REQUEST, desk_body),
+}
+
+
+@st.composite
 def said(draw: st.DrawFn, by: Signer) -> tuple[Leaf, bytes]:
-    """One message on one of the two leaves that a reader hears."""
-    leaf = draw(st.sampled_from([Leaf.ACK, Leaf.TWIN_DESIRED]))
-    purpose = Purpose.ACK if leaf is Leaf.ACK else Purpose.TWIN_DESIRED
-    raw = draw(ack_body() if leaf is Leaf.ACK else twin_body())
+    """One message on one of the leaves that a reader hears."""
+    leaf = draw(st.sampled_from(list(_HEARD)))
+    purpose, body = _HEARD[leaf]
+    raw = draw(body())
     signed = seal_raw(by, purpose, str(READER), raw)
     wrong = seal_raw(by, draw(st.sampled_from(Purpose)), "kazasu-shi/bus-2", raw)
     payload = draw(

@@ -11,6 +11,7 @@ from tests.fuzz import hostile
 from tests.fuzz.hostile import GARBAGE, changed, examples, sealed
 from wire.codes import Code
 from wire.credential import Scheme
+from wire.desk import DeskAnswer, DeskSaid
 from wire.envelope import Purpose
 from wire.messages import Status, Telemetry, Triage, TwinReported
 from wire.mqtt import Message
@@ -22,6 +23,7 @@ BODIES = {
     Leaf.TELEMETRY: (Purpose.TELEMETRY, hostile.telemetry_body()),
     Leaf.TRIAGE: (Purpose.TRIAGE, hostile.triage_body()),
     Leaf.TWIN_REPORTED: (Purpose.TWIN_REPORTED, hostile.reported_body()),
+    Leaf.COMMAND_RESULT: (Purpose.DESK_ANSWER, hostile.desk_body()),
 }
 GROUPS = 40
 
@@ -81,12 +83,14 @@ def good_messages(reader: VirtualReader) -> dict[Leaf, bytes]:
         n=2,
     )
     report = TwinReported(v=1, at_ms=NOON_MS, agent="1", rosters=[], trouble="")
+    answer = DeskAnswer(1, "e" * 32, "senior-pass", NOON_MS, DeskSaid.ASKING)
     return {
         Leaf.ENTRIES: reader.sign(journal.all()),
         Leaf.STATUS: reader.say(Purpose.STATUS, status, Leaf.STATUS).payload,
         Leaf.TELEMETRY: reader.say(Purpose.TELEMETRY, minute, Leaf.TELEMETRY).payload,
         Leaf.TRIAGE: reader.say(Purpose.TRIAGE, card, Leaf.TRIAGE).payload,
         Leaf.TWIN_REPORTED: reader.say(Purpose.TWIN_REPORTED, report, Leaf.TWIN_REPORTED).payload,
+        Leaf.COMMAND_RESULT: reader.say(Purpose.DESK_ANSWER, answer, Leaf.COMMAND_RESULT).payload,
     }
 
 

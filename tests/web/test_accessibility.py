@@ -24,6 +24,7 @@ CONSOLE = (
 )
 OFFICE = (
     "/",
+    "/desk",
     "/cards/1",
     "/cards/1?search=さとう",
     "/members",
