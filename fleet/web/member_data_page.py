@@ -16,7 +16,7 @@ from fleet.member_events import LifeRefused
 from fleet.member_life import Ended
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.disclosure_sheet import Section, sections
-from fleet.web.exports import csv_file
+from fleet.web.exports import download
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.members_page import about, member_page
 from fleet.web.pages import CLOCK, render
@@ -90,8 +90,8 @@ async def as_paper(request: web.Request) -> web.Response:
     )
 
 
-@routes.get(r"/members/{member:\d+}/disclosure.csv")
-async def as_file(request: web.Request) -> web.Response:
+@routes.get(r"/members/{member:\d+}/disclosure/file")
+async def as_file(request: web.Request) -> web.StreamResponse:
     """The same for a spreadsheet: one line a row, its section first."""
     made = await _made(request, "person.exported")
     widest = max(len(one.heads) for one in made.sections)
@@ -100,7 +100,7 @@ async def as_file(request: web.Request) -> web.Response:
     for one in made.sections:
         rows.append(_wide((one.title, *one.heads), widest + 1))
         rows += [_wide((one.title, *row), widest + 1) for row in one.rows]
-    return csv_file(f"disclosure-{made.of.member_id}.csv", head, rows)
+    return await download(request, f"disclosure-{made.of.member_id}", head, rows)
 
 
 def _wide(row: tuple[str, ...], width: int) -> tuple[str, ...]:

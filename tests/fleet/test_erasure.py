@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from fleet import erasure, member_cards, member_life, schema
+from fleet import erasure, member_cards, member_life, schema, terms
 from fleet.config import Databases
 from fleet.member_events import LifeRefused
 from fleet.member_search import find_members
-from fleet.members import known_cards
-from tests.fleet.member_kit import BUS, NOON_MS, SCHOOL, Desk, credential_of, open_desk
+from fleet.members import known_cards, roster_rows
+from tests.fleet.member_kit import BUS, NOON_MS, SCHOOL, TODAY, Desk, credential_of, open_desk
 
 NAME, KANA, BORN = "消去寺 花壱", "ショウキョジ ハナイチ", datetime.date(1931, 7, 19)
 TRACES = (NAME, KANA, "消去寺さんの長男", "消去寺 花弌", str(BORN), "1931-07-20", "k-9-zz")
@@ -133,6 +133,8 @@ def test_what_counts_stays_and_belongs_to_nobody(desk: Desk) -> None:
     assert kept.kind == "given"
     with desk.people.read() as connection:
         assert known_cards(connection, [credential_of("first")]).rows == {}
+        on_rosters = roster_rows(connection, BUS, terms.of(connection, BUS).on(TODAY))
+        assert [row.credential for row in on_rosters] == [credential_of("other")]
     assert desk.audited("member.erased") == [("senior-pass E-1", "")]
 
 
