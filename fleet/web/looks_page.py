@@ -1,8 +1,8 @@
 """誰が誰を見たか: who looked at which member, for auditors of the programme."""
 
 import datetime
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
@@ -11,8 +11,9 @@ from aiohttp import web
 from fleet import looks
 from fleet.looks import EXPORT_ROWS_MAX, PAGE_ROWS, Asked
 from fleet.rights import OfficeRole
+from fleet.store import AnyRow
 from fleet.web.data import PERSONS, change
-from fleet.web.exports import csv_file
+from fleet.web.exports import download
 from fleet.web.forms import Form, check_fields
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programme_of, programmes_of
@@ -65,17 +66,9 @@ async def show(request: web.Request) -> web.Response:
     """Lines and counts; that they were looked at is a line itself."""
     form, asked = _asked(request)
     page = _page_number(request)
-
-    def look(
-        connection: sa.Connection, who: str, at_ms: int
-    ) -> tuple[int, object, object, list[str]]:
-        offset = (page - 1) * PAGE_ROWS
-        total, rows = looks.lines(connection, asked, PAGE_ROWS, offset)
-        counts, kinds = looks.counts(connection, asked), looks.kinds(connection, asked)
-        looks.note(connection, asked, who, at_ms, export=False)
-        return total, rows, counts, kinds
-
-    total, rows, counts, kinds = await change(request.app[PERSONS], look, *_by(request))
+    total, rows, counts, kinds = await change(
+        request.app[PERSONS], _look, asked, page, *_by(request)
+    )
     language = form.language
     return await render(
         request,
@@ -91,36 +84,50 @@ async def show(request: web.Request) -> web.Response:
         word=lambda what: word_of(what, language),
         page_number=page,
         pages=max(1, -(-total // PAGE_ROWS)),
-        export=f"{PATH}.csv?{urlencode({**form.values, 'programme': asked.programme})}",
+        export=f"{PATH}/export?{urlencode({**form.values, 'programme': asked.programme})}",
         export_max=EXPORT_ROWS_MAX,
     )
+
+
+class _Shown(NamedTuple):
+    total: int
+    rows: Sequence[AnyRow]
+    counts: list[looks.Count]
+    kinds: list[str]
+
+
+def _look(connection: sa.Connection, asked: Asked, page: int, who: str, at_ms: int) -> _Shown:
+    total, rows = looks.lines(connection, asked, PAGE_ROWS, (page - 1) * PAGE_ROWS)
+    counts, kinds = looks.counts(connection, asked), looks.kinds(connection, asked)
+    looks.note(connection, asked, who, at_ms, export=False)
+    return _Shown(total, rows, counts, kinds)
 
 
 def _by(request: web.Request) -> tuple[str, int]:
     return account_of(request).name, request.app[CLOCK].now_ms()
 
 
-@routes.get(PATH + ".csv")
-async def export(request: web.Request) -> web.Response:
+@routes.get(PATH + "/export")
+async def export(request: web.Request) -> web.StreamResponse:
     """The same lines, all pages of them."""
     form, asked = _asked(request)
-
-    def look(connection: sa.Connection, who: str, at_ms: int) -> object:
-        _, rows = looks.lines(connection, asked, EXPORT_ROWS_MAX)
-        looks.note(connection, asked, who, at_ms, export=True)
-        return rows
-
-    rows = await change(request.app[PERSONS], look, *_by(request))
-    say_head: Callable[[str], str] = lambda name: say(f"web.looks.{name}", form.language)  # noqa: E731
-    heads = [say_head(name) for name in ("when", "who", "what", "subject", "detail")]
-    cells = [
+    rows = await change(request.app[PERSONS], _export, asked, *_by(request))
+    names = ("when", "who", "what", "subject", "detail")
+    heads = [say(f"web.looks.{name}", form.language) for name in names]
+    cells = (
         (
             local(row.at_ms).isoformat(timespec="seconds"),
             row.who,
             word_of(row.what, form.language),
-            row.subject,
+            row.subject.partition(" ")[2],
             row.detail,
         )
-        for row in rows  # type: ignore[attr-defined]
-    ]
-    return csv_file(f"looks-{asked.programme}-{asked.first}-{asked.last}.csv", heads, cells)
+        for row in rows
+    )
+    return await download(request, f"looks-{asked.programme}-{asked.first}", heads, cells)
+
+
+def _export(connection: sa.Connection, asked: Asked, who: str, at_ms: int) -> Sequence[AnyRow]:
+    _, rows = looks.lines(connection, asked, EXPORT_ROWS_MAX)
+    looks.note(connection, asked, who, at_ms, export=True)
+    return rows

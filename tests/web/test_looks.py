@@ -37,9 +37,9 @@ def ana(sites: Sites) -> Visitor:
 
 def found(ana: Visitor, query: str = "") -> list[tuple[str, str]]:
     """Return account and subject of each line in the file, without what the town began with."""
-    text = ana.get(f"/looks.csv?{query}").body.decode("utf-8-sig")
+    text = ana.get(f"/looks/export?{query}").body.decode("utf-8-sig")
     rows = list(csv.reader(io.StringIO(text)))[1:]
-    return [(row[1], row[3].partition(" ")[2]) for row in rows if row[1] in ("hana", "kei")]
+    return [(row[1], row[3]) for row in rows if row[1] in ("hana", "kei")]
 
 
 def test_the_last_week_is_shown_the_newest_first_and_nothing_of_other_programmes(
@@ -93,7 +93,7 @@ def test_accounts_are_counted_so_that_browsing_shows(ana: Visitor) -> None:
 
 def test_asking_is_on_record_and_so_is_the_file(sites: Sites, ana: Visitor) -> None:
     ana.get("/looks?number=T-001")
-    ana.get("/looks.csv?who=kei")
+    ana.get("/looks/export?who=kei")
     rows = sites.town.ask(person_audit.select().order_by(person_audit.c.id), persons=True)
     mine = [(row.what, row.subject, row.detail) for row in rows if row.who == "ana"]
     assert mine == [
