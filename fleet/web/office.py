@@ -110,7 +110,6 @@ SITE = Site(
         "/import": CLERK,
         "/reports": REPORTS,
         "/looks": AUDITOR,
-        "/looks.csv": AUDITOR,
         "/people": ADMIN,
         "/links": ADMIN,
         "/rides": CLERK,
