@@ -28,6 +28,7 @@ _TYPES: Final[dict[type[Any], str]] = {
     sa.LargeBinary: "bytea",
     sa.Boolean: "bool",
     sa.JSON: "json",
+    sa.Date: "date",
 }
 """PostgreSQL's names of the types in `fleet.schema`."""
 
@@ -79,11 +80,36 @@ def append(
             _copy(connection, table, names, rows)
         else:
             statement = f"INSERT INTO {table.name} ({_quoted(names)}) SELECT * FROM "  # noqa: S608
-            run(connection, statement + _unnest(table, names), _turned(rows))
+            run(connection, statement + _unnest(table, names), _turned(_plain(table, names, rows)))
     else:
         marks = ", ".join("?" * len(names))
         statement = f"INSERT INTO {table.name} ({_quoted(names)}) VALUES ({marks})"  # noqa: S608
-        _run_many(connection, statement, rows)
+        _run_many(connection, statement, _plain(table, names, rows))
+
+
+def _plain(
+    table: sa.Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> Sequence[tuple[Any, ...]]:
+    """Return the rows with days as both databases read them: their text."""
+    days = [place for place, one in enumerate(_columns(table, names)) if type(one.type) is sa.Date]
+    if not days:
+        return rows
+    turned = [list(column) for column in zip(*rows, strict=True)]
+    for place in days:
+        turned[place] = [day and day.isoformat() for day in turned[place]]
+    return list(zip(*turned, strict=True))
+
+
+def new_ids(connection: sa.Connection, table: sa.Table, count: int) -> Sequence[int]:
+    """Return numbers for so many rows of a table, none of which another writer gets.
+
+    On SQLite the caller's transaction writes, and so nobody else does.
+    """
+    if connection.dialect.name == "postgresql":
+        asked = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
+        return [row[0] for row in select(connection, asked, (table.name, count))]
+    ((last,),) = select(connection, f"SELECT coalesce(max(id), 0) FROM {table.name}")  # noqa: S608
+    return range(last + 1, last + 1 + count)
 
 
 def _copy(

@@ -8,8 +8,17 @@ from typing import Annotated, Final
 import typer
 from rich.progress import Progress
 
-from fleet import members, members_csv, members_import, moves, registry
+from fleet import (
+    members,
+    members_csv,
+    members_export,
+    members_import,
+    moves,
+    registry,
+    tables,
+)
 from fleet.members_csv import FileRefused
+from fleet.tables import Format, TableRefused
 from fleet.terminal import (
     Programme,
     Text,
@@ -83,6 +92,36 @@ def _show(file: Path, refused: FileRefused) -> None:
     err.print(f"{file}:")
     rows = [(one.line, one.column, one.what) for one in refused.errors]
     show(("line", "column", "what is wrong, and what to do"), rows, err)
+
+
+@members_app.command("export")
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A new file: .xlsx or .csv.")],
+    programme: Programme,
+    search: Annotated[
+        str, typer.Option(callback=guard, help="Part of a number, name or kana; else all.")
+    ] = "",
+    shift_jis: Annotated[
+        bool, typer.Option(help="CSV in Shift_JIS in the place of UTF-8.")
+    ] = False,
+) -> None:
+    """Write members to a new file that `members import` reads; never their credentials."""
+    format_ = Format.CP932 if shift_jis else Format.UTF8
+    if file.suffix == Format.XLSX.suffix:
+        format_ = Format.XLSX
+    site, wish = site_of(context), members_export.Wish(programme, search, whole=True)
+    if file.exists():
+        raise fail(f"{file} is there already: name another file")
+    with site.people() as store:
+        rows = members_export.rows(store, wish, "ja", who(), site.now_ms())
+        try:
+            pieces = list(tables.write(format_, members_export.heads(wish, "ja"), rows))
+        except TableRefused as error:
+            raise fail(error) from error
+    with file.open("xb") as opened:
+        opened.writelines(pieces)
+    out.print(f"{programme}: written to {file}")
 
 
 @members_app.command("list")

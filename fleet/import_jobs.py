@@ -330,7 +330,7 @@ def save(connection: sa.Connection, job: int, who: str, at_ms: int) -> tuple[Job
     found, held = get(connection, job), body(connection, job)
     if found is None or held is None:
         raise JobRefused("state", "this file is not there any more")
-    audit.note_person(connection, at_ms, who, "import.saved", found.programme, f"file {job}")
+    audit.note_person(connection, at_ms, who, "import.exported", found.programme, f"file {job}")
     return found, held
 
 

@@ -99,14 +99,24 @@ class Work:
 
     def _write(self, judged: Judged, report: Report) -> None:
         job, at_ms = self._job, self._clock.began_ms
+        with self._store.read() as connection:
+            plan = members_import.plan(connection, job.programme, judged, at_ms)
+        if plan.fingerprint != report.fingerprint:
+            raise _Moved
+        taken, undo = report.without_people(), undo_file(plan, at_ms)
         with self._store.write() as connection:
-            plan = members_import.take_in(
-                connection, job.programme, judged, job.who, at_ms, basis_id=report.basis_id
+            done = members_import.take_in(
+                connection,
+                job.programme,
+                judged,
+                job.who,
+                at_ms,
+                basis_id=report.basis_id,
+                ready=plan,
             )
-            if plan.fingerprint != report.fingerprint:
+            if done is not plan and done.fingerprint != report.fingerprint:
                 raise _Moved
-            taken = report.without_people()
-            self._move(connection, State.TAKEN, taken, undo_file(plan, at_ms))
+            self._move(connection, State.TAKEN, taken, undo)
 
     def _finish(self, to: State, report: Report, held: bytes | None) -> None:
         with self._store.write() as connection:

@@ -73,7 +73,7 @@ def rows(
             what = f"{len(found)} members, {kind}"
             audit.note_person(writing, at_ms, who, "members.exported", wish.programme, what)
             numbers = [row.registration_number for row in found]
-            note_numbers(writing, wish.programme, "members.saved", numbers, who, at_ms)
+            note_numbers(writing, wish.programme, "members.exported", numbers, who, at_ms)
         for start in range(0, len(found), ROWS_AT_ONCE):
             ids = [row.id for row in found[start : start + ROWS_AT_ONCE]]
             if wish.whole:

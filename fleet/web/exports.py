@@ -66,10 +66,3 @@ def _back(request: web.Request) -> str:
     """Return the page from which a file was asked for, on this site."""
     came = URL(request.headers.get("Referer", ""))
     return inside(str(came.relative())) if came.host and came.authority == request.host else "/"
-
-
-def csv_file(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> web.Response:
-    """Return rows as CSV in UTF-8; `download` has three formats."""
-    body = b"".join(tables.write(Format.UTF8, heads, rows))
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return web.Response(body=body, content_type="text/csv", charset="utf-8", headers=headers)

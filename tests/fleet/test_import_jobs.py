@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 import sqlalchemy as sa
 
-from fleet import import_jobs, members, store
+from fleet import import_jobs, members, store, tables
 from fleet.config import Databases
 from fleet.grants import Role
 from fleet.import_jobs import KEPT_MS, KEPT_UNDO_MS, MOVES, SILENT_MS, Job, JobRefused, State
@@ -215,3 +215,9 @@ def test_the_command_line_takes_the_same_files(fleet: VirtualFleet, tmp_path: Pa
         assert fleet.command("members", "import", str(path), "--programme", BUS) == 0
     with fleet.people.read() as connection:
         assert [row.name for row in members.find(connection, BUS, "00")] == ["髙橋①", "山﨑㈱"]
+    for name in ("out.csv", "out.xlsx"):
+        out = str(tmp_path / name)
+        assert fleet.command("members", "export", out, "--programme", BUS, "--shift-jis") == 0
+        assert fleet.command("members", "export", out, "--programme", BUS) == 1
+        lines = [row.cells[:2] for row in tables.read((tmp_path / name).read_bytes()).rows]
+        assert sorted(lines[1:]) == [["001", "髙橋①"], ["002", "山﨑㈱"]]

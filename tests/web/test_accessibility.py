@@ -44,6 +44,7 @@ OFFICE = (
     "/consent",
     "/attendance",
     "/attendance?day=2026-06-02",
+    "/import",
     "/schemes",
     "/schemes?programme=attendance",
     "/schemes/attendance/staff-token",
