@@ -48,7 +48,7 @@ from fleet.store import StoreUnusable, migrate
 from fleet.terminal import Site, fail, log_plainly, out, show, site_of, who
 from fleet.terms import SchemeRefused
 from fleet.tides import NoRides
-from fleet.webhooks import WebhookRefused
+from fleet.webhook_addresses import WebhookRefused
 from programmes.register import UnknownProgramme
 from wire.clock import Clock, SystemClock
 from wire.individual_number import IndividualNumberRefused

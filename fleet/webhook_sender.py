@@ -4,7 +4,7 @@ Rules: a delivery is signed as Standard Webhooks has it (headers webhook-id, web
 webhook-signature: HMAC-SHA256 over id.timestamp.body); only an answer of 2xx within TRY_S is one;
 no redirect is followed, no cookie kept, no proxy taken from the environment, and of an answer only
 the status is read; the name is looked up here and every address it has is judged
-(webhooks.check_address), so that no name leads to this machine.
+(webhook_addresses.check_address), so that no name leads to this machine.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from fleet import webhooks
 from fleet.store import Store
+from fleet.webhook_addresses import check_address, check_url, is_this_machine
 from fleet.webhook_events import Event
 from fleet.webhooks import Delivery
 from wire.clock import Clock
@@ -75,11 +76,16 @@ class _Judging(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         for one in found:
             address = ipaddress.ip_address(one["host"])
-            webhooks.check_address(address, this_machine=webhooks.is_this_machine(host))
+            check_address(address, this_machine=is_this_machine(host))
         return found
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def _busy(error: sa.exc.SQLAlchemyError) -> None:
+    said = str(getattr(error, "orig", error))
+    structlog.get_logger().warning("webhooks.database", error=said)
 
 
 class Sender:
@@ -117,8 +123,8 @@ class Sender:
         """Do it in a thread; a busy database is asked again later."""
         try:
             await asyncio.to_thread(work)
-        except sa.exc.DBAPIError as error:
-            structlog.get_logger().warning("webhooks.database", error=str(error.orig))
+        except sa.exc.SQLAlchemyError as error:
+            _busy(error)
 
     def _forget(self) -> int:
         with self._store.write() as connection:
@@ -127,15 +133,21 @@ class Sender:
     async def _look(self, http: aiohttp.ClientSession) -> None:
         try:
             due = await asyncio.to_thread(self._due)
-        except sa.exc.DBAPIError as error:
-            structlog.get_logger().warning("webhooks.database", error=str(error.orig))
+        except sa.exc.SQLAlchemyError as error:
+            _busy(error)
             return
         for webhook_id in due:
             if webhook_id not in self._under_way and len(self._under_way) < AT_ONCE_MAX:
                 self._under_way.add(webhook_id)
                 task = asyncio.create_task(self._tell(http, webhook_id))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Say what nobody expected; the delivery is tried again when its lease is over."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            structlog.get_logger().error("webhooks.failed", exc_info=error)
 
     def _due(self) -> list[int]:
         with self._store.read() as connection:
@@ -150,8 +162,8 @@ class Sender:
                     return
                 error = await self._post(http, one)
                 one = await asyncio.to_thread(self._settle, one, error)
-        except sa.exc.DBAPIError as error:
-            structlog.get_logger().warning("webhooks.database", error=str(error.orig))
+        except sa.exc.SQLAlchemyError as error:
+            _busy(error)
         finally:
             self._under_way.discard(webhook_id)
 
@@ -173,7 +185,7 @@ class Sender:
         """Send it; return what went wrong, or nothing."""
         try:
             host = urlsplit(one.url).hostname or ""
-            webhooks.check_url(one.url, this_machine=webhooks.is_this_machine(host))
+            check_url(one.url, this_machine=is_this_machine(host))
             async with http.post(
                 one.url,
                 data=one.body,

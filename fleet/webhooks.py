@@ -4,26 +4,23 @@ Rules: at least once, and in order: the first delivery of a webhook that is not 
 behind it; whoever sends takes it for LEASE_MS first, so two office processes never send one at the
 same time and one that dies leaves it to be sent again; after GIVE_UP_MS of failures the webhook
 stands still, nothing is dropped, and a person lets it go on; after WAITS_MS it ends; what was told
-is forgotten after KEPT_MS. An address is https; http is for this machine alone, and only whoever
-has its command line may name that.
+is forgotten after KEPT_MS.
 """
 
 import base64
-import ipaddress
 import secrets
 from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from fleet import audit, store
 from fleet.schema import webhook, webhook_delivery
+from fleet.webhook_addresses import WebhookRefused, check_url
 from programmes.register import RULEBOOKS
 
 SECRET_BYTES: Final = 32
 """Standard Webhooks asks for 24 to 64."""
-URL_MAX: Final = 400
 WEBHOOKS_MAX: Final = 10
 """In use in one programme: each change is written once for each of them."""
 SECOND_MS: Final = 1_000
@@ -45,14 +42,6 @@ TRIES_SHOWN: Final = 20
 """Newest deliveries on the page."""
 ERROR_MAX: Final = 200
 """Characters kept of what went wrong."""
-
-
-class WebhookRefused(ValueError):
-    """It cannot be added or changed; the sentence says why. `reason` is a stable word."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason: Final = reason
 
 
 class Webhook(NamedTuple):
@@ -107,76 +96,6 @@ class Told(NamedTuple):
     done_at_ms: int | None
     last_error: str
     at_ms: int
-
-
-# --- addresses -----------------------------------------------------------------------------------
-
-
-def check_url(url: str, *, this_machine: bool = False) -> str:
-    """Return an address that may be told. Raises WebhookRefused.
-
-    `this_machine`: http to loopback is allowed too.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if host is None or len(url) > URL_MAX or not url.isascii() or not url.isprintable():
-        raise WebhookRefused("url", "write an address such as https://library.example.jp/kazasu")
-    if parts.username is not None or parts.fragment or " " in url:
-        raise WebhookRefused("url", "an address names no user, no password and no part of a page")
-    if is_this_machine(host):
-        if not this_machine:
-            raise WebhookRefused("this-machine", "this machine itself is not told anything")
-    elif parts.scheme != "https":
-        raise WebhookRefused("https", "only https keeps what is told to itself: begin with https")
-    if parts.scheme not in ("http", "https"):
-        raise WebhookRefused("https", "an address begins with https://")
-    if literal := _address(host):
-        check_address(literal, this_machine=this_machine)
-    return url
-
-
-def is_this_machine(host: str) -> bool:
-    """True for the names and addresses of loopback."""
-    found = _address(host)
-    return host == "localhost" or host.endswith(".localhost") or bool(found and found.is_loopback)
-
-
-def is_private(url: str) -> bool:
-    """True when the address itself says that it is inside the city's own network."""
-    found = _address(urlsplit(url).hostname or "")
-    return found is not None and found.is_private
-
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-def _address(host: str) -> _Address | None:
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    return getattr(found, "ipv4_mapped", None) or found
-
-
-def check_address(address: _Address, *, this_machine: bool = False) -> None:
-    """Raise WebhookRefused for an address at which no other system of a city answers.
-
-    Loopback (this machine's own services), link-local (169.254.169.254 tells machines in a cloud
-    their secrets), multicast and what is no address at all. Private ranges are where a city's
-    systems are.
-    """
-    if address.is_loopback and this_machine:
-        return
-    if (
-        address.is_loopback
-        or address.is_link_local
-        or address.is_multicast
-        or address.is_unspecified
-    ):
-        raise WebhookRefused("address", f"{address} is no address of another system")
 
 
 # --- webhooks ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from aiohttp.web import RequestPayloadError
 
 from fleet import api_clients, openapi, webhook_sender
 from fleet.api_clients import Client
-from fleet.web import api_members, api_programme
+from fleet.web import api_enrolment, api_members, api_programme
 from fleet.web.api_base import (
     BASE,
     BODY_BYTES_MAX,
@@ -38,7 +38,11 @@ from fleet.web.pages import CLOCK
 from fleet.web.session import Handler
 from wire.clock import Clock
 
-OPERATIONS: Final = (*api_members.OPERATIONS, *api_programme.OPERATIONS)
+OPERATIONS: Final = (
+    *api_members.OPERATIONS,
+    *api_enrolment.OPERATIONS,
+    *api_programme.OPERATIONS,
+)
 DOCUMENT_PATH: Final = f"{BASE}/openapi.json"
 """The only path that is told to everyone: it says what could be asked, and nothing of anybody."""
 REQUESTS_BURST: Final = 200

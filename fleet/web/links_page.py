@@ -21,8 +21,8 @@ from fleet.web.pages import CLOCK, render
 from fleet.web.reach import number, programmes_of, require
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
+from fleet.webhook_addresses import URL_MAX, WebhookRefused, is_private
 from fleet.webhook_events import Event
-from fleet.webhooks import WebhookRefused, is_private
 from programmes.texts import say
 
 PATH: Final = "/links"
@@ -120,7 +120,7 @@ async def end_client(request: web.Request) -> web.Response:
 @routes.post(f"{PATH}/webhooks")
 async def add_webhook(request: web.Request) -> web.Response:
     """Add an address; its secret is on the answer."""
-    form = await read_form(request, {"url": webhooks.URL_MAX, "programme": 32})
+    form = await read_form(request, {"url": URL_MAX, "programme": 32})
     form.require("url", "programme")
     if form.errors:
         return await _page(request, form, 422)

@@ -36,9 +36,10 @@ from fleet.member_events import Step
 from fleet.members import NewMember
 from fleet.schema import scheme_statement, webhook_delivery
 from fleet.store import Store, migrate, open_persons
+from fleet.webhook_addresses import WebhookRefused, check_url, is_private
 from fleet.webhook_events import TOLD, UNTOLD
 from fleet.webhook_sender import sending
-from fleet.webhooks import BACK_OFF_S, DAY_MS, LEASE_MS, WebhookRefused, written
+from fleet.webhooks import BACK_OFF_S, DAY_MS, LEASE_MS, written
 from tests.fleet.virtual import NOON_MS, HandClock
 from tests.web.town import SIGNED
 from wire.credential import Scheme
@@ -241,8 +242,8 @@ def test_an_address_that_is_no_other_system_is_refused(people: Store, url: str) 
 
 
 def test_the_citys_own_network_is_allowed_and_named() -> None:
-    assert webhooks.is_private(webhooks.check_url("https://10.1.2.3:8443/kazasu"))
-    assert not webhooks.is_private(webhooks.check_url("https://library.example.jp/kazasu"))
+    assert is_private(check_url("https://10.1.2.3:8443/kazasu"))
+    assert not is_private(check_url("https://library.example.jp/kazasu"))
 
 
 # --- delivered -----------------------------------------------------------------------------------
