@@ -23,6 +23,8 @@ from wire.individual_number import looks_like_individual_number
 BASE: Final = "/api/1"
 BODY_BYTES_MAX: Final = 16 * 1024
 """A member has some hundred characters."""
+BUSY_S: Final = 5
+"""After so long it is asked again: counting a month, or another writer, takes seconds."""
 DEPTH_MAX: Final = 8
 """Of objects in one another; ours have two."""
 
@@ -108,11 +110,14 @@ def problem(
         reason=reason,
         reference=reference,
     )
-    return web.Response(
+    response = web.Response(
         body=msgspec.json.encode(body),
         status=CODES[code],
         content_type="application/problem+json",
     )
+    if code == "busy":
+        response.headers["Retry-After"] = str(BUSY_S)
+    return response
 
 
 def _is_said(sentence: str) -> bool:
