@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 import sqlalchemy as sa
 
-from fleet import import_jobs, members, store, tables
+from fleet import import_jobs, members, members_csv, members_import, store, tables
 from fleet.config import Databases
 from fleet.grants import Role
 from fleet.import_jobs import KEPT_MS, KEPT_UNDO_MS, MOVES, SILENT_MS, Job, JobRefused, State
@@ -139,6 +139,30 @@ def test_a_membership_that_a_desk_has_ended_is_not_reopened_by_a_file(people: St
     named = look(people, "登録番号,氏名\nA-1,佐藤花")
     assert named.report is not None
     assert named.report.may_be_taken
+
+
+def test_a_file_is_taken_in_as_it_was_looked_at_or_looked_at_again(people: Store) -> None:
+    take(people, look(people, f"{HEAD}\nA-1,佐藤,サトウ,").id)
+    found = look(people, f"{HEAD}\nA-1,佐藤,カトウ,")
+    with people.write() as connection:
+        connection.execute(person.update().values(name="佐藤 春", updated_at_ms=NOON_MS + 1))
+    again = take(people, found.id)
+    assert again.report is not None
+    assert (again.state, again.report.moved) == (State.LOOKED, True)
+    assert [one.column for one in again.report.changes] == ["name", "kana"]
+    assert [row.name for row in rows(people, person)] == ["佐藤 春"]
+    assert take(people, found.id).state is State.TAKEN
+
+
+def test_a_plan_counts_until_anything_has_changed(people: Store) -> None:
+    file = members_csv.judge(tables.read(f"{HEAD}\nA-1,佐藤,,".encode()))
+    with people.read() as connection:
+        ready = members_import.plan(connection, BUS, file, NOON_MS)
+    with people.write() as connection:
+        by = ("hana", NOON_MS)
+        assert members_import.take_in(connection, BUS, file, *by, ready=ready) is ready
+        again = members_import.take_in(connection, BUS, file, *by, ready=ready)
+    assert (len(ready.added), len(again.added), again.unchanged) == (1, 0, 1)
 
 
 def test_one_file_of_a_programme_is_worked_on_at_a_time(people: Store) -> None:
