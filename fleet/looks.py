@@ -19,8 +19,16 @@ PAGE_ROWS: Final = 200
 EXPORT_ROWS_MAX: Final = 50_000
 """A file that a spreadsheet opens at once; more is asked for day by day."""
 ACCOUNTS_MAX: Final = 100
-LOOKS: Final = ("seen", "listed", "exported", "disclosed", "printed")
-"""Last words of what was done that are looks; all others change something."""
+LOOKS: Final = (
+    ".seen",
+    "-seen",
+    ".listed",
+    ".exported",
+    ".disclosed",
+    ".printed",
+    ".sought-by-card",
+)
+"""How the words end that are looks (fleet.audit.note_person); all others change something."""
 
 
 class Asked(NamedTuple):
@@ -112,7 +120,7 @@ _DAY_MS: Final = 24 * 3600_000
 
 
 def _is_look() -> sa.ColumnElement[bool]:
-    return sa.or_(*(person_audit.c.what.endswith(f".{word}") for word in LOOKS))
+    return sa.or_(*(person_audit.c.what.endswith(word) for word in LOOKS))
 
 
 def _where(asked: Asked) -> list[sa.ColumnElement[bool]]:

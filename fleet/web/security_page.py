@@ -32,8 +32,6 @@ from fleet.web.signin import HASHES, LIMIT, PAUSE_S, TooManyWaiting
 PATH: Final = "/security"
 LABEL_MAX: Final = 40
 """Characters of a factor's name, such as «私のスマホ»."""
-QR_SCALE: Final = 4
-"""Pixels of a module: some 45 of them are 5 cm of a screen, which a phone reads at arm's length."""
 routes = web.RouteTableDef()
 
 
@@ -198,7 +196,7 @@ def qr(text: str) -> Markup:
     """Return a QR code as an SVG element; black on white also where the page is dark."""
     out = BytesIO()
     segno.make(text, micro=False).save(
-        out, kind="svg", scale=QR_SCALE, border=4, light="#fff", xmldecl=False, svgns=False,
+        out, kind="svg", border=4, omitsize=True, light="#fff", xmldecl=False, svgns=False,
         svgclass="qr", lineclass=None,
     )  # fmt: skip
     return Markup(out.getvalue().decode())  # noqa: S704  made here, of numbers alone

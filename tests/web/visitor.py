@@ -65,7 +65,16 @@ class Visitor:
         """Hand in a form with this session's token."""
         return self.send(path, urlencode({"csrf": self.token(), **fields}).encode())
 
-    def send(self, path: str, data: bytes, method: str = "POST", **headers: str) -> Answer:
+    def peek(self, path: str) -> Answer:
+        """Read the first line of a stream that would not end."""
+        try:
+            with self._opener.open(Request(self.site + path), timeout=TIMEOUT_S) as answer:
+                return Answer(answer.status, answer.readline(), answer.headers)
+        except HTTPError as error:
+            with error:
+                return Answer(error.code, error.read(), error.headers)
+
+    def send(self, path: str, data: bytes | None, method: str = "POST", **headers: str) -> Answer:
         kind = {"Content-Type": "application/x-www-form-urlencoded"} | headers
         return self._open(Request(self.site + path, data, kind, method=method))
 
