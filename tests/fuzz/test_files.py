@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from edge.config import ConfigRefused as EdgeRefused
 from edge.config import read_config as read_edge
+from fleet import tables
 from fleet.backup import MANIFEST, BackupRefused, back_up, read_manifest
 from fleet.config import ConfigRefused as FleetRefused
 from fleet.config import read_config as read_fleet
@@ -21,6 +22,7 @@ from fleet.evidence import EvidenceRefused, read_bundle
 from fleet.members_csv import FileRefused, read_file
 from fleet.registry import RegistryRefused, import_registry, read_registry
 from fleet.rules import RulesRefused, read_table
+from fleet.tables import Format
 from provisioning.town import TownRefused, read_town
 from tests.fleet.virtual import NOON_MS, RULES, VirtualFleet, bus, make_fleet
 from tests.fuzz.hostile import GARBAGE, changed, examples
@@ -152,8 +154,19 @@ PARSERS: dict[str, Case] = {
     "edge": (EDGE.encode(), read_edge, EdgeRefused),
     "rules": (RULES.encode(), lambda path: read_table(PASS, path), RulesRefused),
     "members": (CSV.encode(), read_file, FileRefused),
+    "workbook": (
+        b"".join(tables.write(Format.XLSX, ["登録番号", "氏名"], [["A-1", "山田"]])),
+        read_file,
+        FileRefused,
+    ),
 }
-SUFFIXES = {"town": ".toml", "edge": ".toml", "rules": ".toml", "members": ".csv"}
+SUFFIXES = {
+    "town": ".toml",
+    "edge": ".toml",
+    "rules": ".toml",
+    "members": ".csv",
+    "workbook": ".xlsx",
+}
 
 
 def tried(path: Path, data: bytes, parse: Parse, refused: type[Exception]) -> None:
