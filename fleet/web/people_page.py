@@ -169,6 +169,8 @@ async def give(request: web.Request) -> web.Response:
     form = await read_form(request, _RIGHT)
     form.require("programme", "role")
     right, name = _right(form), request.match_info["name"]
+    if right is None:
+        return await _person(request, form, 422)
     return await _try(
         request,
         form,

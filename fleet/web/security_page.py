@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from fleet import accounts, audit, second_factor, sessions
 from fleet.accounts import PASSWORD_MAX, PASSWORD_MIN
+from fleet.schema import account
 from fleet.second_factor import FactorRefused
 from fleet.web.data import FLEET, change, read
 from fleet.web.forms import Form, empty_form, read_form
@@ -60,8 +61,8 @@ async def _page(request: web.Request, form: Form, status: int = 200) -> web.Resp
 
 
 def _has_password(connection: sa.Connection, name: str) -> bool:
-    table = accounts.account
-    return bool(connection.scalar(sa.select(table.c.password).where(table.c.name == name)))
+    password = sa.select(account.c.password).where(account.c.name == name)
+    return bool(connection.scalar(password))
 
 
 # --- the password --------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ NOT_FOR_THE_CONSOLE = (
     "select signature from journal",
     "select found_at_ms from finding",
     "select n from finding",
+    "select secret from second_factor",
+    "select token_sha256 from api_client",
 )
 INSTANTS_OF_THE_CONSOLE = {
     "a device's own": {

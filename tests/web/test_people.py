@@ -2,11 +2,14 @@
 
 import re
 
+import pyotp
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
 
 from fleet.accounts import ONCE_MS
 from fleet.schema import account, account_right, audit
-from tests.web.conftest import Sites
+from tests.web.conftest import Sites, sign_in
 from tests.web.town import PASSWORD
 from tests.web.visitor import Answer, Visitor, add_person, visitor
 
@@ -164,3 +167,71 @@ def test_an_administrator_alone_sees_no_member(sites: Sites, boss: Visitor) -> N
     assert boss.get("/").location == "/people"
     for path in ("/members", "/members/1", "/cards/now", "/attendance", "/looks"):
         assert boss.get(path).status == 403, path
+
+
+PAGES = (
+    "/people",
+    "/people/hana",
+    "/people/boss",
+    "/people/nobody",
+    "/looks?programme=attendance",
+    "/looks?programme=attendance&who=nobody",
+    "/security",
+    "/security/password",
+    "/security/key",
+    "/security/app",
+    "/second",
+)
+
+
+def _violations(page: Page) -> list[str]:
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    found = Axe().run(page).response["violations"]
+    wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    return [str(one["id"]) for one in found] + ["wider than the screen"] * bool(wide)
+
+
+@pytest.mark.parametrize(
+    ("language", "scheme", "width"), [("ja", "light", 1280), ("en", "dark", 390)]
+)
+def test_axe_finds_nothing_on_any_of_these_pages(
+    sites: Sites, browser: Browser, language: str, scheme: str, width: int
+) -> None:
+    add_person(sites.town, "boss", "*:admin", "*:auditor")
+    context = browser.new_context(
+        viewport={"width": width, "height": 844},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page, problems = context.new_page(), dict[str, list[str]]()
+    office = sites.office.replace("127.0.0.1", "localhost")
+    page.goto(f"{office}/login?lang={language}")
+    sign_in(page, office, "boss")
+    page.wait_for_url(f"{office}/**")
+    page.goto(f"{office}/security")
+    page.locator('form[action="/security/app"] button').click()
+    page.wait_for_url(f"{office}/security/app")
+    for path in PAGES:
+        page.goto(office + path)
+        assert page.locator("html").get_attribute("lang") == language
+        problems[path] = _violations(page)
+    page.goto(f"{office}/people")
+    page.fill("#account", "mori")
+    page.locator('form[action="/people"] button').click()
+    problems["once"] = _violations(page)
+    page.goto(f"{office}/people")
+    page.fill("#account", "mori")
+    page.locator('form[action="/people"] button').click()
+    problems["refused"] = _violations(page)
+    page.goto(f"{office}/security/app")
+    app = pyotp.TOTP(page.locator("code").inner_text().replace(" ", ""))
+    page.fill("#second_code", app.at(sites.town.clock.at_ms // 1000))
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{office}/security#second")
+    problems["factors"] = _violations(page)
+    context.clear_cookies()
+    page.goto(f"{office}/login?lang={language}")
+    sign_in(page, office, "boss")
+    page.wait_for_url(f"{office}/second")
+    problems["second"] = _violations(page)
+    context.close()
+    assert {where: what for where, what in problems.items() if what} == {}

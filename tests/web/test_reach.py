@@ -171,7 +171,7 @@ def test_a_clerk_of_the_other_programme_does_get_it(office: Office) -> None:
     """So the marks are found where they are shown: the tests above can fail."""
     who = visitor(office.address, office.sites.town, "bea", f"{B}:clerk", f"{B}:auditor")
     (member,) = office.secret.rows["member"]
-    for path in ("/members", f"/members/{member}", "/looks", "/looks/export", "/rules/history"):
+    for path in ("/members", f"/members/{member}", "/looks", "/looks/export"):
         assert betrayed(who.get(f"{path}?{urlencode(WISHES)}")) != [], path
 
 

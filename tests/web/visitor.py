@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from email.message import Message
 from http.client import HTTPMessage
 from http.cookiejar import CookieJar
 from typing import IO
@@ -39,7 +40,7 @@ class Answer:
 
     status: int
     body: bytes
-    headers: HTTPMessage
+    headers: Message
 
     @property
     def text(self) -> str:
