@@ -5,7 +5,18 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from tests.bench import cards, disk, frontends, growth, intake, pipeline, roster, startup, taps
+from tests.bench import (
+    cards,
+    desk_work,
+    disk,
+    frontends,
+    growth,
+    intake,
+    pipeline,
+    roster,
+    startup,
+    taps,
+)
 from tests.bench.figures import PAGE, Table, write_page
 
 PARTS: Final[dict[str, Callable[[], Table]]] = {
@@ -17,6 +28,7 @@ PARTS: Final[dict[str, Callable[[], Table]]] = {
     "disk": lambda: disk.bench(PAGE.parents[1]),
     "intake": lambda: intake.bench(PAGE.parents[1]),
     "pipeline": lambda: pipeline.bench(PAGE.parents[1]),
+    "desk": desk_work.bench,
     "growth": lambda: growth.bench(PAGE.parents[1]),
 }
 

@@ -66,21 +66,18 @@ class Clerk:
         page.goto(address)
 
     def go_to(self, target: Locator) -> None:
-        """Move the focus to something, by the shortest of: it is there, Tab, or the skip link."""
+        """Move the focus to something: it is there, or some tabs away, past the navigation."""
         self.counted.decisions += 1
         if self._is_at(target):
             return
+        if self._is_at(self.page.locator("body")):
+            self._skip()
         for _ in range(TABS_MAX):
             self.page.keyboard.press("Tab")
             self.counted.presses += 1
             if self._is_at(target):
                 return
         raise AssertionError(f"{target} cannot be reached by {TABS_MAX} tabs")
-
-    def skip(self) -> None:
-        """Leave the navigation behind, by the first link of the page."""
-        self._press("Tab")
-        self._press("Enter")
 
     def write(self, target: Locator, text: str) -> None:
         """Go to a field and write into it; what stands there is replaced, as after a Tab."""
@@ -114,6 +111,14 @@ class Clerk:
         self.counted.response_s += time.monotonic() - began_s
         self.counted.screens += 1
 
+    def save(self, target: Locator) -> None:
+        """Go to a link or a button whose answer is a file."""
+        self.go_to(target)
+        began_s = time.monotonic()
+        with self.page.expect_download():
+            self._press("Enter")
+        self.counted.response_s += time.monotonic() - began_s
+
     def unfold(self, target: Locator) -> None:
         """Open a fold of the page."""
         self.go_to(target)
@@ -122,6 +127,11 @@ class Clerk:
     def done(self, name: str) -> Task:
         """Return what it took."""
         return Task(name, dataclasses.replace(self.counted))
+
+    def _skip(self) -> None:
+        """Leave the navigation behind, by the first link of the page."""
+        self._press("Tab")
+        self._press("Enter")
 
     def _press(self, key: str) -> None:
         self.page.keyboard.press(key)
