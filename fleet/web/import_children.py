@@ -66,6 +66,10 @@ class Children:
         for process in list(self._running.values()):
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
+        await self.join()
+
+    async def join(self) -> None:
+        """Wait until all have come to their end."""
         await asyncio.gather(*self._running, return_exceptions=True)
 
 

@@ -136,7 +136,8 @@ async def upload(request: web.Request) -> web.Response:
 
 async def _show_job(request: web.Request, job: Job, form: Form, status: int = 200) -> web.Response:
     if job.shows_people:  # a look is written down, and waits while a list is being written
-        job = await change(request.app[PERSONS], import_jobs.see, job.id, *_by(request)) or job
+        seen = await change(request.app[PERSONS], import_jobs.see, job.id, *_by(request))
+        job = seen or job
     return await render(
         request,
         "import_job.html",

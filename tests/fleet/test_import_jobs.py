@@ -17,7 +17,9 @@ from fleet.import_jobs import KEPT_MS, KEPT_UNDO_MS, MOVES, SILENT_MS, Job, JobR
 from fleet.import_work import Work
 from fleet.schema import consent, import_job, member, member_event, person, person_audit
 from fleet.store import Store
+from fleet.web.import_children import Children
 from tests.fleet.virtual import NOON_MS, VirtualFleet
+from tests.web.town import StoppedClock, config_in
 
 BUS = "senior-pass"
 NUMBER = "123456789018"
@@ -199,6 +201,23 @@ def test_a_file_that_was_given_up_meanwhile_is_not_taken_in(people: Store) -> No
     with pytest.raises(JobRefused):
         work.take()
     assert rows(people, member) == []
+
+
+async def test_a_process_that_is_killed_half_way_has_taken_nothing_in_and_begins_again(
+    tmp_path: Path, people: Store
+) -> None:
+    found = look(people, f"{HEAD}\nA-1,佐藤,,")
+    children = Children(config_in(tmp_path), people, StoppedClock(NOON_MS))
+    for kill in (True, False):
+        with people.write() as connection:
+            import_jobs.begin_taking(connection, found.id, None, "hana", NOON_MS)
+        await children.start(found.id, NOON_MS, b"")
+        if kill:
+            await children.stop()
+            assert (job(people, found.id).state, rows(people, member)) == (State.CUT, [])
+    await children.join()
+    assert job(people, found.id).state is State.TAKEN
+    assert len(rows(people, member)) == 1
 
 
 def test_what_is_kept_is_forgotten_in_time(people: Store) -> None:
