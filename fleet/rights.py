@@ -66,14 +66,6 @@ class Rights(frozenset[Right]):
         """Return the programmes in which one of these roles is held, in the register's order."""
         return tuple(name for name in RULEBOOKS if self.may(name, *roles))
 
-    def organisations(self, programme: str, role: OfficeRole) -> frozenset[str]:
-        """Return for which organisations the role is held in this programme."""
-        return frozenset(
-            one.organisation
-            for one in self
-            if one.role is role and one.programme in (programme, EVERY)
-        )
-
     @property
     def roles(self) -> frozenset[OfficeRole]:
         """Every role that is held in any programme."""

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIServer, make_server
 
 from tests.real import HOST, free_ports
 
@@ -124,11 +124,6 @@ class _Threads(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class _Quiet(WSGIRequestHandler):
-    def address_string(self) -> str:
-        return "browser"
-
-
 def serve(folder: Path, port: int, client_origin: str) -> None:
     """Make the database, its users and its one client, and serve."""
     import django
@@ -160,7 +155,7 @@ def serve(folder: Path, port: int, client_origin: str) -> None:
         skip_authorization=True,
         algorithm=application.RS256_ALGORITHM,
     )
-    with make_server(HOST, port, get_wsgi_application(), _Threads, _Quiet) as server:
+    with make_server(HOST, port, get_wsgi_application(), _Threads) as server:
         server.serve_forever()
 
 

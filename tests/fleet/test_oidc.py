@@ -106,18 +106,18 @@ async def test_an_honest_answer_signs_its_subject_in_and_the_code_is_proved_ours
 
 
 CLAIMS: dict[str, tuple[Claims, str]] = {
-    "another issuer": ({"iss": "https://evil.example"}, "answer"),
-    "another audience": ({"aud": "another"}, "answer"),
-    "several audiences and no party": ({"aud": ["office", "another"]}, "answer"),
-    "another party": ({"azp": "another"}, "answer"),
-    "another nonce": ({"nonce": "of before"}, "answer"),
-    "no nonce": ({"nonce": None}, "answer"),
-    "no subject": ({"sub": ""}, "answer"),
-    "a subject that is none": ({"sub": 42}, "answer"),
-    "a subject that is too long": ({"sub": "4" * 256}, "answer"),
-    "no time": ({"iat": None}, "answer"),
-    "run out": ({"iat": NOW_MS // 1000 - 400, "exp": NOW_MS // 1000 - 61}, "clock"),
-    "of tomorrow": ({"iat": NOW_MS // 1000 + 61}, "clock"),
+    "another-issuer": ({"iss": "https://evil.example"}, "answer"),
+    "another-audience": ({"aud": "another"}, "answer"),
+    "several-audiences-and-no-party": ({"aud": ["office", "another"]}, "answer"),
+    "another-party": ({"azp": "another"}, "answer"),
+    "another-nonce": ({"nonce": "of before"}, "answer"),
+    "no-nonce": ({"nonce": None}, "answer"),
+    "no-subject": ({"sub": ""}, "answer"),
+    "a-subject-that-is-none": ({"sub": 42}, "answer"),
+    "a-subject-that-is-too-long": ({"sub": "4" * 256}, "answer"),
+    "no-time": ({"iat": None}, "answer"),
+    "run-out": ({"iat": NOW_MS // 1000 - 400, "exp": NOW_MS // 1000 - 61}, "clock"),
+    "of-tomorrow": ({"iat": NOW_MS // 1000 + 61}, "clock"),
 }
 
 
