@@ -7,7 +7,7 @@ and compared with nothing; every figure names the entries that it is the sum of.
 """
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -104,17 +104,22 @@ class Report:
     unpriced: int
     as_of_ms: int
 
-    def tells(self, **line: str) -> bool:
+    def tells(self, columns: Collection[str], **line: str) -> bool:
         """True when entries of a line (place="bus-1"; none named: of all) tell of nobody.
 
-        That is: enough people stand behind it, and the page shows its figures. Two lines at once
-        are a cell that no table has, so nothing is known of it.
+        That is: enough people stand behind it, and the page shows one of these columns of it. A
+        line that the page has not, and two lines at once, which no table has, tell too much.
         """
-        if len(line) != 1:
-            return not line and self.total.values.get("users") is not None
-        ((by, key),) = line.items()
-        of = [one for table in self.apart if table.name == by for one in table.lines]
-        return not any(one.key == key and None in one.values.values() for one in of)
+        if len(line) > 1:
+            return False
+        of = [self.total]
+        for by, key in line.items():
+            lines = [one for table in self.apart if table.name == by for one in table.lines]
+            of = [one for one in lines if one.key == key]
+        return any(
+            None not in one.values.values() and not one.values.keys().isdisjoint(columns)
+            for one in of
+        )
 
     @property
     def is_empty(self) -> bool:

@@ -20,7 +20,7 @@ from fleet.web.data import FLEET, PERSONS, change
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programme_of
 from fleet.web.report_words import words_of
-from fleet.web.reports_page import COUNTS, READERS, period, report_of, still_counting
+from fleet.web.reports_page import COUNTS, READERS, WHAT, period, report_of, still_counting
 from fleet.web.session import account_of
 from programmes.calendar import local_day
 
@@ -63,7 +63,8 @@ def _chosen(asked: Asked) -> dict[str, str]:
 async def _tells(request: web.Request, of: Period, asked: Asked) -> bool:
     """True when the page shows this figure to everybody."""
     report = await report_of(request, asked.programme, of)
-    return report.tells(**_chosen(asked))
+    columns = [column for column, what in WHAT.items() if what == asked.what]
+    return report.tells(columns, **_chosen(asked))
 
 
 def _find(app: web.Application, of: Period, asked: Asked, skip: int) -> list[Row]:

@@ -169,13 +169,33 @@ def test_an_auditor_reads_the_same_figures_and_of_entries_only_days(
     assert len(noted(sites, "report.members-seen")) == seen
 
 
-@pytest.mark.parametrize("query", ["place=desk-1", "place=bus-3&hour=08", "place=bus-1&code=ok"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "place=desk-1",
+        "place=bus-3&hour=08",
+        "place=bus-1&code=ok",
+        "code=ok",
+        "what=refused&place=bus-1",
+        "what=refused&hour=10",
+        "what=all&place=bus-1",
+    ],
+)
 def test_counting_lines_does_not_tell_an_auditor_what_the_page_withholds(
     auditor: Visitor, query: str
 ) -> None:
     page = auditor.get(f"{ROWS}&{query}").text
     assert "表示しません" in page
     assert "<tbody>" not in page
+
+
+@pytest.mark.parametrize(
+    "query", ["what=refused", "what=without", "what=card&place=bus-1", "what=refused&code=expired"]
+)
+def test_a_figure_that_the_page_shows_opens_its_days_to_an_auditor(
+    auditor: Visitor, query: str
+) -> None:
+    assert "<tbody>" in auditor.get(f"{ROWS}&{query}").text
 
 
 def test_nobody_without_a_right_in_the_programme_sees_its_figures(sites: Sites) -> None:
