@@ -31,6 +31,8 @@ REPEAT_WINDOW_S: Final = 600
 """Longer than a real bus's, since a town minute is short: at 120 times real, 5 s."""
 FROM_AGE: Final = 70
 """As the town's riders are drawn (hw.sim.people)."""
+CITY_PAYS_YEN: Final = 110
+"""Of a fare of 160 yen, the least on many town buses."""
 CARD_COLUMNS: Final = ("scheme", "identifier", "not_before")
 MEMBER_COLUMNS: Final = (
     "registration_number",
@@ -239,6 +241,7 @@ def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:
             "valid_from": april.isoformat(),
             "parameters": {
                 "rider_pays_yen": 50,
+                "city_pays_yen": CITY_PAYS_YEN,
                 "from_time": "06:30:00",
                 "to_time": "21:00:00",
                 "lines_of_category": {"town": [LINES["bus-1"]]},

@@ -20,6 +20,11 @@ PASSENGER: Final = (800, 480)
 """The reader's own small screen."""
 PAPER: Final = (673, 986)
 """What the margins leave of A4, at 96 dots an inch."""
+OFFICE: Final = {
+    "office-enrol": "/enrol?programme=senior-pass",
+    "office-rules": "/rules?programme=senior-pass",
+    "office-figures": "/reports?programme=senior-pass",
+}
 STRANGER_MS: Final = 60_000
 """How long to wait for somebody with an unknown card; the empty page is true as well."""
 
@@ -73,6 +78,10 @@ def take(browser: Browser, console: str, office: str, passenger: str) -> None:
     with contextlib.suppress(PlaywrightTimeout):
         page.locator(".card-list").wait_for(timeout=STRANGER_MS)
     _keep(page, "office-triage")
+    for name, path in OFFICE.items():
+        page.goto(f"{office}{path}")
+        page.locator("main h1").wait_for()
+        _keep(page, name, full=True)
     if passenger:
         page = _open(browser, PASSENGER)
         page.goto(passenger)
