@@ -130,9 +130,7 @@ def test_contradictions_inside_a_file_name_both_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "one.csv", GOOD, other)
     assert errors(path) == [LineError(3, "credential", "card-twice", {"other": 2})]
     path = write(tmp_path / "two.csv", GOOD, change(name="山田太郎", credential="ab" * 16))
-    assert errors(path) == [
-        LineError(3, "registration_number", "number-twice", {"other": 2})
-    ]
+    assert errors(path) == [LineError(3, "registration_number", "number-twice", {"other": 2})]
 
 
 def test_what_is_no_table_says_how_to_save_it(tmp_path: Path) -> None:

@@ -43,11 +43,13 @@ def test_a_right_that_is_taken_away_ends_in_an_open_session(fleet: Store) -> Non
     people = Accounts(fleet, SystemClock())
     token = people.begin(accounts.Account("hana", "clerk"), 60)
     found = people.account(token)
-    assert found and found.rights == Rights({BUS})
+    assert found
+    assert found.rights == Rights({BUS})
     with fleet.write() as connection:
         rights.give(connection, "hana", [], "test", 2)
     found = people.account(token)
-    assert found and not found.rights
+    assert found
+    assert not found.rights
     fleet.close()
 
 

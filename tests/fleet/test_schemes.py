@@ -70,9 +70,10 @@ def test_a_card_at_a_desk_is_not_assigned_by_a_scheme_that_has_ended(
 ) -> None:
     number = hold_at_desk(office, 1, COMMON)
     assert end(office, last=local_day(NOON_MS) - datetime.timedelta(1)) == 0
-    with office.people.write() as connection, pytest.raises(terms.SchemeRefused) as refused:
+    with office.people.write() as connection:
         members.enrol(connection, PASS, NewMember("A-1", "佐藤一郎"), "hana", NOON_MS)
-        assign(connection, number, "A-1", "hana", NOON_MS)
+        with pytest.raises(terms.SchemeRefused) as refused:
+            assign(connection, number, "A-1", "hana", NOON_MS)
     assert refused.value.reason == "ended"
 
 

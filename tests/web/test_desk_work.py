@@ -9,7 +9,7 @@ from tests.web import desk_work
 from tests.web.conftest import Sites
 from tests.web.keystrokes import Task
 
-PRESSES_MAX = {
+PRESSES_MAX: dict[Callable[[Sites, Page], Task], int] = {
     desk_work.enrol: 12,
     desk_work.replace: 25,
     desk_work.rides_left: 2,
