@@ -26,6 +26,8 @@ PATH: Final = "/looks"
 DAYS_BEFORE: Final = 6
 """Shown at first: a week with today."""
 DAYS_MAX: Final = 366
+FIRST_DAY: Final = datetime.date(2000, 1, 2)
+"""Nothing was written down before; nor is anything after today."""
 PAGES_MAX: Final = 10_000
 _FIELDS: Final = {"from": 10, "to": 10, "who": 64, "number": 32, "kind": 40}
 routes = web.RouteTableDef()
@@ -35,8 +37,8 @@ def _asked(request: web.Request) -> tuple[Form, Asked]:
     """Return the filter, and what it asks for; days that are none are those shown at first."""
     form = check_fields(language_of(request), request.query, _FIELDS)
     last_day = today(request.app[CLOCK].now_ms())
-    last = form.day("to") or last_day
-    first = form.day("from") or last - datetime.timedelta(DAYS_BEFORE)
+    last = min(max(form.day("to") or last_day, FIRST_DAY), last_day)
+    first = max(form.day("from") or last - datetime.timedelta(DAYS_BEFORE), FIRST_DAY)
     if first > last:
         form.refuse("to", "web.form.ends-before-start")
         first = last

@@ -78,6 +78,14 @@ def test_lines_are_found_by_account_number_kind_and_day(
     assert found(ana, query) == expected
 
 
+@pytest.mark.parametrize(
+    "query", ["to=0001-01-01", "to=9999-12-31", "from=9999-12-31&to=9999-12-31", "from=0001-01-01"]
+)
+def test_days_before_and_after_everything_are_answered(ana: Visitor, query: str) -> None:
+    assert ana.get(f"/looks?{query}").status == 200
+    assert ana.get(f"/looks/export?{query}").status == 200
+
+
 def test_accounts_are_counted_so_that_browsing_shows(ana: Visitor) -> None:
     page = ana.get("/looks?kind=").text
     counts = page[page.index('id="h-counts"') : page.index('id="h-lines"')]
