@@ -243,6 +243,9 @@ def main() -> None:
             work.look(body)
         else:
             work.take()
+            # The write after a large one moves SQLite's log into the file: here, not in a page.
+            with store.write() as connection:
+                import_jobs.forget(connection, given.at_ms)
     except (JobRefused, _Unwanted):
         sys.exit(1)
     finally:
