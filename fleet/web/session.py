@@ -89,10 +89,6 @@ class Site:
                 groups.setdefault(label, Group(label, [])).pages.append(page)
         return list(groups.values())
 
-    def home_of(self, account: Account) -> str:
-        """Return the first page that an account may open; "/" when there is none."""
-        return next((page.path for page in self.pages if page.is_for(account)), "/")
-
     def refuses(self, path: str, account: Account) -> bool:
         """True when this account may not open the path."""
         if self.needs is None:
@@ -257,8 +253,6 @@ def _require_account(request: web.Request) -> None:
 
 def _require_right(request: web.Request) -> None:
     account, site = account_of(request), request.app[SITE]
-    if request.path == "/" and (home := site.home_of(account)) != "/":
-        raise web.HTTPSeeOther(home)
     if site.refuses(request.path, account):
         raise web.HTTPForbidden(reason="right")
 

@@ -164,7 +164,7 @@ def test_the_page_says_what_is_wrong_and_keeps_what_was_typed(sites: Sites, boss
 
 
 def test_an_administrator_alone_sees_no_member(sites: Sites, boss: Visitor) -> None:
-    assert boss.get("/").location == "/people"
+    assert boss.get("/").status == 200
     for path in ("/members", "/members/1", "/cards/now", "/attendance", "/looks"):
         assert boss.get(path).status == 403, path
 

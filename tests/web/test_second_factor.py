@@ -169,7 +169,7 @@ def test_a_browser_sends_the_form_again_by_itself(
     sites.town.clock.at_ms += STEP_MS
     page.fill("#second_code", app.at(sites.town.clock.at_ms // 1000))
     page.keyboard.press("Enter")
-    page.wait_for_url(f"{office}/rules")
+    page.wait_for_url(f"{office}/")
     page.goto(f"{office}/security")
     sites.town.clock.at_ms += FRESH_MS + 1
     page.evaluate(
