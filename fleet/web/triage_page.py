@@ -18,7 +18,7 @@ from fleet.web.data import FLEET, PERSONS, change, read, reading
 from fleet.web.forms import Form, check_fields, empty_form, read_form
 from fleet.web.live import stream
 from fleet.web.pages import CLOCK, render
-from fleet.web.reach import programmes_of, stranger_in_reach
+from fleet.web.reach import programmes_of, require, stranger_in_reach
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 
@@ -157,6 +157,7 @@ async def undo(request: web.Request) -> web.Response:
         if done is None or now_ms - done["at_ms"] > UNDO_MS:
             raise MemberRefused("there is nothing to undo any more")
         who, stranger = account_of(request).name, desk.Stranger(**done["stranger"])
+        require(request, stranger.programme)
         store = request.app[PERSONS]
         await change(store, desk.take_back, done["card"], stranger, who, now_ms)
     except MemberRefused:

@@ -7,10 +7,19 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from fleet import desk
-from fleet.schema import card, key_epoch, member, person_audit, programme_revision, triage
+from fleet.schema import (
+    account_right,
+    card,
+    key_epoch,
+    member,
+    person_audit,
+    programme_revision,
+    triage,
+)
 from programmes.calendar import start_of_day_ms
 from tests.web.conftest import Sites, csrf_of
 from tests.web.town import DAY, NOW_MS
+from tests.web.visitor import visitor
 
 NUMBER = "123456789018"
 """Twelve digits with a right check digit, as in the government's own examples."""
@@ -64,6 +73,18 @@ def test_an_assignment_is_undone_once_and_by_the_clerk_who_made_it(
     token = csrf_of(office)
     answer = office.request.post(f"{sites.office}/cards/undo", form={"csrf": token})
     assert "もう取り消せません" in answer.text()
+
+
+def test_an_assignment_is_not_undone_by_who_has_lost_the_right(sites: Sites) -> None:
+    taro = visitor(sites.office, sites.town, "taro", "attendance:clerk", "senior-pass:clerk")
+    sites.town.hold_stranger()
+    (held,) = sites.town.ask(triage.select(), persons=True)
+    given = taro.post(f"/cards/{held.id}/member", registration_number="T-001")
+    assert given.status == 303
+    mine = (account_right.c.account == "taro", account_right.c.programme == "attendance")
+    sites.town.change(account_right.delete().where(*mine))
+    assert taro.post("/cards/undo").status == 404
+    assert sites.town.ask(card.select().where(card.c.credential == "5c" * 16), persons=True)
 
 
 def test_a_search_for_an_individual_number_leaves_the_address(sites: Sites, office: Page) -> None:
