@@ -111,6 +111,7 @@ def _join(
             member.c.programme == programme,
             member.c.registration_number == with_number,
             member.c.id != member_id,
+            member.c.erased_at_ms.is_(None),
         )
     ).one_or_none()
     if other is None:
@@ -140,7 +141,9 @@ def give_card(
     chosen = _usable(connection, programme, cards, local_day(at_ms))
     number = connection.scalar(
         sa.select(member.c.registration_number).where(
-            member.c.id == member_id, member.c.programme == programme
+            member.c.id == member_id,
+            member.c.programme == programme,
+            member.c.erased_at_ms.is_(None),
         )
     )
     if number is None:

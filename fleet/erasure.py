@@ -16,7 +16,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from fleet import audit, import_jobs, store
+from fleet import applicants, audit, import_jobs, store
 from fleet.member_events import LifeRefused, row_of
 from fleet.member_life import Ended
 from fleet.members import bump
@@ -56,7 +56,7 @@ def erase(
         member.update()
         .where(member.c.id == member_id)
         .values(
-            registration_number=f"{LEFT}{member_id}",
+            registration_number=_number_of(connection, row.programme, member_id),
             category="",
             household="",
             valid_to=last if row.valid_to is None else min(row.valid_to, last),
@@ -68,6 +68,14 @@ def erase(
         )
     )
     bump(connection, row.programme)
+
+
+def _number_of(connection: sa.Connection, programme: str, member_id: int) -> str:
+    """Return the number that an erased member has from now on; nobody else has it."""
+    number = f"{LEFT}{member_id}"
+    while applicants.is_taken(connection, programme, number):  # somebody was enrolled under it
+        number += "-"
+    return number
 
 
 def _cut_cards(connection: sa.Connection, programme: str, member_id: int) -> None:

@@ -18,6 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from fleet import audit, bulk, campaigns, terms, webhook_events
+from fleet.member_life import Ended
 from fleet.members import bump, whole
 from fleet.members_csv import ABOUT, ERRORS_SHOWN_MAX, FileRefused, Judged, Line, LineError
 from fleet.members_csv import Progress as Advance
@@ -110,6 +111,11 @@ def plan(connection: sa.Connection, programme: str, file: Judged, at_ms: int) ->
         LineError(one.line.line, "valid_to", "ended")
         for one in changed
         if one.known.ended_kind and "valid_to" in one.new
+    ]
+    errors += [
+        LineError(line.line, "registration_number", "erased")
+        for number, line in first.items()
+        if number in known and known[number].ended_kind == Ended.ERASED
     ]
     unchanged = len(first) - len(added) - len(changed)
     stamp = _stamp(connection, programme)

@@ -99,6 +99,7 @@ def engine(url: str, database: Database, role: Role) -> sa.Engine:
             **arguments(role, database, settings),
             "prepare_threshold": None if role is Role.INGEST else 3,
         },
+        hide_parameters=True,  # an error's text gets into the log, and values are people
         pool_size=CONNECTIONS,
         max_overflow=CONNECTIONS_MORE,
     )

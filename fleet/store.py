@@ -195,7 +195,12 @@ def _engine(databases: Databases, database: Database, role: Role) -> sa.Engine:
             connection.set_authorizer(grants.authorizer(role, database))
         return connection
 
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
+    engine = sa.create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=sa.pool.QueuePool,
+        hide_parameters=True,  # an error's text gets into the log, and values are people
+    )
     sa.event.listen(engine, "begin", _begin)
     return engine
 

@@ -7,12 +7,25 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from fleet import erasure, member_cards, member_life, schema, terms
+from fleet import (
+    consent,
+    enrolment,
+    erasure,
+    member_cards,
+    member_life,
+    members_csv,
+    members_import,
+    schema,
+    tables,
+    terms,
+)
 from fleet.config import Databases
+from fleet.enrolment import EnrolmentRefused, Given, NewCard
 from fleet.member_events import LifeRefused
 from fleet.member_search import find_members
-from fleet.members import known_cards, roster_rows
+from fleet.members import MemberRefused, NewMember, known_cards, roster_rows
 from tests.fleet.member_kit import BUS, NOON_MS, SCHOOL, TODAY, Desk, credential_of, open_desk
+from wire.credential import Scheme
 
 NAME, KANA, BORN = "消去寺 花壱", "ショウキョジ ハナイチ", datetime.date(1931, 7, 19)
 TRACES = (NAME, KANA, "消去寺さんの長男", "消去寺 花弌", str(BORN), "1931-07-20", "k-9-zz")
@@ -151,6 +164,35 @@ def test_who_was_erased_is_not_found_and_takes_no_step(desk: Desk) -> None:
             erasure.erase(connection, hana, f"erased-{hana}", "hana", NOON_MS)
 
 
+def test_nothing_is_given_to_who_was_erased(desk: Desk) -> None:
+    hana = a_life(desk)
+    erase(desk, hana)
+    number = f"erased-{hana}"
+    with desk.people.write() as connection:
+        new = [NewCard(Scheme.COMMON_AP, 1, credential_of("new"))]
+        with pytest.raises(MemberRefused):
+            enrolment.give_card(connection, BUS, hana, new, "hana", NOON_MS)
+        basis = consent.basis_on(connection, BUS, TODAY)
+        assert basis is not None
+        somebody, given = NewMember("E-9", "同居の人"), Given(basis.id, "desk")
+        with pytest.raises(EnrolmentRefused) as refused:
+            enrolment.enrol(
+                connection, BUS, somebody, given, (), "hana", NOON_MS, lives_with=number
+            )
+        assert refused.value.reason == "household"
+        file = members_csv.judge(tables.read(f"登録番号,氏名\n{number},戻った人\n".encode()))
+        assert [one.code for one in members_import.plan(connection, BUS, file, NOON_MS).errors] == [
+            "erased"
+        ]
+
+
+def test_a_number_that_looks_like_an_erased_ones_keeps_nobody_from_being_erased(desk: Desk) -> None:
+    hana = a_life(desk)
+    desk.add(f"erased-{hana}", cards=())
+    erase(desk, hana)
+    assert desk.member(hana).registration_number == f"erased-{hana}-"
+
+
 def test_the_number_must_be_typed_as_it_is(desk: Desk) -> None:
     hana = a_life(desk)
     with pytest.raises(LifeRefused) as refused, desk.writing() as connection:
@@ -181,3 +223,12 @@ def test_another_programme_keeps_a_person_whom_both_share(desk: Desk) -> None:
     assert desk.person(school).name == NAME
     assert desk.person(hana).name == ""
     assert [one.credential for one in desk.cards(school)] == [credential_of("school")]
+
+
+def test_what_a_log_says_of_a_statement_that_failed_names_nobody(desk: Desk) -> None:
+    with desk.people.write() as connection:
+        no_name = {"name": NAME, "kana": None, "birth_date": BORN, "updated_at_ms": 1}
+        with pytest.raises(sa.exc.IntegrityError) as failed:
+            connection.execute(schema.person.insert().values(no_name))
+        connection.rollback()
+    assert NAME not in str(failed.value).partition("DETAIL")[0]
