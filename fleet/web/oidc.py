@@ -19,8 +19,8 @@ from fleet.sign_in_oidc import PENDING_MS, OidcRefused, Pending, Provider
 from fleet.web.forms import Form, empty_form
 from fleet.web.pages import render
 from fleet.web.second_factor import SEALER, site_of
-from fleet.web.session import ACCOUNTS, LEFT_PATH, NEXT_MAX, SITE, came_by_tls, inside
-from fleet.web.signin import PROVIDER, again, begin_session
+from fleet.web.session import ACCOUNTS, LEFT_PATH, NEXT_MAX, PROVIDER, SITE, came_by_tls, inside
+from fleet.web.signin import again, begin_session
 from wire.clock import Clock
 
 OIDC: Final = web.AppKey("oidc", Provider)

@@ -113,6 +113,8 @@ ACCOUNT: Final = web.RequestKey("account", Account)
 """The signed-in account, in a request."""
 STATIC_PATH_MAX: Final = 60
 """Characters; a file's name has at most 255 bytes, and one that is longer is no file of ours."""
+PROVIDER: Final = "oidc"
+"""In a session: its owner signed in at the city's provider, and needs no password here."""
 LEFT_PATH: Final = "/oidc/left"
 """Where somebody goes on signing out who had signed in by the city's provider."""
 PUBLIC: Final = frozenset({"/login", "/healthz", "/oidc", "/oidc/back", LEFT_PATH})
@@ -232,7 +234,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path in PUBLIC:
         return await handler(request)
     _require_account(request)
-    _require_first_steps(request)
+    _require_first_steps(request, by_password=session.get("by") != PROVIDER)
     _require_right(request)
     return await handler(request)
 
@@ -257,7 +259,7 @@ def _require_right(request: web.Request) -> None:
         raise web.HTTPForbidden(reason="right")
 
 
-def _require_first_steps(request: web.Request) -> None:
+def _require_first_steps(request: web.Request, *, by_password: bool) -> None:
     """Lead to the password that must be changed, and to the second factor, before anything else."""
     account = account_of(request)
     if request.path == "/logout":
@@ -265,7 +267,7 @@ def _require_first_steps(request: web.Request) -> None:
     if account.has_second and account.second_at_ms is None:
         if request.path.partition("/")[2].partition("/")[0] != SECOND_PATH[1:]:
             raise _to(SECOND_PATH, request)
-    elif account.must_change and request.path != FIRST_PATH:
+    elif account.must_change and by_password and request.path != FIRST_PATH:
         raise web.HTTPSeeOther(FIRST_PATH)
 
 

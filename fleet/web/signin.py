@@ -18,7 +18,7 @@ from fleet.accounts import Account
 from fleet.web.browsers import agent_of
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.pages import render
-from fleet.web.session import ACCOUNTS, LEFT_PATH, NEXT_MAX, SESSION_S, SITE, inside
+from fleet.web.session import ACCOUNTS, LEFT_PATH, NEXT_MAX, PROVIDER, SESSION_S, SITE, inside
 from wire.clock import Clock
 
 FAILURES_MAX: Final = 5
@@ -106,8 +106,6 @@ LIMIT: Final = web.AppKey("sign_in_limit", SignInLimit)
 HASHES: Final = web.AppKey("sign_in_hashes", HashQueue)
 PROVIDER_LABEL: Final = web.AppKey("provider_label", str)
 """What the button of the city's provider says; left out where there is none."""
-PROVIDER: Final = "oidc"
-"""In a session: its owner signed in there."""
 routes = web.RouteTableDef()
 
 

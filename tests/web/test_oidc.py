@@ -107,6 +107,8 @@ def test_only_who_an_administrator_bound_comes_in_and_goes_out_at_both(
     assert boss.post("/people/boss/subject", subject="x").status == 409
     assert list(city.subjects()) == ["hana"]
 
+    unused = account.update().where(account.c.name == "hana").values(once_until_ms=1)
+    city.town.change(unused)  # she never used the password that she was given
     go(page, city, "/moving")  # the provider still knows her
     page.wait_for_url(f"{city.office}/moving")
     assert city.opened("hana") == 1
