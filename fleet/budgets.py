@@ -89,6 +89,17 @@ class Forecast:
         return max(self.spent, self.total or 0) > yen
 
 
+def figures(yen: int | None, of: Forecast) -> dict[str, int | float]:
+    """Return what is told of a year, by name: whole yen, and `percent` of the budget spent.
+
+    yen: the budget; None: none is set. `left` is there while no more than that is expected.
+    """
+    percent = of.spent * 100 / yen if yen else None
+    left = None if yen is None or of.total is None or of.total > yen else yen - of.total
+    told = {"yen": yen, "spent": of.spent, "percent": percent, "forecast": of.total, "left": left}
+    return {name: figure for name, figure in told.items() if figure is not None}
+
+
 def forecast(spent: Sequence[int], whole: int, last_year: Sequence[int]) -> Forecast:
     """Return what a fiscal year comes to.
 

@@ -11,7 +11,7 @@ from fleet import reports
 from fleet.reports import Line, Period
 from fleet.web.triage_page import place_labels
 from fleet.web.words import language_of, number
-from programmes.calendar import era_date
+from programmes.calendar import era_date, local
 from programmes.texts import Language, NoSuchText, say
 
 _MONTHS: Final[dict[Language, str]] = {"ja": "y年M月", "en": "MMM y"}
@@ -55,6 +55,14 @@ class Words:
         if table == "category":
             return key or say("web.report.no-category", self._language)
         return _known(f"web.report.{table}.{key}", key, self._language)
+
+    def instant(self, at_ms: int) -> str:
+        """Return an instant on the town's clock with its day, whole also in a file of last year."""
+        return f"{local(at_ms):%Y-%m-%d %H:%M}"
+
+    def number(self, value: int) -> str:
+        """Return a number with its thousands grouped."""
+        return number(value, self._language)
 
     def cell(self, line: Line, column: str) -> str:
         """Return one figure."""

@@ -7,8 +7,8 @@ of (`report_rows_page`). The file holds the very tables that the page shows, cel
 import asyncio
 import datetime
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -19,18 +19,18 @@ from fleet.months import next_month
 from fleet.report_counts import Counting, Counts
 from fleet.reports import Line, Period, Report, Table
 from fleet.rights import OfficeRole
-from fleet.tables import Cell
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.exports import download
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programme_of, programmes_of, require
-from fleet.web.report_words import Words, words_of
+from fleet.web.report_file import Shown, Spending, Step, compared, rows_of
+from fleet.web.report_words import words_of
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.triage_page import place_labels
 from fleet.web.words import language_of
 from programmes.calendar import fiscal_year, local_day
-from programmes.texts import Language, say
+from programmes.texts import say
 
 READERS: Final = (OfficeRole.CLERK, OfficeRole.APPROVER, OfficeRole.AUDITOR)
 """Who may read reports."""
@@ -106,18 +106,26 @@ def rows_link(programme: str, of: Period, table: Table, line: Line, column: str)
     return f"/reports/rows?{urlencode(kept)}"
 
 
+async def _shown(request: web.Request, programme: str, of: Period) -> Shown:
+    """Return what the page and the file show. Raises Counting."""
+    report = await report_of(request, programme, of)
+    spending = await _spending(request, programme, of.year)
+    today = local_day(request.app[CLOCK].now_ms())
+    last_day = min(today, next_month(of.months[-1]) - datetime.timedelta(days=1))
+    enrolled = await read(request.app[PERSONS], report_rows.enrolled, programme, last_day)
+    return Shown(report, enrolled, spending)
+
+
 async def _page(
     request: web.Request, programme: str, form: Form, status: int = 200
 ) -> web.Response:
     of, years = await period(request)
     try:
-        report = await report_of(request, programme, of)
-        spending = await _spending(request, programme, of.year)
+        report, enrolled, spending = await _shown(request, programme, of)
     except Counting as error:
         return await still_counting(request, error)
     today = local_day(request.app[CLOCK].now_ms())
-    last_day = min(today, next_month(of.months[-1]) - datetime.timedelta(days=1))
-    words = await words_of(request)
+    words, forecast = await words_of(request), spending.forecast
     form.values.setdefault("fiscal_year", str(of.year))
     return await render(
         request,
@@ -132,14 +140,16 @@ async def _page(
         months=[reports.name_of(one) for one in reports.months_of(of.year) if one <= today],
         words=words,
         total=Table("total", report.months.columns, (report.total,)),
+        compared=lambda column: compared(report.compared, column, form.language, words),
         budget_years=[(str(one), words.year(one)) for one in (*years, years.stop)][::-1],
         link=lambda table, line, column: rows_link(programme, of, table, line, column),
-        enrolled=await read(request.app[PERSONS], report_rows.enrolled, programme, last_day),
+        enrolled=enrolled,
         unsent=await read(request.app[FLEET], report_rows.unsent, programme),
         places=await place_labels(request),
         may_set=account_of(request).rights.may(programme, OfficeRole.CLERK),
         form=form,
-        **spending,
+        budget_figures=budgets.figures(spending.budget, forecast) if forecast else {},
+        **spending._asdict(),
     )
 
 
@@ -155,49 +165,25 @@ async def export(request: web.Request) -> web.StreamResponse:
     programme = programme_of(request, *READERS)
     of, _ = await period(request)
     try:
-        report = await report_of(request, programme, of)
+        shown = await _shown(request, programme, of)
     except Counting as error:
         return await still_counting(request, error)
-    heads, rows = file_of(report, await words_of(request), language_of(request))
+    words, language = await words_of(request), language_of(request)
+    about = [f"web.programme.{programme}", "web.report.title", "web.report.as-of"]
+    name, title, as_of = (say(one, language) for one in about)
+    heads = [f"{name} {title}", words.period(of)]
+    heads.append(f"{as_of} {words.instant(shown.report.as_of_ms)}")
+    rows = rows_of(shown, words, language)
     return await download(request, f"report-{programme}-{of.month or of.year}", heads, rows)
-
-
-def file_of(report: Report, words: Words, language: Language) -> tuple[list[str], list[list[Cell]]]:
-    """Return the heads and rows of the page's tables: what is not shown is not in them either."""
-    columns = [name for name in reports.COLUMNS if name in report.months.columns]
-    heads = [say(f"web.report.file.{name}", language) for name in ("table", "period", "line")]
-    heads += [say(f"web.report.column.{name}", language) for name in columns]
-    whole, apart = words.period(report.period), words.stretch(report.apart_months)
-    total = Table("total", report.months.columns, (report.total,))
-    stretches = [(total, whole), (report.months, words.year(report.period.year))]
-    rows: list[list[Cell]] = []
-    for table, stretch in (*stretches, *((one, apart) for one in report.apart)):
-        about = say(f"web.report.table.{table.name}", language)
-        for line in table.lines:
-            label = "" if table is total else words.key(table.name, line.key)
-            rows.append([about, stretch, label, *_cells(table, line, columns, words)])
-    return heads, rows
-
-
-def _cells(table: Table, line: Line, columns: Sequence[str], words: Words) -> Iterator[Cell]:
-    """Yield a line's figures: numbers as numbers, so that they can be added up."""
-    for name in columns:
-        value = line.values.get(name) if name in table.columns else None
-        if name not in table.columns:
-            yield ""
-        elif value is None or name == "share":
-            yield words.cell(line, name)
-        else:
-            yield value
 
 
 # --- the budget -----------------------------------------------------------------------------------
 
 
-async def _spending(request: web.Request, programme: str, year: int) -> dict[str, Any]:
+async def _spending(request: web.Request, programme: str, year: int) -> Spending:
     """Return what the page says of the budget; nothing where the city pays nobody."""
     if "city_yen" not in reports.columns_of(programme):
-        return {"budget": None, "history": [], "forecast": None, "burn": []}
+        return Spending()
     history = await read(request.app[FLEET], budgets.history, programme, year)
     whole = await report_of(request, programme, Period(year))
     begun = [line for line in whole.months.lines if line.values]
@@ -205,20 +191,8 @@ async def _spending(request: web.Request, programme: str, year: int) -> dict[str
     over = sum(not line.running for line in begun)
     before = [line.values["city_yen"] or 0 for line in whole.before]
     forecast = budgets.forecast(spent, over, before)
-    return {
-        "budget": history[0].yen if history else None,
-        "history": history,
-        "forecast": forecast,
-        "burn": _burn(year, spent, over, forecast),
-    }
-
-
-class Step(NamedTuple):
-    """One month of the curve, in yen added up from April on."""
-
-    month: str
-    spent: int | None
-    expected: int | None
+    budget = history[0].yen if history else None
+    return Spending(budget, history, forecast, _burn(year, spent, over, forecast))
 
 
 def _burn(year: int, spent: list[int], whole: int, forecast: Forecast) -> list[Step]:
