@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import sqlalchemy as sa
 from aiohttp import web
 
 from fleet import member_cards, member_search
@@ -16,9 +17,12 @@ from fleet.web.pages import CLOCK, render
 from fleet.web.reach import member_in_reach
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
+from programmes.texts import say
 
 _DIGITS_MAX: Final = 18
 """Of a row's number: 64 bits have 18 whole decimal digits."""
+_CARDS_MAX: Final = 1_000
+"""Characters of the cards of both: two hundred rows."""
 routes = web.RouteTableDef()
 
 
@@ -37,6 +41,19 @@ async def _side(request: web.Request, member_id: int) -> Side:
     return Side(found, await what_is_left(request, found.member.programme, member_id), cards)
 
 
+def _held(connection: sa.Connection, *members: int) -> str:
+    """Return which cards these members have in use, as the form carries it."""
+    every = (member_cards.in_use(connection, one) for one in members)
+    return "/".join(" ".join(map(str, cards)) for cards in every)
+
+
+def _exchange(connection: sa.Connection, step: Step, other_id: int, shown: str) -> int:
+    """Exchange the cards that were shown: a form sent twice would change them back."""
+    if shown != _held(connection, step.member_id, other_id):
+        raise LifeRefused("cards-changed", "the cards have changed: look at them again")
+    return member_cards.exchange_cards(connection, step, other_id)
+
+
 def _other_id(text: str) -> int:
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= _DIGITS_MAX else 0
 
@@ -46,11 +63,13 @@ async def _page(request: web.Request, form: Form, other_id: int, status: int = 2
     search = check_fields(language_of(request), request.query, {"search": 60})
     programme = mine.about.member.programme
     other: Side | None = None
+    held = ""
     found: list[Found] = []
     if other_id and other_id != mine.about.member.id:
         if await read(request.app[PERSONS], member_cards.programme_of, other_id) != programme:
             raise web.HTTPNotFound
         other = await _side(request, other_id)
+        held = await read(request.app[PERSONS], _held, mine.about.member.id, other_id)
     elif search["search"]:
         who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
         _, found = await change(
@@ -69,6 +88,7 @@ async def _page(request: web.Request, form: Form, other_id: int, status: int = 2
         section="/members",
         mine=mine,
         other=other,
+        held=held,
         found=[one for one in found if one.id != mine.about.member.id],
         asked=bool(search["search"]),
         search=search,
@@ -86,14 +106,16 @@ async def show(request: web.Request) -> web.Response:
 async def exchange(request: web.Request) -> web.Response:
     """Exchange the cards of the two."""
     member_id = await member_in_reach(request)
-    form = await read_form(request, {"with": _DIGITS_MAX, "why": WHY_MAX})
+    limits = {"with": _DIGITS_MAX, "cards": _CARDS_MAX, "why": WHY_MAX}
+    label = say("web.member.cards", language_of(request))
+    form = await read_form(request, limits, {"cards": label})
     form.require("why")
     other_id = _other_id(form["with"])
     if form.errors:
         return await _page(request, form, other_id, 422)
     step = Step(member_id, form["why"], account_of(request).name, request.app[CLOCK].now_ms())
     try:
-        event = await change(request.app[PERSONS], member_cards.exchange_cards, step, other_id)
+        event = await change(request.app[PERSONS], _exchange, step, other_id, form["cards"])
     except LifeRefused as refused:
         form.refuse("why", f"web.member.refused.{refused.reason}")
         return await _page(request, form, other_id, 409)

@@ -19,6 +19,7 @@ from fleet.web import office as office_process
 from tests.web.conftest import Cookies, Sites, csrf_of
 from tests.web.riders import BUS, LIMIT, add_riders
 from tests.web.town import credential_of
+from tests.web.visitor import visitor
 from wire.credential import Scheme
 from wire.desk import DeskAnswer, DeskCard, DeskSaid
 
@@ -278,6 +279,26 @@ def test_who_is_erased_is_named_twice_and_then_known_by_the_number_alone(
 
 
 # --- who may, and that it is written down --------------------------------------------------------
+
+
+def test_an_exchange_that_is_sent_twice_does_not_change_the_cards_back(
+    sites: Sites, riders: tuple[int, int]
+) -> None:
+    mine, other = riders
+    before = {one.id: one.member_id for one in (*cards(sites, mine), *cards(sites, other))}
+    taro = visitor(sites.office, sites.town, "taro", f"{BUS}:clerk")
+    shown = re.search(
+        r'name="cards" value="([^"]*)"', taro.get(f"/members/{mine}/exchange?with={other}").text
+    )
+    assert shown is not None
+    sent = {"with": str(other), "why": "取り違え", "cards": shown[1]}
+    assert taro.post(f"/members/{mine}/exchange", **sent).status == 303
+    again = taro.post(f"/members/{mine}/exchange", **sent)
+    assert again.status == 409
+    assert "その間にカードが入れ替わったか" in again.text
+    assert 'value="取り違え"' in again.text
+    after = {one.id: one.member_id for one in (*cards(sites, mine), *cards(sites, other))}
+    assert after == {one: mine if of == other else other for one, of in before.items()}
 
 
 def paths(method: str) -> list[str]:
