@@ -114,6 +114,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     office_origin: str = ""
     """Where browsers reach the office, such as https://office.example: security keys answer to it.
     Empty: what each request says."""
+    office_idle_minutes: Annotated[int, Meta(ge=5, le=720)] = 30
+    """After so long without anybody a session in the office ends: longer than a talk at the
+    counter, shorter than lunch; the city's own rule may ask for less."""
     oidc: OpenIdConnect | None = None
     """Left out: local accounts alone."""
 

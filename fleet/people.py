@@ -60,25 +60,29 @@ def _reaches_all(admin: Rights, of: Collection[Right]) -> bool:
     return all(reaches(admin, right.programme) for right in of)
 
 
-def listed(connection: sa.Connection, admin: Rights, now_ms: int) -> list[Person]:
+def listed(connection: sa.Connection, admin: Rights, now_ms: int, idle_ms: int) -> list[Person]:
     """Return the office's accounts, as far as the administrator may see them, by name."""
     rows = connection.execute(
         sa.select(account).where(account.c.role == AccountRole.CLERK).order_by(account.c.name)
     ).all()
-    everyone = [_person(connection, admin, row, now_ms) for row in rows]
+    everyone = [_person(connection, admin, row, now_ms, idle_ms) for row in rows]
     return [one for one in everyone if one.seen or not one.others]
 
 
-def one(connection: sa.Connection, admin: Rights, name: str, now_ms: int) -> Person | None:
+def one(
+    connection: sa.Connection, admin: Rights, name: str, now_ms: int, idle_ms: int
+) -> Person | None:
     """Return one account as an administrator sees it; None when it is none of his."""
     row = connection.execute(
         sa.select(account).where(account.c.role == AccountRole.CLERK, account.c.name == name)
     ).one_or_none()
-    found = None if row is None else _person(connection, admin, row, now_ms)
+    found = None if row is None else _person(connection, admin, row, now_ms, idle_ms)
     return found if found and (found.seen or not found.others) else None
 
 
-def _person(connection: sa.Connection, admin: Rights, row: AnyRow, now_ms: int) -> Person:
+def _person(
+    connection: sa.Connection, admin: Rights, row: AnyRow, now_ms: int, idle_ms: int
+) -> Person:
     has = rights.of(connection, row.name)
     seen = tuple(sorted(right for right in has if reaches(admin, right.programme)))
     return Person(
@@ -92,7 +96,7 @@ def _person(connection: sa.Connection, admin: Rights, row: AnyRow, now_ms: int) 
         has_password=bool(row.password),
         subject=(row.oidc_subject or "").partition(" ")[2],
         factors=len(second_factor.listed(connection, row.name)),
-        open=len(sessions.open_ones(connection, row.name, now_ms)),
+        open=len(sessions.open_ones(connection, row.name, now_ms, idle_ms)),
     )
 
 

@@ -15,8 +15,6 @@ import sqlalchemy as sa
 from fleet.schema import account, session
 from fleet.store import AnyRow
 
-IDLE_MS: Final = 30 * 60_000
-"""In the office, where people are shown: longer than a talk at the counter, shorter than lunch."""
 SEEN_STEP_MS: Final = 60_000
 """How exactly it is kept when somebody was last there: one write a minute, whatever is clicked."""
 SESSIONS_MAX: Final = 20
@@ -85,11 +83,11 @@ def end_all(connection: sa.Connection, name: str, but: str = "") -> int:
     return connection.execute(others).rowcount
 
 
-def open_ones(connection: sa.Connection, name: str, now_ms: int) -> Sequence[AnyRow]:
+def open_ones(connection: sa.Connection, name: str, now_ms: int, idle_ms: int) -> Sequence[AnyRow]:
     """Return an account's open sessions, the one last used first (token_sha256 is its key)."""
     seen = sa.func.coalesce(session.c.seen_at_ms, session.c.begun_at_ms)
     wanted = sa.select(session).where(
-        session.c.account == name, session.c.ends_at_ms > now_ms, seen >= now_ms - IDLE_MS
+        session.c.account == name, session.c.ends_at_ms > now_ms, seen >= now_ms - idle_ms
     )
     return connection.execute(wanted.order_by(seen.desc())).all()
 

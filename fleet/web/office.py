@@ -3,11 +3,11 @@
 The only process with a grant on persons; whoever looks at a person is written down.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
 
-from fleet import sessions
 from fleet.config import Config
 from fleet.grants import Role
 from fleet.paper import Press
@@ -63,6 +63,7 @@ CLERK: Final = frozenset({OfficeRole.CLERK})
 ADMIN: Final = frozenset({OfficeRole.ADMIN})
 AUDITOR: Final = frozenset({OfficeRole.AUDITOR})
 RULES: Final = frozenset(rules_page.READERS)
+MINUTE_MS: Final = 60_000
 COUNTER: Final = "web.group.counter"
 """What a clerk does with people at the counter."""
 PROGRAMME: Final = "web.group.programme"
@@ -117,7 +118,6 @@ SITE = Site(
         "/second": frozenset(),
         "/logout": frozenset(),
     },
-    idle_ms=sessions.IDLE_MS,
 )
 ROUTES = (
     start_page.routes,
@@ -154,7 +154,8 @@ ROUTES = (
 
 def application(config: Config, store: Store, persons: Store, clock: Clock) -> web.Application:
     """Return the office's application on its two open databases."""
-    app = build(SITE, ROUTES, store, config, clock)
+    site = replace(SITE, idle_ms=config.office_idle_minutes * MINUTE_MS)
+    app = build(site, ROUTES, store, config, clock)
     app[PERSONS] = persons
     api.open_door(app)
     app[second_factor.SEALER] = Sealer(session_key(config.state_folder / "office-secrets.key"))

@@ -19,7 +19,7 @@ from fleet.web.data import FLEET, change, read
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.oidc import OIDC
 from fleet.web.pages import CLOCK, render
-from fleet.web.session import Flash, account_of, flash
+from fleet.web.session import Flash, account_of, flash, idle_ms
 from programmes.register import RULEBOOKS
 from programmes.texts import say
 
@@ -42,7 +42,11 @@ async def show(request: web.Request) -> web.Response:
 
 async def _list(request: web.Request, form: Form, status: int = 200) -> web.Response:
     found = await read(
-        request.app[FLEET], people.listed, account_of(request).rights, _by(request)[1]
+        request.app[FLEET],
+        people.listed,
+        account_of(request).rights,
+        _by(request)[1],
+        idle_ms(request),
     )
     return await render(
         request,
@@ -129,7 +133,9 @@ async def show_one(request: web.Request) -> web.Response:
 async def _person(request: web.Request, form: Form, status: int = 200) -> web.Response:
     store, name = request.app[FLEET], request.match_info["name"]
     now_ms = request.app[CLOCK].now_ms()
-    found = await read(store, people.one, account_of(request).rights, name, now_ms)
+    found = await read(
+        store, people.one, account_of(request).rights, name, now_ms, idle_ms(request)
+    )
     if found is None:
         raise web.HTTPNotFound
     return await render(
@@ -138,7 +144,7 @@ async def _person(request: web.Request, form: Form, status: int = 200) -> web.Re
         status,
         section=PATH,
         person=found,
-        open_sessions=await read(store, sessions.open_ones, name, now_ms),
+        open_sessions=await read(store, sessions.open_ones, name, now_ms, idle_ms(request)),
         itself=name == account_of(request).name,
         provider=request.app[OIDC].label if OIDC in request.app else "",
         form=form,

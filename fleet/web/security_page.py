@@ -27,7 +27,7 @@ from fleet.web.second_factor import (
     takes_keys,
     token_of,
 )
-from fleet.web.session import ACCOUNTS, FIRST_PATH, Flash, account_of, flash
+from fleet.web.session import ACCOUNTS, FIRST_PATH, Flash, account_of, flash, idle_ms
 from fleet.web.signin import HASHES, LIMIT, PAUSE_S, TooManyWaiting
 
 PATH: Final = "/security"
@@ -45,7 +45,7 @@ async def show(request: web.Request) -> web.Response:
 async def _page(request: web.Request, form: Form, status: int = 200) -> web.Response:
     name, store = account_of(request).name, request.app[FLEET]
     token, now_ms = await token_of(request), request.app[CLOCK].now_ms()
-    rows = await read(store, sessions.open_ones, name, now_ms)
+    rows = await read(store, sessions.open_ones, name, now_ms, idle_ms(request))
     return await render(
         request,
         "security.html",

@@ -202,6 +202,11 @@ async def take_flashes(request: web.Request) -> list[Flash]:
     return [Flash(**one) for one in kept]
 
 
+def idle_ms(request: web.Request) -> int:
+    """Return after how long without anybody a session of this site ends."""
+    return request.app[SITE].idle_ms or SESSION_S * 1000
+
+
 def account_of(request: web.Request) -> Account:
     """Return who is signed in; only for pages behind the guard."""
     return request[ACCOUNT]

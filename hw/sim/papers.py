@@ -33,6 +33,8 @@ FROM_AGE: Final = 70
 """As the town's riders are drawn (hw.sim.people)."""
 CITY_PAYS_YEN: Final = 110
 """Of a fare of 160 yen, the least on many town buses."""
+IDLE_MINUTES: Final = 720
+"""The most that a fleet lets a clerk be away."""
 CARD_COLUMNS: Final = ("scheme", "identifier", "not_before")
 MEMBER_COLUMNS: Final = (
     "registration_number",
@@ -95,6 +97,13 @@ def lead_through(edge_toml: Path, broker_port: int, devices_port: int) -> None:
     if (brokers, devices) != (1, 1):
         raise ValueError(f"{edge_toml} names no broker_port or devices_url to lead elsewhere")
     edge_toml.write_text(text, "utf-8")
+
+
+def leave_signed_in(fleet_toml: Path) -> None:
+    """Let clerks be away for long: half an hour of this town is over in a minute."""
+    fleet_toml.write_text(
+        f"office_idle_minutes = {IDLE_MINUTES}\n{fleet_toml.read_text('utf-8')}", "utf-8"
+    )
 
 
 def cards_file(path: Path, members: Iterable[Enrolment]) -> None:

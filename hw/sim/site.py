@@ -120,6 +120,7 @@ class Site:
         }
         town.write_text(papers.town_file(self.ports, fronts), "utf-8")
         await self._provision("local", str(self._home), "--town", str(town))
+        papers.leave_signed_in(self._home / "fleet" / "fleet.toml")
         for place, network in self.networks.items():
             await network.start()
             papers.lead_through(self._config(place), network.broker_port, network.devices_port)

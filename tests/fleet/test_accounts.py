@@ -50,7 +50,7 @@ def test_the_office_may_do_all_that_an_administrator_does(office: Store) -> None
         people.reopen(connection, "mori", "came back", "boss", NOON_MS)
         (mori,) = [
             one
-            for one in people.listed(connection, rights.of(connection, "boss"), NOON_MS)
+            for one in people.listed(connection, rights.of(connection, "boss"), NOON_MS, 60_000)
             if one.name == "mori"
         ]
     assert (mori.subject, mori.closed_ms, mori.seen) == (
@@ -92,7 +92,7 @@ def test_a_session_is_found_by_its_token_alone_and_ends_apart_from_others(office
         two = sessions.begin(connection, "hana", NOON_MS, 3600, "")
         assert sessions.end_all(connection, "hana", but=one) == 1
         assert sessions.find(connection, two, NOON_MS) is None
-        (row,) = sessions.open_ones(connection, "hana", NOON_MS)
+        (row,) = sessions.open_ones(connection, "hana", NOON_MS, 60_000)
         assert sessions.is_key(one, row.token_sha256)
         assert row.agent == "Firefox · Windows"
         assert sessions.find(connection, one, NOON_MS + 3600_000) is None

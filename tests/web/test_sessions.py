@@ -3,13 +3,14 @@
 import pytest
 
 from fleet.schema import session
-from fleet.sessions import IDLE_MS
 from fleet.web.session import SESSION_S
 from tests.web.conftest import Sites
 from tests.web.town import PASSWORD
 from tests.web.visitor import Visitor, visitor
 
 MINUTE_MS = 60_000
+IDLE_MS = 30 * MINUTE_MS
+"""As long as nothing else is configured."""
 
 
 @pytest.fixture
