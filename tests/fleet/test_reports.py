@@ -146,11 +146,13 @@ def test_a_small_place_is_hidden_with_the_next_one_in_every_figure(world: World)
     assert (small.for_others, beside.for_others) == (False, True)
     assert line(found, "place", "bus-3").values["uses"] == 20
     assert [table.name for table in found.apart if table.hides] == ["place"]
-    assert found.tells()
-    assert found.tells(place="bus-3")
-    assert not found.tells(place="desk-1")
-    assert not found.tells(place="bus-2")
-    assert not found.tells(place="bus-3", hour="10")
+    uses = ("uses",)
+    assert found.tells(uses)
+    assert found.tells(uses, place="bus-3")
+    assert not found.tells(uses, place="desk-1")
+    assert not found.tells(uses, place="bus-2")
+    assert not found.tells(("refused",), place="bus-3")  # that table has no such column
+    assert not found.tells(uses, place="bus-3", hour="10")
 
 
 def test_a_month_that_has_just_begun_hides_nothing_of_those_that_are_over(world: World) -> None:
