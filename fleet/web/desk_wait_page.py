@@ -22,6 +22,7 @@ from fleet.web.pages import CLOCK, render
 from fleet.web.reach import require
 from fleet.web.session import account_of
 from fleet.web.words import language_of
+from wire.topics import parse_name
 
 WAIT: Final = 32
 """Characters of a wait's id."""
@@ -156,9 +157,11 @@ async def press(request: web.Request) -> web.Response:
     programme = require(request, form["desk_programme"])
     form.values["desk"] = request.path.rpartition("/")[2]
     submits = form["desk_submit"] == "yes"
-    part = await handle(
-        request, programme, form["desk_purpose"] or "look-up", form, submits=submits
-    )
+    try:
+        purpose = parse_name(form["desk_purpose"] or "look-up")
+    except ValueError:  # no page of ours: it would stand in the audit, and no reader would take it
+        raise web.HTTPBadRequest from None
+    part = await handle(request, programme, purpose, form, submits=submits)
     return await render(request, "_desk_part.html", desk=part)
 
 

@@ -220,6 +220,8 @@ def test_a_clerk_of_one_programme_waits_for_no_card_of_another(sites: Sites, off
         "desk_reader": DESK_1,
     }
     assert office.request.post(f"{sites.office}/desk/begin", form=form).status == 404
+    named = form | {"desk_programme": PROGRAMME, "desk_purpose": "佐藤 はるか"}
+    assert office.request.post(f"{sites.office}/desk/begin", form=named).status == 400
     found: dict[str, str | float | bool] = {
         "csrf": form["csrf"],
         "programme": "senior-pass",
