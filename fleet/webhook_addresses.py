@@ -67,7 +67,12 @@ def _address(host: str) -> _Address | None:
         found = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return getattr(found, "ipv4_mapped", None) or found
+    return _plain(found)
+
+
+def _plain(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 one stands for, where it does: ::ffff:127.0.0.1."""
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def check_address(address: _Address, *, this_machine: bool = False) -> None:
@@ -77,6 +82,7 @@ def check_address(address: _Address, *, this_machine: bool = False) -> None:
     their secrets), multicast and what is no address at all. Private ranges are where a city's
     systems are.
     """
+    address = _plain(address)
     if address.is_loopback and this_machine:
         return
     if (

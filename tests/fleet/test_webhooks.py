@@ -6,6 +6,7 @@ import base64
 import datetime
 import hashlib
 import hmac
+import ipaddress
 import signal
 import sys
 import time
@@ -36,7 +37,7 @@ from fleet.member_events import Step
 from fleet.members import NewMember
 from fleet.schema import scheme_statement, webhook_delivery
 from fleet.store import Store, migrate, open_persons
-from fleet.webhook_addresses import WebhookRefused, check_url, is_private
+from fleet.webhook_addresses import WebhookRefused, check_address, check_url, is_private
 from fleet.webhook_events import TOLD, UNTOLD
 from fleet.webhook_sender import sending
 from fleet.webhooks import BACK_OFF_S, DAY_MS, LEASE_MS, written
@@ -209,6 +210,14 @@ def test_only_webhooks_of_the_programme_hear_of_it_and_no_person_is_named(people
 
 
 # --- addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "0.0.0.0"]
+)
+def test_no_name_leads_to_this_machine_or_to_what_tells_secrets(address: str) -> None:
+    with pytest.raises(WebhookRefused):
+        check_address(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(
