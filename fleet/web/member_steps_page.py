@@ -18,10 +18,11 @@ from fleet.member_search import folded
 from fleet.schema import member
 from fleet.web.data import PERSONS, change
 from fleet.web.forms import Form, read_form
-from fleet.web.members_page import ENDS, member_page
+from fleet.web.members_page import ENDS, STAMP_CHARACTERS, member_page, stamp_of
 from fleet.web.pages import CLOCK
 from fleet.web.reach import member_in_reach, number
 from fleet.web.session import Flash, account_of, flash
+from fleet.web.words import language_of
 from programmes.calendar import read_day
 from programmes.texts import say
 
@@ -82,7 +83,13 @@ def _correct(form: Form) -> Do | None:
     values |= {"valid_from": begin, "valid_to": last}
     if begin and last and last < begin:
         form.refuse("valid_to", "web.form.ends-before-start")
-    return lambda connection, step: member_life.correct(connection, step, values)
+
+    def do(connection: sa.Connection, step: Step) -> int:
+        if form["stamp"] != stamp_of(member_events.row_of(connection, step.member_id)):
+            raise LifeRefused("changed-meanwhile", "somebody has corrected it: look at it again")
+        return member_life.correct(connection, step, values)
+
+    return do
 
 
 def _birth_date(form: Form) -> datetime.date | None:
@@ -123,7 +130,13 @@ def _answer(form: Form) -> Do | None:
 
 
 _WHY: Final = {"why": WHY_MAX}
-_CORRECT: Final = {"name": 60, "kana": 60, "birth_date": 20, "category": 40}
+_CORRECT: Final = {
+    "stamp": STAMP_CHARACTERS,
+    "name": 60,
+    "kana": 60,
+    "birth_date": 20,
+    "category": 40,
+}
 _DAYS: Final = {"valid_from": 10, "valid_to": 10}
 WAYS: Final[Mapping[str, Way]] = {
     "stop-cards": Way(_WHY, _plain(member_cards.stop_cards)),
@@ -146,7 +159,8 @@ async def take(request: web.Request) -> web.Response:
     """Do what one form of the member's page asks for."""
     name = request.match_info["way"]
     way, member_id = WAYS[name], await member_in_reach(request)
-    form = await read_form(request, way.fields)
+    labels = {"stamp": say("web.member.data", language_of(request))}
+    form = await read_form(request, way.fields, labels)
     do = way.read(form)
     tried = f"{name}-{form['event']}" if "event" in way.fields else name
     if form.errors or do is None:

@@ -154,6 +154,7 @@ def test_a_registration_number_is_not_changed_and_the_page_says_why(
         f"{sites.office}/members/{riders[0]}/correct",
         form={
             "csrf": csrf_of(office),
+            "stamp": office.locator("input[name=stamp]").input_value(),
             "registration_number": "S-999",
             "name": "山本 花",
             "why": "x",
@@ -279,6 +280,21 @@ def test_who_is_erased_is_named_twice_and_then_known_by_the_number_alone(
 
 
 # --- who may, and that it is written down --------------------------------------------------------
+
+
+def test_a_correction_overwrites_none_that_somebody_made_meanwhile(sites: Sites) -> None:
+    taro = visitor(sites.office, sites.town, "taro", "attendance:clerk")
+    page = taro.get("/members/1").text
+    names = "stamp|name|kana|birth_date|category|valid_from|valid_to"
+    shown = dict(re.findall(rf'name="({names})"[^>]*value="([^"]*)"', page))
+    first = {**shown, "kana": "サトウ ハルコ", "why": "カナの誤り"}
+    assert taro.post("/members/1/correct", **first).status == 303
+    second = taro.post("/members/1/correct", **{**shown, "category": "staff", "why": "区分"})
+    assert second.status == 409
+    assert "この間にほかの人が直しました" in second.text
+    assert 'value="staff"' in second.text
+    corrected = [one for one in taro.get("/members/1/disclosure").text.split() if "ハルコ" in one]
+    assert corrected
 
 
 def test_an_exchange_that_is_sent_twice_does_not_change_the_cards_back(
