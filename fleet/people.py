@@ -2,7 +2,8 @@
 
 Rules, held in the transaction that changes: only an administrator of a programme gives and takes
 its rights; only who administers all that an account may do closes it, gives it a password or takes
-its second factors, so that nobody becomes another by way of a new password; nobody changes himself;
+its second factors, so that nobody becomes another by way of a new password; an account without any
+right belongs to who administers every programme; nobody changes himself;
 the last administrator stays; a right that was taken ends at once, and each change is in the audit.
 """
 
@@ -60,13 +61,18 @@ def _reaches_all(admin: Rights, of: Collection[Right]) -> bool:
     return all(reaches(admin, right.programme) for right in of)
 
 
+def _reaches_whole(admin: Rights, of: Collection[Right]) -> bool:
+    """True when nothing that an account may do is another's; without any right it is the city's."""
+    return _reaches_all(admin, of) if of else reaches(admin, EVERY)
+
+
 def listed(connection: sa.Connection, admin: Rights, now_ms: int, idle_ms: int) -> list[Person]:
     """Return the office's accounts, as far as the administrator may see them, by name."""
     rows = connection.execute(
         sa.select(account).where(account.c.role == AccountRole.CLERK).order_by(account.c.name)
     ).all()
     everyone = [_person(connection, admin, row, now_ms, idle_ms) for row in rows]
-    return [one for one in everyone if one.seen or not one.others]
+    return [one for one in everyone if one.seen or reaches(admin, EVERY)]
 
 
 def one(
@@ -77,7 +83,7 @@ def one(
         sa.select(account).where(account.c.role == AccountRole.CLERK, account.c.name == name)
     ).one_or_none()
     found = None if row is None else _person(connection, admin, row, now_ms, idle_ms)
-    return found if found and (found.seen or not found.others) else None
+    return found if found and (found.seen or reaches(admin, EVERY)) else None
 
 
 def _person(
@@ -125,6 +131,8 @@ def give(connection: sa.Connection, name: str, right: Right, who: str, at_ms: in
     _require_other(connection, name, who)
     _require_reach(connection, who, [right])
     has = rights.of(connection, name)
+    if not has:  # else who gives the first right would reach the whole account
+        _require_whole(connection, name, who)
     if right in has:
         raise PeopleRefused("has")
     rights.give(connection, name, [*has, right], who, at_ms)
@@ -224,8 +232,8 @@ def _require_whole(connection: sa.Connection, name: str, who: str) -> None:
     _require_other(connection, name, who)
     has = rights.of(connection, name)
     admin = rights.of(connection, who)
-    if OfficeRole.ADMIN not in admin.roles or not _reaches_all(admin, has):
-        raise PeopleRefused("whole")
+    if not _reaches_whole(admin, has):
+        raise PeopleRefused("whole" if has else "no-right")
 
 
 def _require_another_admin(connection: sa.Connection, name: str, going: Collection[Right]) -> None:

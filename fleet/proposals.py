@@ -4,7 +4,8 @@ Rules: who proposed does not approve (the database refuses it too); what was dra
 changed, another one is drawn up instead; a table begins on a later day than today, since readers
 have decided by the old one until now; one whose base was replaced meanwhile is not approved, for
 nobody has looked at what it would then change; nor is one under which a golden example is answered
-otherwise than it says. Approved, it stands in `rule` and goes out with the
+otherwise than it says; nor by somebody whose account another person has just had a hand in
+(`fleet.second_person`). Approved, it stands in `rule` and goes out with the
 next rosters. Each step but drawing up leaves a line in the audit.
 """
 
@@ -15,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, golden, rules, store
+from fleet import audit, golden, rules, second_person, store
 from fleet.rule_words import values
 from fleet.schema import rule_proposal
-from programmes.calendar import local_day
+from programmes.calendar import local, local_day
 from programmes.register import rulebook
 from programmes.rulebook import NoRuleInForce, rule_in_force
 from wire.roster import RuleTable
@@ -114,6 +115,14 @@ def check_base(tables: Sequence[RuleTable], proposal: Proposal) -> None:
         raise ProposalRefused("stale", base=proposal.base, now=base.version if base else "")
 
 
+def check_approver(connection: sa.Connection, programme: str, who: str, at_ms: int) -> None:
+    """Raise ProposalRefused while an administrator may stand behind this approver."""
+    from_ms = second_person.counts_from_ms(connection, who, programme)
+    if at_ms < from_ms:
+        whole_minute = local(from_ms + 59_999)  # the minute that is named has to be late enough
+        raise ProposalRefused("new", when=f"{whole_minute:%Y-%m-%d %H:%M}")
+
+
 def propose_version(programme: str, tables: Sequence[RuleTable], day: datetime.date) -> str:
     """Return a name for a table from a day on: senior-pass/2027-04, or a further one of it."""
     taken, name = {table.version for table in tables}, f"{programme}/{day:%Y-%m}"
@@ -186,6 +195,7 @@ def withdraw(connection: sa.Connection, number: int, who: str, at_ms: int) -> No
 def approve(connection: sa.Connection, number: int, why: str, who: str, at_ms: int) -> None:
     """Let a proposed table come into force on its day. Raises ProposalRefused."""
     proposal = _step(connection, number, State.APPROVED, who)
+    check_approver(connection, proposal.programme, who, at_ms)
     tables = rules.load(connection, proposal.programme)
     check(tables, proposal.table, local_day(at_ms))
     check_base(tables, proposal)

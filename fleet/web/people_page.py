@@ -166,7 +166,11 @@ async def _try(
         form.refuse(field, f"web.people.refused.{_reason(error)}")
         return await _person(request, form, 409)
     await flash(request, Flash("ok", done))
-    raise web.HTTPSeeOther(path_of(request.match_info["name"]))
+    name, who = request.match_info["name"], account_of(request)
+    left = await read(
+        request.app[FLEET], people.one, who.rights, name, _by(request)[1], idle_ms(request)
+    )
+    raise web.HTTPSeeOther(path_of(name) if left else PATH)  # his last right was taken away
 
 
 @routes.post(PATH + "/{name}/give")

@@ -3,11 +3,11 @@
 `await require(request)` at the head of an approver's action lets it pass when a factor was shown in
 this session within FRESH_MS; otherwise the factor is asked for, and the action goes on afterwards
 with all that its form held (the browser sends it again, by status 307). An approver without any
-factor is led to where he sets one up.
+factor is led to where he sets one up; a form waits on its page until he has.
 """
 
 import base64
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -54,8 +54,7 @@ async def require(request: web.Request) -> None:
     """
     account = account_of(request)
     if not account.has_second:
-        await flash(request, Flash("warn", "web.second.needed"))
-        raise web.HTTPSeeOther("/security#second")
+        await _send_to_set_up(request)
     shown_ms = account.second_at_ms
     if shown_ms is not None and request.app[CLOCK].now_ms() - shown_ms <= FRESH_MS:
         return
@@ -67,6 +66,16 @@ async def require(request: web.Request) -> None:
     form = empty_form(request, second_next=request.path, second_again="yes")
     asked = await _ask(request, form, 401)
     raise web.HTTPUnauthorized(text=asked.text, content_type="text/html")
+
+
+async def _send_to_set_up(request: web.Request) -> NoReturn:
+    """Lead to the page for a first factor; what a form held stays on a page that sends it again."""
+    if request.method in ("GET", "HEAD") or "HX-Request" in request.headers:
+        await flash(request, Flash("warn", "web.second.needed"))
+        raise web.HTTPSeeOther("/security#second")
+    held = await _held(request)
+    page = await render(request, "second-missing.html", 401, path=request.path, held=held)
+    raise web.HTTPUnauthorized(text=page.text, content_type="text/html")
 
 
 def site_of(request: web.Request) -> second_factor.Site:

@@ -1,6 +1,7 @@
 """窓口: where a clerk's day begins. Find a member, enrol one, what waits, the cards held just now.
 
-Whoever has another role sees what waits for that role.
+Whoever has another role sees what waits for that role; who works for a company or a school, or has
+no right yet, sees what he can do and whom he asks.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from fleet import office_tasks
 from fleet.office_tasks import OfficeTask
-from fleet.rights import OfficeRole
+from fleet.rights import ALONE, OfficeRole
 from fleet.web.data import FLEET, PERSONS, read
 from fleet.web.forms import empty_form
 from fleet.web.pages import CLOCK, render
@@ -22,13 +23,15 @@ routes = web.RouteTableDef()
 @routes.get("/")
 async def show(request: web.Request) -> web.Response:
     """The first page of the office, for every role."""
-    is_clerk = OfficeRole.CLERK in account_of(request).rights.roles
+    roles = account_of(request).rights.roles
+    is_clerk = OfficeRole.CLERK in roles
     cards: dict[str, Any] = await waiting_cards(request) if is_clerk else {}
     return await render(
         request,
         "start.html",
         section="/",
         is_clerk=is_clerk,
+        guest="" if roles - ALONE else "outside" if roles else "no-right",
         tasks=await _tasks(request),
         form=empty_form(request),
         **cards,

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from fleet import proposals, rules, schema
+from fleet import accounts, proposals, rules, schema
+from fleet.accounts import AccountRole
 from fleet.books import read_signing_key
 from fleet.grants import Role
 from fleet.proposals import MOVES, Proposal, ProposalRefused, State
+from fleet.rights import OfficeRole, Right
 from fleet.roster_files import RosterArchive
+from fleet.second_person import WAIT_MS
 from fleet.store import Store, open_fleet
 from programmes.calendar import start_of_day_ms
 from programmes.register import RULEBOOKS, rulebook
@@ -224,6 +227,19 @@ def test_of_two_proposals_for_one_time_only_one_is_approved(fleet: VirtualFleet)
     assert told.arguments == {"base": "senior-pass/2026-04", "now": "senior-pass/2027-04"}
     assert at(fleet, other).state is State.WAITING
     do(fleet, proposals.reject, other, "作り直し", "sora")
+
+
+def test_an_account_that_was_made_today_approves_nothing(fleet: VirtualFleet) -> None:
+    number, right = proposed(fleet, table()), Right(PASS, OfficeRole.APPROVER)
+    with fleet.store.write() as connection:
+        made_ms = fleet.clock.now_ms()
+        accounts.add(
+            connection, "sora", AccountRole.CLERK, "a long password", "t", made_ms, [right]
+        )
+    refused("new", lambda: do(fleet, proposals.approve, number, "", "sora"))
+    assert at(fleet, number).state is State.WAITING
+    fleet.clock.pass_s(WAIT_MS // 1000)
+    do(fleet, proposals.approve, number, "", "sora")
 
 
 def test_a_proposal_whose_day_has_come_is_not_approved(fleet: VirtualFleet) -> None:

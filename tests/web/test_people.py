@@ -141,6 +141,55 @@ def test_who_administers_one_programme_neither_sees_nor_takes_over_another(sites
     assert chief.post("/people/mine/password").status == 200
 
 
+def test_an_account_without_any_right_is_for_who_administers_every_programme(
+    sites: Sites, boss: Visitor
+) -> None:
+    chief = visitor(sites.office, sites.town, "chief", "attendance:admin")
+    add_person(sites.town, "mori", "attendance:approver")
+    taken = chief.post("/people/mori/take", right="attendance:approver")
+    assert (taken.status, taken.location) == (303, "/people")
+    assert "/people/mori" not in chief.get("/people").text
+    assert chief.get("/people/mori").status == 404
+    before = sites.town.ask(account.select().where(account.c.name == "mori"))
+    for path, fields in (
+        ("password", {}),
+        ("second", {}),
+        ("close", {"why": "x"}),
+        ("give", {"programme": "attendance", "role": "clerk"}),
+    ):
+        assert chief.post(f"/people/mori/{path}", **fields).status == 404, path
+    assert sites.town.ask(account.select().where(account.c.name == "mori")) == before
+    assert rights_of(sites, "mori") == set()
+    assert "/people/mori" in boss.get("/people").text
+    assert boss.post("/people/mori/give", programme="attendance", role="clerk").status == 303
+
+
+def test_who_helps_an_approver_is_told_that_approvals_wait(sites: Sites, boss: Visitor) -> None:
+    add_person(sites.town, "mori", "attendance:approver")
+    boss.post("/people/mori/second")
+    assert "新しく登録してから24時間後" in boss.get("/people/mori").text
+    assert "いまから24時間は承認できません" in boss.post("/people/mori/password").text
+    boss.post("/people/mori/give", programme="senior-pass", role="approver")
+    assert "承認の権利は24時間後から" in boss.get("/people/mori").text
+
+
+@pytest.mark.parametrize(
+    ("rights", "said"),
+    [
+        (["senior-pass:company:city-taxi"], "その制度が始まるとここに加わります"),
+        (["attendance:school:school-1"], "その制度が始まるとここに加わります"),
+        ([], "まだ権利がありません"),
+    ],
+)
+def test_who_can_do_little_yet_is_told_so_and_whom_to_ask(
+    sites: Sites, rights: list[str], said: str
+) -> None:
+    page = visitor(sites.office, sites.town, "guest", *rights).get("/").text
+    assert said in page
+    assert "待っている仕事" not in page
+    assert "会員を探す" not in page
+
+
 def test_an_account_is_helped_with_a_new_password_and_all_its_sessions_end(
     sites: Sites, boss: Visitor
 ) -> None:

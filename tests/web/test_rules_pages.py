@@ -44,9 +44,9 @@ def ruled(sites: Sites) -> Sites:
     sealer = Sealer(session_key(sites.town.config.state_folder / "office-secrets.key"))
     with opened.write() as connection:
         rules.add(connection, PASS, THIS_YEAR, "root", NOW_MS - 60 * DAY_MS)
-        accounts.add(connection, "sora", AccountRole.CLERK, PASSWORD, "test", NOW_MS)
+        accounts.add(connection, "sora", AccountRole.CLERK, PASSWORD, "test", NOW_MS - DAY_MS)
         approver = [Right(PASS, OfficeRole.APPROVER)]
-        rights.give(connection, "sora", approver, "test", NOW_MS)
+        rights.give(connection, "sora", approver, "test", NOW_MS - DAY_MS)
         secret = second_factor.begin_totp(connection, sealer, "sora", NOW_MS)
         code = pyotp.TOTP(secret).at((NOW_MS - DAY_MS) // 1000)
         second_factor.confirm_totp(connection, sealer, "sora", "x", code, NOW_MS - DAY_MS)

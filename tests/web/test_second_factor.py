@@ -76,9 +76,20 @@ def shown(sites: Sites, app: pyotp.TOTP, who: Visitor, **fields: str) -> Answer:
 
 
 def test_an_approver_without_a_second_factor_approves_nothing(mori: Visitor) -> None:
-    for answer in (mori.get("/security/approve"), mori.post("/security/approve", why="x")):
-        assert (answer.status, answer.location) == (303, "/security#second")
+    answer = mori.get("/security/approve")
+    assert (answer.status, answer.location) == (303, "/security#second")
     assert "承認には2つ目の確認方法が必要です" in mori.get("/security").text
+
+
+def test_what_was_typed_waits_until_the_first_factor_was_added(sites: Sites, mori: Visitor) -> None:
+    form = {"why": "<二人>で確かめた", "line": "1"}
+    asked = mori.post("/security/approve", **form)
+    assert asked.status == 401
+    assert 'action="/security/approve"' in asked.text
+    assert 'name="why" value="&lt;二人&gt;で確かめた"' in asked.text
+    assert asked.text.count('name="csrf"') == mori.get("/security/password").text.count('"csrf"')
+    set_up(sites, mori)
+    assert mori.post("/security/approve", **form).text == "approved <二人>で確かめた ['1']"
 
 
 def test_an_app_counts_after_it_showed_the_right_code_and_its_secret_rests_sealed(
