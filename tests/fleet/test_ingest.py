@@ -271,7 +271,7 @@ def test_an_unknown_cards_credential_never_enters_the_ledger(fleet: VirtualFleet
     fleet.through((bus, journal.all()))
     assert fleet.rows("select count(*) from entry where credential is not null") == [(0,)]
     assert fleet.rows("select reason from quarantine") == [("entry",)]
-    with pytest.raises(ValueError, match="never stands in an entry"):
+    with pytest.raises(ValueError, match="no credential stands in the entry"):
         journal.tap(code=Code.UNKNOWN, credential="ab" * 16)
 
 
