@@ -89,7 +89,10 @@ class Consent(NamedTuple):
 def add_basis(
     connection: sa.Connection, programme: str, new: NewBasis, who: str, at_ms: int
 ) -> int:
-    """Write a basis down and return its number. Raises ConsentRefused, IndividualNumberRefused."""
+    """Write a basis down and return its number. Raises ConsentRefused, IndividualNumberRefused.
+
+    The same words as the programme's last one are that one: a form that was sent twice.
+    """
     limits = {"wording": WORDING_MAX, "wording_en": WORDING_MAX}
     for field, value in new._asdict().items():
         if isinstance(value, datetime.date):
@@ -100,6 +103,11 @@ def add_basis(
         limit = limits.get(field, TEXT_MAX)
         if len(value) > limit or (not value.strip() and field != "wording_en"):
             raise ConsentRefused("text", f"{field}: write 1 to {limit} characters")
+    last = _last_written(connection, programme)
+    if last is not None and all(
+        getattr(last, name) == value for name, value in new._asdict().items()
+    ):
+        return last.id
     row = {"programme": programme, "at_ms": at_ms, "who": who, **new._asdict()}
     added = connection.execute(consent_basis.insert().values(row))
     about = f"{new.ordinance} {new.article} {new.valid_from}"
@@ -108,6 +116,11 @@ def add_basis(
 
 
 _BASIS: Final = tuple(consent_basis.c[name] for name in Basis._fields)
+
+
+def _last_written(connection: sa.Connection, programme: str) -> Basis | None:
+    found = bases(connection, programme)
+    return max(found, key=lambda one: one.id, default=None)
 
 
 def bases(connection: sa.Connection, programme: str) -> list[Basis]:

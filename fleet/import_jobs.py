@@ -5,7 +5,7 @@ programme is worked on at a time; the work is done by a process of its own (`fle
 which gives a sign of life twice a second; one that is silent for SILENT_MS is cut: nothing of it
 was taken in, and what was cut while it was taken in can be begun again. An individual number never
 gets into a row. What people are called stands in a row for a day, and for KEPT_UNDO_MS what an
-import changed, so that it can be taken back; then only counts are left.
+import changed, so that it can be taken back; then only counts are left, and no file's name.
 """
 
 import csv
@@ -39,6 +39,10 @@ LISTED_MAX: Final = 20
 SHOWN_MAX: Final = 100
 """Wrong lines, changes and new numbers that a report shows."""
 FILE_NAME_MAX: Final = 100
+NAMELESS: Final = "*"
+"""Stands for the name of a file that was forgotten: no system lets a file be called so."""
+KINDS: Final = frozenset({"csv", "txt", "xlsx"})
+"""What may be kept of a forgotten name; any other ending may itself be a name."""
 
 
 class State(enum.StrEnum):
@@ -103,6 +107,8 @@ class Report(msgspec.Struct, frozen=True):
     new_numbers: list[str] = []
     """The first registration numbers that are added."""
     changes: list[Change] = []
+    stays: list[Change] = []
+    """What taking an import back leaves alone: corrected since. `new`: what was there before."""
     fingerprint: str = ""
     moved: bool = False
     """The members have changed since the file was looked at before."""
@@ -114,6 +120,12 @@ class Report(msgspec.Struct, frozen=True):
         """True when nothing is wrong and something would be done."""
         return not self.errors and not self.refused and bool(self.added + self.changed + self.cards)
 
+    @property
+    def shows_people(self) -> bool:
+        """True when it names members or has cells; a file without headings tells its first line."""
+        unread = self.errors and not self.headings
+        return bool(self.wrong or self.changes or self.stays or unread)
+
     def errors_by_line(self) -> dict[int, list[LineError]]:
         """Return what is wrong, by line."""
         found: dict[int, list[LineError]] = {}
@@ -123,7 +135,7 @@ class Report(msgspec.Struct, frozen=True):
 
     def without_people(self) -> "Report":
         """Return the counts alone."""
-        return msgspec.structs.replace(self, wrong=[], changes=[], errors=[])
+        return msgspec.structs.replace(self, wrong=[], changes=[], stays=[], errors=[])
 
 
 class Job(NamedTuple):
@@ -151,7 +163,7 @@ class Job(NamedTuple):
         """True when its page names members, or shows lines of the file."""
         report = self.report
         waits = self.state in (State.LOOKED, State.CUT)
-        return waits and report is not None and bool(report.wrong or report.changes)
+        return waits and report is not None and report.shows_people
 
     @property
     def percent(self) -> int:
@@ -232,6 +244,22 @@ def drop(connection: sa.Connection, job: int, at_ms: int) -> None:
     report = found.report.without_people() if found and found.report else None
     values = {"report": msgspec.to_builtins(report), "body": None, "ended_at_ms": at_ms}
     move(connection, job, State.DROPPED, **values)
+    _forget_file(connection, import_job.c.id == job)
+
+
+def _forget_file(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
+    """Erase what is kept of these files, and their names: some are called after a person."""
+    named = sa.select(import_job.c.id, import_job.c.file_name).where(
+        which, import_job.c.file_name.not_like(f"{NAMELESS}%")
+    )
+    for job, name in connection.execute(named).all():
+        ending = name.rpartition(".")[2].lower()
+        kind = f".{ending}" if ending in KINDS else ""
+        one = import_job.update().where(import_job.c.id == job)
+        connection.execute(one.values(file_name=NAMELESS + kind))
+    connection.execute(
+        import_job.update().where(which, import_job.c.body.is_not(None)).values(body=None)
+    )
 
 
 def move(connection: sa.Connection, job: int, to: State, **values: Any) -> None:
@@ -290,9 +318,7 @@ def forget(connection: sa.Connection, at_ms: int) -> None:
     undone = (import_job.c.state == State.TAKEN.value) & (
         import_job.c.ended_at_ms < at_ms - KEPT_UNDO_MS
     )
-    connection.execute(
-        import_job.update().where(undone, import_job.c.body.is_not(None)).values(body=None)
-    )
+    _forget_file(connection, undone)
     old = import_job.c.begun_at_ms < at_ms - KEPT_REPORT_MS
     connection.execute(import_job.delete().where(old, ~running))
 
@@ -306,9 +332,7 @@ def forget_people(connection: sa.Connection, programme: str, at_ms: int) -> None
     for job, state in connection.execute(of).all():
         if State.DROPPED in MOVES[State(state)]:
             drop(connection, job, at_ms)
-    connection.execute(
-        import_job.update().where(import_job.c.programme == programme).values(body=None)
-    )
+    _forget_file(connection, import_job.c.programme == programme)
 
 
 # --- looks ---------------------------------------------------------------------------------------
@@ -318,8 +342,11 @@ def see(connection: sa.Connection, job: int, who: str, at_ms: int) -> Job | None
     """Return one job with all that its report shows; who looks is written down."""
     found = get(connection, job)
     if found and found.report and found.shows_people:
-        numbers = sorted({one.number for one in found.report.changes})
-        lines = f"{len(found.report.wrong)} lines of file {job}" if found.report.wrong else ""
+        report = found.report
+        numbers = sorted({one.number for one in (*report.changes, *report.stays)})
+        lines = f"{len(report.wrong)} lines of file {job}" if report.wrong else ""
+        if not report.headings:
+            lines = f"the first line of file {job}"
         detail = " ".join([*numbers, lines]).strip()
         audit.note_person(connection, at_ms, who, "import.seen", found.programme, detail)
     return found

@@ -7,10 +7,11 @@ what holds no individual number is written down.
 
 import argparse
 import datetime
+import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from fleet.config import Databases
 from fleet.grants import Role
 from fleet.import_jobs import SHOWN_MAX, Change, Job, JobRefused, Kept, Report, State
 from fleet.members_csv import ABOUT, ERRORS_KEPT_MAX, FileRefused, Judged
-from fleet.members_import import Plan
+from fleet.members_import import Changed, Plan
 from fleet.store import Store, open_persons
 from fleet.tables import Row, Table, TableRefused
 from programmes.calendar import local_day
@@ -170,7 +171,8 @@ def report_of(format_: str, judged: Judged, plan: Plan, held: bytes) -> Report:
         columns=list(judged.columns),
         wrong=[(line, [_shown(cell) for cell in cells]) for line, cells in _lines(held, wrong)],
         new_numbers=[one.registration_number for one in plan.added[:SHOWN_MAX]],
-        changes=_changes(plan),
+        changes=_changes((one, one.new) for one in plan.changed),
+        stays=_changes((one, one.stays) for one in plan.stays),
         fingerprint=plan.fingerprint,
     )
 
@@ -185,41 +187,54 @@ def _shown(cell: str) -> str:
     return "".join(one if one.isprintable() else "�" for one in cut)
 
 
-def _changes(plan: Plan) -> list[Change]:
-    found = []
-    for line, known, new in plan.changed[:SHOWN_MAX]:
-        for column, value in new.items():
-            old = str(known.about[column] or "")
-            found.append(Change(line.registration_number, column, old, str(value or "")))
-    return found[:SHOWN_MAX]
+def _changes(of: Iterable[tuple[Changed, Mapping[str, Any]]]) -> list[Change]:
+    every = (
+        Change(
+            one.line.registration_number,
+            column,
+            str(one.known.about[column] or ""),
+            str(value or ""),
+        )
+        for one, values in of
+        for column, value in values.items()
+    )
+    return list(itertools.islice(every, SHOWN_MAX))
 
 
 def undo_file(plan: Plan, at_ms: int) -> bytes:
     """Return the file that takes an import back: what it changed, as it was before.
 
+    Beside each value stands what the import wrote: only while that is stored is it taken back.
     Whom it added ends on the day before, for nobody's enrolment is made undone by a file.
     """
     names = {"name"} | {name for one in plan.changed for name in one.new}
-    if plan.added:
+    if plan.added or not names.isdisjoint(("valid_from", "valid_to")):
         names |= {"valid_from", "valid_to"}
     columns = [name for name in ABOUT if name in names]
     headings = {name: heading for heading, name in members_csv.HEADINGS.items()}
+    written = {name: heading for heading, name in members_csv.WRITTEN.items()}
     kept = Kept()
-    kept.add(Row(1, [headings[name] for name in ("registration_number", *columns)]))
+    heads = [headings[name] for name in ("registration_number", *columns)]
+    kept.add(Row(1, heads + [written[name] for name in columns]))
     yesterday = local_day(at_ms) - datetime.timedelta(days=1)
-    for line, (number, about) in enumerate(_former(plan, yesterday), 2):
-        kept.add(Row(line, [number, *(str(about[name] or "") for name in columns)]))
+    for line, (number, *both) in enumerate(_former(plan, yesterday), 2):
+        cells = [str(about[name] or "") for about in both for name in columns]
+        kept.add(Row(line, [number, *cells]))
     return kept.bytes()
 
 
-def _former(plan: Plan, yesterday: datetime.date) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for changed in plan.changed:
-        yield changed.line.registration_number, changed.known.about
+def _former(
+    plan: Plan, yesterday: datetime.date
+) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Yield registration number, what was there before, and what the import wrote."""
+    for one in plan.changed:
+        yield one.line.registration_number, one.known.about, one.known.about | one.new
     for line in plan.added:
-        about = {name: getattr(line, name) for name in ABOUT} | {"valid_to": yesterday}
+        written = {name: getattr(line, name) for name in ABOUT}
+        about = written | {"valid_to": yesterday}
         if line.valid_from and line.valid_from > yesterday:
             about["valid_from"] = yesterday
-        yield line.registration_number, about
+        yield line.registration_number, about, written
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ value: registration_number* 登録番号, name* 氏名, kana フリガナ, birth
 2026-04-01, 2026/4/1, R8.4.1 or 令和8年4月1日. A column that is not there leaves what is known as it
 is; an empty cell empties it. A second line with the same number adds a second card and must agree
 in everything else. The columns 行 and エラー, which a marked file brings back, are not looked at.
+A file that takes an import back has a column more for each, 取り込み後の氏名 and so on: a value is
+taken in only while what is stored is still the value beside it.
 `members_import` then takes the lines in.
 """
 
@@ -59,11 +61,16 @@ SHORT_HEADINGS: Final[Mapping[str, str]] = {
 }
 """As other systems export them."""
 COLUMNS: Final = tuple(HEADINGS.values())
+_AFTER: Final = "取り込み後の"
 LINE, ERROR = "行", "エラー"
 NOT_READ: Final = frozenset({LINE, ERROR, "line", "error"})
 """What a marked file has beside its own columns."""
 ABOUT: Final = ("name", "kana", "birth_date", "category", "valid_from", "valid_to", "household")
 """Everything but the number and the card."""
+WRITTEN: Final[Mapping[str, str]] = {
+    _AFTER + heading: name for heading, name in HEADINGS.items() if name in ABOUT
+}
+"""What an import has written, by heading: the columns of the file that takes it back."""
 _REQUIRED: Final = ("registration_number", "name")
 _ROSTER_DAYS: Final = (datetime.date(2000, 1, 2), datetime.date(2179, 6, 5))
 """What a roster can carry (wire.roster)."""
@@ -118,6 +125,8 @@ class Line(msgspec.Struct, frozen=True):
     valid_from: datetime.date | None
     valid_to: datetime.date | None
     household: str
+    written: dict[str, Any] | None = None
+    """By column: what must still be stored for this line's value to count; None: it counts."""
 
     @property
     def about_member(self) -> tuple[object, ...]:
@@ -182,7 +191,8 @@ def _columns(cells: Sequence[str]) -> tuple[str, ...]:
         names.pop()
     if len(names) > COLUMNS_MAX:
         raise FileRefused([LineError(1, "", "columns", {"limit": COLUMNS_MAX})])
-    unknown = [name for name in names if name not in COLUMNS and name not in NOT_READ]
+    known = {*COLUMNS, *NOT_READ, *WRITTEN}
+    unknown = [name for name in names if name not in known]
     errors = [_meant(name) for name in unknown]
     errors += [LineError(1, name, "column-missing") for name in _REQUIRED if name not in names]
     errors += [
@@ -245,6 +255,7 @@ class _Judging:
 
     def _judge(self, row: Row, individual: set[int], errors: list[LineError]) -> None:
         values: dict[str, Any] = {"line": row.line, **self._absent}
+        written: dict[str, Any] = {}
         broken = bool(errors)
         for place in self._read:
             column = self._columns[place]
@@ -255,7 +266,9 @@ class _Judging:
                 elif place in row.wrong:
                     raise CellRefused(row.wrong[place])
                 else:
-                    values[column] = _value(column, row.cells[place])
+                    held = values if column not in WRITTEN else written
+                    name = WRITTEN.get(column, column)
+                    held[name] = _value(name, row.cells[place])
             except CellRefused as error:
                 errors.append(LineError(row.line, column, error.code, error.arguments))
         if errors or broken:
@@ -263,7 +276,7 @@ class _Judging:
             return
         errors += [LineError(row.line, *wrong) for wrong in _together(values)]
         if not errors:
-            line = Line(**values)
+            line = Line(**values, written=written or None)
             errors += self._contradictions(line)
             self._lines.append(line)
 

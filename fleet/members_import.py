@@ -3,7 +3,8 @@
 Rules: members are recognised by programme and registration number, cards by their credential; a
 card of another member is refused, a new one whose scheme the programme does not use, and another
 end for a membership that was ended at a desk; columns that the file has not got stay as they are;
-taking the same file in again changes nothing; members and cards that are not in the file stay, but
+taking the same file in again changes nothing; a file that takes another one back leaves alone what
+was corrected since; members and cards that are not in the file stay, but
 for those whose place a card of the scheme that members move to takes; what a changed member was
 called before is kept with the member (`member_event`), where one can undo it.
 """
@@ -12,6 +13,7 @@ import datetime
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -40,6 +42,7 @@ ROWS_AT_ONCE: Final = 5_000
 NUMBERS_NOTED: Final = 1_000
 """Registration numbers in one line of the audit: 10 kB. All are written down, in several lines."""
 _OF_PERSON: Final = ("name", "kana", "birth_date")
+_DAYS: Final = ("valid_from", "valid_to")
 
 
 class Known(NamedTuple):
@@ -59,6 +62,8 @@ class Changed(NamedTuple):
     known: Known
     new: dict[str, Any]
     """The columns that change, with their new values."""
+    stays: Mapping[str, Any] = MappingProxyType({})
+    """The columns that the file would take back, had they not been corrected since the import."""
 
 
 class Plan(NamedTuple):
@@ -73,6 +78,8 @@ class Plan(NamedTuple):
     """What the stored members contradict; by line."""
     stamp: tuple[int, ...]
     """Of the members that were looked at; the same as long as none of them has changed."""
+    stays: list[Changed]
+    """Members of whom something is not taken back."""
 
     @property
     def fingerprint(self) -> str:
@@ -80,7 +87,7 @@ class Plan(NamedTuple):
         digest = hashlib.sha256()
         for one in (*self.added, *self.cards):
             digest.update(msgspec.json.encode(one) + b"\n")
-        for line, known, new in self.changed:
+        for line, known, new, _ in self.changed:
             old = {name: known.about[name] for name in new}
             digest.update(msgspec.json.encode((line.line, known.member_id, old, new)) + b"\n")
         return digest.hexdigest()
@@ -94,12 +101,17 @@ def plan(connection: sa.Connection, programme: str, file: Judged, at_ms: int) ->
     for line in file.lines:
         first.setdefault(line.registration_number, line)
     columns = [name for name in ABOUT if name in file.columns]
-    added, changed = [], []
+    added, changed, stays = [], [], []
     for number, line in first.items():
         if number not in known:
-            added.append(line)
-        elif new := _differences(line, known[number], columns):
-            changed.append(Changed(line, known[number], new))
+            if line.written is None:  # else it is gone, and nothing of it is to be taken back
+                added.append(line)
+            continue
+        one = _differences(line, known[number], columns)
+        if one.new:
+            changed.append(one)
+        if one.stays:
+            stays.append(one)
     errors = [
         LineError(one.line, "credential", "card-of", {"number": owners[one.credential]})
         for one in file.lines
@@ -120,12 +132,24 @@ def plan(connection: sa.Connection, programme: str, file: Judged, at_ms: int) ->
     unchanged = len(first) - len(added) - len(changed)
     stamp = _stamp(connection, programme)
     errors.sort(key=lambda one: one.line)
-    return Plan(len(file.lines), added, changed, cards, unchanged, errors, stamp)
+    return Plan(len(file.lines), added, changed, cards, unchanged, errors, stamp, stays)
 
 
-def _differences(line: Line, known: Known, columns: Collection[str]) -> dict[str, Any]:
+def _differences(line: Line, known: Known, columns: Collection[str]) -> Changed:
     values = {name: getattr(line, name) for name in columns}
-    return {name: value for name, value in values.items() if value != known.about[name]}
+    differ = {name: value for name, value in values.items() if value != known.about[name]}
+    if line.written is None:
+        return Changed(line, known, differ)
+    written = known.about | line.written
+    back = {name: value for name, value in differ.items() if value != written[name]}
+    new = {name: value for name, value in back.items() if _still(name, known.about, written)}
+    return Changed(line, known, new, {name: back[name] for name in back if name not in new})
+
+
+def _still(name: str, about: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
+    """True when nobody has corrected a column since the import; first and last day go together."""
+    beside = _DAYS if name in _DAYS else (name,)
+    return all(about[one] == written[one] for one in beside)
 
 
 def take_in(

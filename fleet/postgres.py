@@ -105,7 +105,7 @@ def engine(url: str, database: Database, role: Role) -> sa.Engine:
     )
     sa.event.listen(made, "connect", _prepare)
     sa.event.listen(made, "checkout", _refuse_dead)
-    sa.event.listen(made, "handle_error", _name_as_operational)
+    sa.event.listen(made, "handle_error", _heard)
     return made
 
 
@@ -163,9 +163,26 @@ def operational(error: sa.exc.DBAPIError, *, lost: bool) -> sa.exc.DBAPIError:
     )
 
 
-def _name_as_operational(context: sa.engine.ExceptionContext) -> None:
-    error = context.sqlalchemy_exception
+def without_values(error: BaseException) -> None:
+    """Cut what a server's error tells of rows: its text gets into the log, and values are people.
+
+    DETAIL and CONTEXT («Failing row contains …») are dropped; of a data exception (class 22), whose
+    first line repeats a value, only its SQLSTATE is left, unless a trigger of ours has raised it.
+    https://www.postgresql.org/docs/15/protocol-error-fields.html
+    """
+    if not isinstance(error, psycopg.Error) or not (state := error.diag.sqlstate):
+        return  # of the driver or the network: it names no row
+    first = error.diag.message_primary or ""
+    if state.startswith("22") and error.diag.source_function != "exec_stmt_raise":
+        first = "the server could not use a value"
+    error.args = (f"{first} (SQLSTATE {state})",)
+
+
+def _heard(context: sa.engine.ExceptionContext) -> None:
+    error, orig = context.sqlalchemy_exception, context.original_exception
+    without_values(orig)
     if isinstance(error, sa.exc.DBAPIError):
+        error.args = (f"({type(orig).__module__}.{type(orig).__name__}) {orig}",)
         named = operational(error, lost=context.is_disconnect)
         if named is not error:
             raise named from context.original_exception

@@ -89,6 +89,7 @@ def named(connection: sa.Connection, statement: str, error: Exception) -> sa.exc
 
     The names are those of PEP 249 on both sides.
     """
+    postgres.without_values(error)
     kind: type[sa.exc.DBAPIError] = sa.exc.DatabaseError
     for cls in type(error).__mro__:
         found = getattr(sa.exc, cls.__name__, None)

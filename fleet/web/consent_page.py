@@ -97,5 +97,5 @@ def _dated(form: Form) -> datetime.date | None:
     try:
         return read_day(form["ordinance_date"])
     except ValueError:
-        form.refuse("ordinance_date", "web.enrol.no-birth-date")
+        form.refuse("ordinance_date", "web.form.no-birth-date")
         return None

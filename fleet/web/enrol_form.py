@@ -20,7 +20,7 @@ from fleet.web.forms import Form, check_fields, empty_form
 from fleet.web.pages import CLOCK
 from fleet.web.session import account_of
 from fleet.web.words import language_of
-from programmes.calendar import age_on, local_day, read_day
+from programmes.calendar import age_on, local_day
 from programmes.enrolment import Applicant, Condition
 from programmes.register import RULEBOOKS
 from programmes.texts import say
@@ -45,8 +45,6 @@ FIELDS: Final = {
     **desk_wait_page.FIELDS,
 }
 """`how`: card, none or edit (back from the card); `card`: a row of the list of unknown cards."""
-BORN_FIRST: Final = datetime.date(1900, 1, 1)
-"""Nobody who lives was born before (the oldest person of 2025 was born in 1909)."""
 
 
 @dataclass
@@ -151,7 +149,7 @@ async def apply(
     now_ms = request.app[CLOCK].now_ms()
     today = local_day(now_ms)
     _tidy(form)
-    born = _born(form, today)
+    born = form.born("birth_date", today)
     valid_from, valid_to = _validity(form)
     tables = await read(request.app[FLEET], rules.load, programme)
     applicant = Applicant(born, form["resident"] == "yes")
@@ -201,20 +199,6 @@ def _tidy(form: Form) -> None:
             form.values["kana"] = kana
         else:
             form.refuse("kana", "web.enrol.no-kana")
-
-
-def _born(form: Form, today: datetime.date) -> datetime.date | None:
-    if not form["birth_date"]:
-        return None
-    try:
-        born = read_day(form["birth_date"])
-    except ValueError:
-        form.refuse("birth_date", "web.enrol.no-birth-date")
-        return None
-    if not BORN_FIRST <= born <= today:
-        form.refuse("birth_date", "web.enrol.born-outside", first=BORN_FIRST.isoformat())
-        return None
-    return born
 
 
 def _validity(form: Form) -> tuple[datetime.date | None, datetime.date | None]:

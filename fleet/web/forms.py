@@ -16,6 +16,7 @@ from aiohttp.web import RequestPayloadError
 
 from fleet.web.uploads import UPLOAD_S, limit_of, read_upload
 from fleet.web.words import language_of
+from programmes.calendar import read_day
 from programmes.texts import Language, say
 from wire.individual_number import looks_like_individual_number
 
@@ -23,6 +24,8 @@ BODY_BYTES_MAX: Final = 64 * 1024
 """One form: the longest has ten fields of some hundred characters, with room for UTF-8."""
 BODY_S: Final = 20.0
 """For a form to arrive: at 4 kB/s the largest one; then its connection is closed."""
+BORN_FIRST: Final = datetime.date(1900, 1, 1)
+"""Nobody who lives was born before (the oldest person of 2025 was born in 1909)."""
 
 
 @dataclass
@@ -51,6 +54,18 @@ class Form:
         except ValueError:
             self.refuse(name, "web.form.no-day")
             return None
+
+    def born(self, name: str, today: datetime.date) -> datetime.date | None:
+        """Return a field as a birth date, in any way of writing; None when empty or refused."""
+        try:
+            born = read_day(self[name]) if self[name] else None
+        except ValueError:
+            self.refuse(name, "web.form.no-birth-date")
+            return None
+        if born and not BORN_FIRST <= born <= today:
+            self.refuse(name, "web.form.born-outside", first=BORN_FIRST.isoformat())
+            return None
+        return born
 
     def __getitem__(self, name: str) -> str:
         return self.values.get(name, "")

@@ -23,7 +23,7 @@ from fleet.web.pages import CLOCK
 from fleet.web.reach import member_in_reach, number
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
-from programmes.calendar import read_day
+from programmes.calendar import local_day
 from programmes.texts import say
 
 Do = Callable[[sa.Connection, Step], int]
@@ -35,8 +35,8 @@ class Way(NamedTuple):
     """One form of the member's page."""
 
     fields: Mapping[str, int]
-    read: Callable[[Form], Do | None]
-    """Returns what to do; None when the form is refused."""
+    read: Callable[[Form, datetime.date], Do | None]
+    """Returns what to do on this day; None when the form is refused."""
     field: str = "why"
     """Beside which a refusal is told."""
     undo: bool = True
@@ -45,15 +45,15 @@ class Way(NamedTuple):
 # --- what each form asks for ---------------------------------------------------------------------
 
 
-def _plain(do: Do) -> Callable[[Form], Do | None]:
-    def read(form: Form) -> Do | None:
+def _plain(do: Do) -> Callable[[Form, datetime.date], Do | None]:
+    def read(form: Form, _today: datetime.date) -> Do | None:
         form.require("why")
         return do
 
     return read
 
 
-def _end(form: Form) -> Do | None:
+def _end(form: Form, _today: datetime.date) -> Do | None:
     """Why it ends is the reason, unless more is said."""
     form.require("ended_kind", "last_day")
     last = form.day("last_day")
@@ -68,17 +68,17 @@ def _end(form: Form) -> Do | None:
     return lambda connection, step: member_life.end(connection, step, kind, last)
 
 
-def _reopen(form: Form) -> Do | None:
+def _reopen(form: Form, _today: datetime.date) -> Do | None:
     form.require("why")
     last = form.day("valid_to")
     return lambda connection, step: member_life.reopen(connection, step, last)
 
 
-def _correct(form: Form) -> Do | None:
+def _correct(form: Form, today: datetime.date) -> Do | None:
     form.require("name", "why")
     values: dict[str, object] = {name: form[name] for name in ("name", "category")}
     values["kana"] = " ".join(folded(part) for part in form["kana"].split())
-    values["birth_date"] = _birth_date(form)
+    values["birth_date"] = form.born("birth_date", today)
     begin, last = form.day("valid_from"), form.day("valid_to")
     values |= {"valid_from": begin, "valid_to": last}
     if begin and last and last < begin:
@@ -92,15 +92,7 @@ def _correct(form: Form) -> Do | None:
     return do
 
 
-def _birth_date(form: Form) -> datetime.date | None:
-    try:
-        return read_day(form["birth_date"]) if form["birth_date"] else None
-    except ValueError:
-        form.refuse("birth_date", "web.member.no-birth-date")
-        return None
-
-
-def _join(form: Form) -> Do | None:
+def _join(form: Form, _today: datetime.date) -> Do | None:
     form.require("lives_with")
     form.values["why"] = form["why"] or say("web.member.join.why", form.language)
     return lambda connection, step: member_life.join_household(
@@ -123,7 +115,7 @@ def id_of(connection: sa.Connection, beside: int, registration_number: str) -> i
     return found
 
 
-def _answer(form: Form) -> Do | None:
+def _answer(form: Form, _today: datetime.date) -> Do | None:
     form.require("why")
     event = int(form["event"]) if form["event"].isdecimal() else 0
     return lambda connection, step: member_life.answer_correction(connection, step, event)
@@ -161,7 +153,7 @@ async def take(request: web.Request) -> web.Response:
     way, member_id = WAYS[name], await member_in_reach(request)
     labels = {"stamp": say("web.member.data", language_of(request))}
     form = await read_form(request, way.fields, labels)
-    do = way.read(form)
+    do = way.read(form, local_day(request.app[CLOCK].now_ms()))
     tried = f"{name}-{form['event']}" if "event" in way.fields else name
     if form.errors or do is None:
         return await member_page(request, form, 422, tried)

@@ -6,11 +6,10 @@ from fleet import members_export, registry, tables
 from fleet.members_export import Wish
 from fleet.web.data import FLEET, PERSONS, read
 from fleet.web.exports import format_of, send
-from fleet.web.forms import check_fields
+from fleet.web.members_page import search_of
 from fleet.web.pages import CLOCK
 from fleet.web.reach import programme_of
-from fleet.web.session import Flash, account_of, flash
-from fleet.web.words import language_of
+from fleet.web.session import account_of
 
 routes = web.RouteTableDef()
 
@@ -18,12 +17,10 @@ routes = web.RouteTableDef()
 @routes.get("/members.csv")
 async def export(request: web.Request) -> web.StreamResponse:
     """The list without its end; `?columns=all`: every column that an import reads."""
-    form = check_fields(language_of(request), request.query, {"search": 60})
     programme = programme_of(request)
-    if form.errors or "search" not in request.query:
-        if form.errors:
-            await flash(request, Flash("bad", "refused.individual-number"))
-        raise web.HTTPSeeOther(f"/members?programme={programme}")
+    form = await search_of(request, programme)
+    if form.errors or "search" not in request.query:  # the page says what is wrong
+        raise web.HTTPSeeOther(str(request.rel_url.with_path("/members", keep_query=True)))
     epochs = await read(request.app[FLEET], registry.key_epochs)
     wish = Wish(
         programme,

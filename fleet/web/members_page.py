@@ -35,30 +35,31 @@ from fleet.web.reach import member_in_reach, programme_of, programmes_of
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 from programmes.calendar import local_day
+from programmes.texts import say
+from wire.individual_number import looks_like_individual_number
 
 ENDS: Final = (Ended.MOVED_AWAY, Ended.DECEASED, Ended.WRONG, Ended.OTHER)
 """Ends that a clerk may choose; the others come by steps of their own."""
 STAMP_CHARACTERS: Final = 32
 """128 bits."""
+SEARCH_MAX: Final = 60
+"""Characters: as long as a name may be."""
 routes = web.RouteTableDef()
 
 
 @routes.get("/members")
 async def show(request: web.Request) -> web.Response:
     """The list; nobody is shown before something is searched for."""
-    form = check_fields(language_of(request), request.query, {"search": 60})
     programme = programme_of(request)
+    form = await search_of(request, programme)
     epochs = await read(request.app[FLEET], registry.key_epochs)
     epoch = epochs.get(programme, 1)
     unmoved = epoch > 1 and "unmoved" in request.query
     ended = "ended" in request.query
     now_ms = request.app[CLOCK].now_ms()
     warned = await read(request.app[PERSONS], schemes.warnings, local_day(now_ms), programme)
-    if form.errors:
-        await flash(request, Flash("bad", "refused.individual-number"))
-        raise web.HTTPSeeOther(f"/members?programme={programme}")
     total, found = 0, list[Found]()
-    asked = "search" in request.query
+    asked = "search" in request.query and not form.errors
     if asked:
         total, found = await change(
             request.app[PERSONS],
@@ -77,6 +78,7 @@ async def show(request: web.Request) -> web.Response:
     return await render(
         request,
         "members.html",
+        422 if form.errors else 200,
         section="/members",
         programmes=programmes_of(request),
         programme=programme,
@@ -91,6 +93,16 @@ async def show(request: web.Request) -> web.Response:
         left=await what_is_left(request, programme, found[0].id) if len(found) == 1 else [],
         erased_ms=erased_ms,
     )
+
+
+async def search_of(request: web.Request, programme: str) -> Form:
+    """Return what is searched for. An individual number leaves the address: HTTPSeeOther."""
+    asked = request.query.get("search", "")
+    if looks_like_individual_number(asked):
+        await flash(request, Flash("bad", "refused.individual-number"))
+        raise web.HTTPSeeOther(f"/members?programme={programme}")
+    label = {"search": say("web.field.member-search", language_of(request))}
+    return check_fields(language_of(request), {"search": asked}, {"search": SEARCH_MAX}, label)
 
 
 async def what_is_left(request: web.Request, programme: str, member_id: int) -> list[Left]:

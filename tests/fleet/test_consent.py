@@ -63,6 +63,20 @@ def test_a_basis_without_a_ground_is_refused(
     assert refused.value.reason == reason
 
 
+def test_a_basis_that_is_sent_twice_is_written_once(fleet: VirtualFleet) -> None:
+    mended = BASIS._replace(article="第6条")
+    with fleet.people.write() as connection:
+        ids = [
+            consent.add_basis(connection, PASS, new, "hana", NOON_MS)
+            for new in (BASIS, BASIS, mended, BASIS)  # the last puts the former words in force
+        ]
+        other = consent.add_basis(connection, "attendance", BASIS, "hana", NOON_MS)
+    assert ids[0] == ids[1]
+    assert len({*ids, other}) == 4
+    with fleet.people.read() as connection:
+        assert len(consent.bases(connection, PASS)) == 3
+
+
 def test_a_basis_takes_no_individual_number(fleet: VirtualFleet) -> None:
     mixed = BASIS._replace(contact="123456789018")
     with fleet.people.write() as connection, pytest.raises(IndividualNumberRefused):

@@ -231,4 +231,4 @@ def test_what_a_log_says_of_a_statement_that_failed_names_nobody(desk: Desk) -> 
         with pytest.raises(sa.exc.IntegrityError) as failed:
             connection.execute(schema.person.insert().values(no_name))
         connection.rollback()
-    assert NAME not in str(failed.value).partition("DETAIL")[0]
+    assert NAME not in str(failed.value)

@@ -23,6 +23,7 @@ from tests.web.town import StoppedClock, config_in
 
 BUS = "senior-pass"
 NUMBER = "123456789018"
+BORN = datetime.date(1950, 2, 28)
 HEAD = "登録番号,氏名,カナ,有効終了"
 
 
@@ -113,6 +114,89 @@ def test_what_an_import_did_is_taken_back_by_the_file_that_it_leaves(people: Sto
         found = {row.registration_number: row for row in members.find(connection, BUS)}
     assert (found["A-1"].kana, str(found["A-1"].valid_to)) == ("サトウ", "2027-03-31")
     assert str(found["A-2"].valid_to) == "2026-06-02"
+
+
+def test_taking_an_import_back_leaves_alone_what_was_corrected_since(office: Store) -> None:
+    people = office
+    take(people, look(people, f"{HEAD}\nA-1,佐藤,サトウ,2027-03-31\nA-2,鈴木,,").id)
+    text = f"{HEAD}\nA-1,加藤,カトウ,2028-03-31\nA-2,鈴木花,,\nA-3,林,,2027-03-31"
+    done = take(people, look(people, text).id)
+    with people.read() as connection:
+        held = import_jobs.body(connection, done.id)
+    assert held is not None
+    here = member.select().where(member.c.registration_number == "A-1")
+    with people.write() as connection:
+        one = connection.execute(here).one()
+        row = person.c.id == one.person_id
+        connection.execute(person.update().where(row).values(kana="カトー", birth_date=BORN))
+        first_day = datetime.date(2026, 4, 1)
+        connection.execute(
+            member.update().where(member.c.id == one.id).values(category="x", valid_from=first_day)
+        )
+        gone = member.c.registration_number == "A-3"
+        connection.execute(member.update().where(gone).values(registration_number="erased-3"))
+    back = look(people, held.decode())
+    assert back.report is not None
+    assert [one[:2] for one in back.report.changes] == [("A-1", "name"), ("A-2", "name")]
+    assert back.report.stays == [
+        ("A-1", "kana", "カトー", "サトウ"),
+        ("A-1", "valid_to", "2028-03-31", "2027-03-31"),
+    ]
+    assert back.report.added == 0
+    with people.write() as connection:  # and once more between looking and taking
+        connection.execute(
+            person.update().where(row).values(name="加東", updated_at_ms=NOON_MS + 1)
+        )
+    take(people, back.id)
+    take(people, back.id)
+    with people.read() as connection:
+        found = {row.registration_number: row for row in members.find(connection, BUS)}
+    kept = found["A-1"]
+    assert (kept.name, kept.kana, kept.category) == ("加東", "カトー", "x")
+    assert (str(kept.valid_from), str(kept.valid_to)) == ("2026-04-01", "2028-03-31")
+    assert (found["A-2"].name, "A-3" in found) == ("鈴木", False)
+
+
+def test_a_first_line_that_names_somebody_is_looked_at_in_the_audit(people: Store) -> None:
+    found = look(people, "A-1,佐藤花子\nA-2,鈴木")
+    assert found.report is not None
+    assert "佐藤花子" in repr(found.report.errors)
+    with people.write() as connection:
+        import_jobs.see(connection, found.id, "umi", NOON_MS)
+    told = [(row.who, row.what, row.detail) for row in rows(people, person_audit)]
+    assert told == [("umi", "import.seen", f"the first line of file {found.id}")]
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("佐藤花子.csv", "*.csv"), ("佐藤.花子", "*"), ("花子.XLSX", "*.xlsx"), ("花子", "*")],
+)
+def test_a_files_name_goes_with_an_erasure_and_when_it_was_given_up(
+    office: Store, name: str, left: str
+) -> None:
+    people = office
+
+    def begin() -> int:
+        with people.write() as connection:
+            return import_jobs.begin(connection, BUS, name, "hana", NOON_MS)
+
+    given_up = begin()
+    with people.write() as connection:
+        import_jobs.drop(connection, given_up, NOON_MS)
+    assert job(people, given_up).file_name == left
+    taken = begin()
+    done = import_job.update().where(import_job.c.id == taken)
+    with people.write() as connection:
+        connection.execute(done.values(state="taken", ended_at_ms=NOON_MS))
+        import_jobs.forget(connection, NOON_MS + 1)
+    assert job(people, taken).file_name == name
+    with people.write() as connection:
+        import_jobs.forget_people(connection, BUS, NOON_MS)
+    assert job(people, taken).file_name == left
+    with people.write() as connection:
+        connection.execute(done.values(file_name=name))
+        import_jobs.forget(connection, NOON_MS + KEPT_UNDO_MS + 1)
+    assert job(people, taken).file_name == left
 
 
 def test_an_individual_number_never_gets_into_a_row(people: Store) -> None:

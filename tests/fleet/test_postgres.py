@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from fleet import bulk, gaps, ledger, statements
 from fleet.config import Databases, check_database
 from fleet.grants import Role, user_of
 from fleet.months import Months, bounds_ms, ensure, month_of, next_month, partition
-from fleet.schema import audit, entry, gap, journal, place, reader
+from fleet.schema import audit, entry, gap, journal, person, place, reader
 from fleet.store import Store, StoreUnusable, lock, migrate, open_fleet, open_persons
 from fleet.workers import one_worker, sole_worker
 from tests.conftest import Eventually
 from tests.fleet.virtual import NOON_MS
 from tests.real_postgres import Postgres, start_postgres
 
+NAME = "佐藤花子"
 APPEND_ONLY = pytest.raises(sa.exc.IntegrityError, match="append-only")
 
 
@@ -615,3 +617,42 @@ def test_each_process_has_a_name_and_a_user_of_its_own(
         assert user == user_of(role)
         assert name.startswith(f"kazasu-{role} fleet ")
         assert name.endswith(f":{os.getpid()}")
+
+
+# --- what an error tells --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def office_on_server(server: Databases) -> Iterator[Store]:
+    opened = open_persons(server, Role.OFFICE)
+    yield opened
+    opened.close()
+
+
+def _statement(connection: sa.Connection) -> None:
+    connection.execute(sa.text("INSERT INTO person (name) VALUES (:name)"), {"name": NAME})
+
+
+def _copied(connection: sa.Connection) -> None:
+    names = ("id", "name", "kana", "birth_date", "updated_at_ms")
+    bulk.append(connection, person, names, [(1, NAME, None, None, 1)] * 1000)
+
+
+def _run(connection: sa.Connection) -> None:
+    statements.run(connection, "INSERT INTO person (name) VALUES (%s)", [NAME])
+
+
+def _no_number(connection: sa.Connection) -> None:
+    connection.execute(sa.text("SELECT CAST(:name AS bigint)"), {"name": NAME})
+
+
+@pytest.mark.parametrize("fail", [_statement, _copied, _run, _no_number])
+def test_an_error_of_the_server_names_no_persons_values(
+    office_on_server: Store, fail: Callable[[sa.Connection], None]
+) -> None:
+    with office_on_server.write() as connection:
+        with pytest.raises(sa.exc.DBAPIError, match=r"SQLSTATE 2[23]") as failed:
+            fail(connection)
+        connection.rollback()
+    told = "".join(traceback.format_exception(failed.value)) + str(failed.value.orig)
+    assert NAME not in told

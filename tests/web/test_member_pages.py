@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from fleet import desk_wait, rights
 from fleet.rights import OfficeRole, Right
-from fleet.schema import card, member, person_audit
+from fleet.schema import card, member, person, person_audit
 from fleet.web import member_steps_page
 from fleet.web import office as office_process
 from tests.web.conftest import Cookies, Sites, csrf_of
@@ -280,6 +280,16 @@ def test_who_is_erased_is_named_twice_and_then_known_by_the_number_alone(
 
 
 # --- who may, and that it is written down --------------------------------------------------------
+
+
+@pytest.mark.parametrize("day", ["1899-12-31", "2026-06-04"])
+def test_a_correction_takes_no_birth_date_that_enrolment_refuses(sites: Sites, day: str) -> None:
+    clerk = visitor(sites.office, sites.town, "umare", "attendance:clerk")
+    before = sites.town.ask(person.select(), persons=True)
+    sent = {"name": "佐藤", "birth_date": day, "why": "x", "stamp": "x"}
+    page = clerk.post("/members/1/correct", **sent)
+    assert (page.status, "1900-01-01 から今日までの日" in page.text) == (422, True)
+    assert sites.town.ask(person.select(), persons=True) == before
 
 
 def test_a_correction_overwrites_none_that_somebody_made_meanwhile(sites: Sites) -> None:

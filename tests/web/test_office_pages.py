@@ -95,6 +95,22 @@ def test_a_search_for_an_individual_number_leaves_the_address(sites: Sites, offi
     assert seen(sites) == []
 
 
+def test_a_search_that_is_too_long_is_told_beside_its_field(sites: Sites) -> None:
+    clerk = visitor(sites.office, sites.town, "nagai", "attendance:clerk")
+    query = "programme=attendance&search=" + "a" * 61
+    page = clerk.get(f"/members?{query}")
+    assert (page.status, 'id="search-error"' in page.text, REFUSED in page.text) == (
+        422,
+        True,
+        False,
+    )
+    assert "60" in page.text.partition('id="search-error"')[2][:80]
+    saved = clerk.get(f"/members.csv?{query}")
+    assert (saved.status, saved.location) == (303, f"/members?{query}")
+    hidden = clerk.get(f"/members.csv?programme=attendance&search={NUMBER}")
+    assert (hidden.status, hidden.location) == (303, "/members?programme=attendance")
+
+
 @pytest.mark.parametrize(
     "search", ["佐藤", "佐藤はるか", "さとう", "サトウ　ハルカ", "T-001", "Ｔ－００１"]
 )
