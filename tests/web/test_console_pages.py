@@ -83,7 +83,7 @@ def test_the_export_is_exactly_what_is_shown(sites: Sites, console: Page, query:
         head.split()[0] if "▲" in head or "▼" in head else head
         for head in console.locator("thead th").all_inner_texts()
     ]
-    href = console.locator("a[download]").get_attribute("href")
+    href = console.get_by_role("link", name="CSV", exact=True).get_attribute("href")
     exported = console.request.get(f"{sites.console}{href}").body().decode("utf-8-sig")
     first, *rows = list(csv.reader(io.StringIO(exported)))
     assert first == heads
