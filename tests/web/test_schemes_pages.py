@@ -155,7 +155,7 @@ def test_who_is_missing_is_shown_when_asked_for_and_that_is_on_record(
     expect(office.locator("tbody th").filter(has_text="佐藤 はるか")).to_have_count(1)
     assert noted(sites)[-1] == ("members.listed", "T-001 T-002 T-003")
     with office.expect_download() as started:
-        office.get_by_role("link", name="CSV").click()
+        office.get_by_role("link", name="CSV", exact=True).click()
     text = started.value.path().read_text("utf-8-sig")
     rows = list(csv.reader(text.splitlines()))
     assert rows[0] == ["登録番号", "氏名", "カナ"]

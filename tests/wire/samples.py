@@ -39,10 +39,12 @@ _STARTS = st.builds(
 
 @st.composite
 def _taps(draw: st.DrawFn) -> Tap:
-    """Any tap but one that the contract forbids: an unknown card with its credential."""
+    """Any tap but one that the contract forbids: of a stranger or at a desk, and with a card."""
     plain = draw(_TAPS)
-    if plain["code"] is Code.UNKNOWN:
+    if plain["code"] in (Code.UNKNOWN, Code.DESK):
         plain |= {"credential": None, "older_credential": None}
+    if plain["code"] is Code.DESK:
+        plain["outcome"] = Outcome.REPEAT
     return Tap(**plain)
 
 
