@@ -160,13 +160,14 @@ def near(at_ms: int, rules: Sequence[RuleTable]) -> Mapping[str, Used]:
     """Return from what number of rides on readers must know of a member; empty without a limit.
 
     So early that what remains is known exactly when it is little: FEW_LEFT before the end, and
-    before that what could be ridden until readers know of it. At 730 rides, 120 s: from 711 on.
+    before that what could be ridden until readers know of it. At 730 rides, 120 s: from 710 on.
     Raises RuleTableRefused.
     """
     table = read_parameters(rule_in_force(rules, local_day(at_ms)), Parameters)
     if table.rides_per_year is None:
         return {}
-    margin = FEW_LEFT + rides_between_feeds(table.repeat_window_s)
+    # the ride that is decided just then counts too
+    margin = FEW_LEFT + 1 + rides_between_feeds(table.repeat_window_s)
     return {str(fiscal_year_of(at_ms)): Used(max(0, table.rides_per_year - margin))}
 
 

@@ -322,7 +322,7 @@ def rides(
 def test_only_members_near_the_limit_are_told_and_with_exactly_what_was_counted(
     fleet: VirtualFleet, tmp_path: Path
 ) -> None:
-    limit(fleet, 25, tmp_path)  # known from 25 - 19 = 6 rides on
+    limit(fleet, 26, tmp_path)  # known from 26 - 20 = 6 rides on
     near, far = add_member(fleet, "1"), add_member(fleet, "2")
     one, two = fleet.reader("bus-1"), fleet.reader("bus-2")
     first, second = rides(fleet, one, near, 4, *[far] * 5), rides(fleet, two, near, 2)

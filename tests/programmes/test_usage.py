@@ -140,8 +140,8 @@ def test_readers_know_of_a_member_before_what_could_be_ridden_meanwhile_is_all_t
     None
 ):
     assert rides_between_feeds(120) == 9
-    assert near(NOON_MS, [table()]) == {"2026": Used(730 - 9 - FEW_LEFT)}
-    assert near(NOON_MS, [table(repeat_window_s=5)]) == {"2026": Used(730 - 204 - FEW_LEFT)}
+    assert near(NOON_MS, [table()]) == {"2026": Used(730 - 10 - FEW_LEFT)}
+    assert near(NOON_MS, [table(repeat_window_s=5)]) == {"2026": Used(730 - 205 - FEW_LEFT)}
     assert near(NOON_MS, [table(rides_per_year=3)]) == {"2026": Used(0)}
     assert near(NOON_MS, [table(rides_per_year=None)]) == {}
     with pytest.raises(NoRuleInForce):
