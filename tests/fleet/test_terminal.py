@@ -20,6 +20,7 @@ from typer.models import OptionInfo
 
 from fleet import cli, gaps, ledger, members, registry
 from fleet.accounts import AccountRole
+from fleet.api_clients import Scope
 from fleet.grants import Role
 from fleet.workers import sole_worker
 from tests.fleet.virtual import NOON_MS, HandClock, VirtualFleet
@@ -56,6 +57,7 @@ def typed(param: inspect.Parameter, text: str) -> list[str]:
         AccountRole: "clerk",
         Scheme: "common-ap",
         list[Scheme]: "common-ap",
+        list[Scope]: "members.read",
         datetime.datetime: "2027-03-31",
     }
     word = words.get(kind, text)
