@@ -79,6 +79,7 @@ class Replays:
         except TooMuch:
             job.wrong = "too-much"
         except Exception:
+            # nobody waits for this thread: the page says so, and the replay may be asked for again
             log.exception("replay.failed")
             job.wrong = "failed"
 
