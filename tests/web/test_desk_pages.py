@@ -128,6 +128,7 @@ def test_each_end_is_told_in_a_sentence_and_tried_again(sites: Sites, office: Pa
     sites.town.clock.at_ms += SILENT_MS
     expect(why(office)).to_contain_text("応答がありません")
     office.get_by_role("button", name="もう一度").click()
+    expect(why(office)).to_contain_text("呼び出しています")
     reader_says(sites, DeskSaid.ASKING)
     sites.town.clock.at_ms += DESK_WAIT_MS_MAX
     expect(why(office)).to_contain_text("2分のあいだに")
