@@ -19,6 +19,7 @@ from fleet.store import Store
 from fleet.web import errors, headers, live, pages, signin
 from fleet.web.data import FLEET
 from fleet.web.forms import BODY_BYTES_MAX
+from fleet.web.held import HELD, HeldForms
 from fleet.web.session import ACCOUNTS, SITE, Site, guard, session_key, storage
 from fleet.web.words import DEFAULT_LANGUAGE
 from wire import door
@@ -48,6 +49,7 @@ def build(
     app[ACCOUNTS] = Accounts(store, clock)
     app[SITE], app[FLEET], app[pages.CLOCK] = site, store, clock
     app[DEFAULT_LANGUAGE] = config.language
+    app[HELD] = HeldForms(clock)
     app[signin.LIMIT] = signin.SignInLimit(clock)
     app[signin.HASHES] = signin.HashQueue()
     app[live.LIVE] = live.Live()

@@ -116,6 +116,7 @@ SITE = Site(
         "/rides": CLERK,
         "/security": frozenset(),
         "/second": frozenset(),
+        "/held": frozenset(),
         "/logout": frozenset(),
     },
 )

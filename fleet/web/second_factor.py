@@ -19,6 +19,7 @@ from fleet.sealing import Sealer
 from fleet.second_factor import FRESH_MS, FactorRefused
 from fleet.web.data import FLEET, change, read
 from fleet.web.forms import Form, check_fields, empty_form, read_post
+from fleet.web.held import Fields, fields_of
 from fleet.web.pages import CLOCK, render
 from fleet.web.session import (
     NEXT_MAX,
@@ -41,8 +42,6 @@ CHALLENGE_MS: Final = 5 * 60_000
 """To find the key in the bag; the browser itself asks for one minute."""
 ANSWER_MAX: Final = 4_000
 """Characters of a key's answer: about 900 bytes, with a long certificate 2,500."""
-FIELDS_MAX: Final = 100
-"""Of a form that goes on afterwards."""
 _OURS: Final = ("second_code", "second_answer", "second_next", "second_again")
 routes = web.RouteTableDef()
 
@@ -180,10 +179,9 @@ async def _ask(request: web.Request, form: Form, status: int = 200) -> web.Respo
     )
 
 
-async def _held(request: web.Request) -> list[tuple[str, str]]:
+async def _held(request: web.Request) -> Fields:
     """Return the fields of the form that goes on afterwards, without ours and without files."""
-    sent = await read_post(request)
-    fields = [(name, value) for name, value in sent.items() if isinstance(value, str)]
-    if len(fields) != len(sent) or len(fields) > FIELDS_MAX:
+    fields = await fields_of(request, *_OURS)
+    if fields is None:
         raise web.HTTPBadRequest
-    return [(name, value) for name, value in fields if name not in (*_OURS, "csrf")]
+    return fields

@@ -3,8 +3,8 @@
 A session ends on the server, at sign-out, after SESSION_S, and in the office after half an hour
 without anybody, whatever the browser keeps. Each process has a cookie and a key of its own, so a
 console's session opens no office. Every POST carries the session's token; account, role and rights
-are looked up again at each request. Who was given a password chooses his own first, and who has a
-second factor shows it first.
+are looked up again at each request. A form that comes too late is held until its owner has signed
+in again. Who was given a password chooses his own first; a second factor is shown before all else.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from yarl import URL
 from fleet.accounts import Account, Accounts
 from fleet.rights import OfficeRole
 from fleet.web.forms import is_text, read_post
+from fleet.web.held import HELD, HELD_PATH, fields_of
 
 SESSION_S: Final = 12 * 3600
 """The longest shift; then the password is asked for again."""
@@ -123,6 +124,8 @@ FIRST_PATH: Final = "/security/password"
 SECOND_PATH: Final = "/second"
 """Where the second factor is shown: all that opens before it was."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
+_NOT_HELD: Final = frozenset({"logout", "security", SECOND_PATH[1:]})
+"""By the first part of the path: forms with secrets in them, and what needs no going on."""
 
 
 class _Storage(EncryptedCookieStorage):
@@ -238,9 +241,13 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise web.HTTPForbidden(reason="csrf")
     if request.path in PUBLIC:
         return await handler(request)
+    if ACCOUNT not in request:
+        await _hold(request, str(session.get("who", "")))
     _require_account(request)
     _require_first_steps(request, by_password=session.get("by") != PROVIDER)
     _require_right(request)
+    if request.method not in _SAFE:
+        request.app[HELD].sent(account_of(request).name, str(request.rel_url))
     return await handler(request)
 
 
@@ -248,6 +255,16 @@ def _somebody_is_there(request: web.Request) -> bool:
     """False for what a page asks by itself (its live parts); whatever a person does counts."""
     live = "HX-Request" in request.headers or request.path.endswith("/live")
     return request.method not in _SAFE or not live
+
+
+async def _hold(request: web.Request, who: str) -> None:
+    """Keep what was typed by somebody whose session has ended, and lead to signing in for it."""
+    if not who or request.method in _SAFE or "HX-Request" in request.headers:
+        return
+    if request.path.split("/")[1] in _NOT_HELD or (fields := await fields_of(request)) is None:
+        return
+    request.app[HELD].hold(who, str(request.rel_url), fields)
+    raise web.HTTPSeeOther(URL("/login").with_query(next=HELD_PATH))
 
 
 def _require_account(request: web.Request) -> None:

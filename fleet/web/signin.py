@@ -17,8 +17,20 @@ from aiohttp_session import get_session, new_session
 from fleet.accounts import Account
 from fleet.web.browsers import agent_of
 from fleet.web.forms import Form, empty_form, read_form
+from fleet.web.held import HELD, HELD_PATH
 from fleet.web.pages import render
-from fleet.web.session import ACCOUNTS, LEFT_PATH, NEXT_MAX, PROVIDER, SESSION_S, SITE, inside
+from fleet.web.session import (
+    ACCOUNTS,
+    LEFT_PATH,
+    NEXT_MAX,
+    PROVIDER,
+    SESSION_S,
+    SITE,
+    Flash,
+    account_of,
+    flash,
+    inside,
+)
 from wire.clock import Clock
 
 FAILURES_MAX: Final = 5
@@ -149,21 +161,38 @@ async def sign_in(request: web.Request) -> web.Response:
 
 
 async def begin_session(request: web.Request, account: Account, by: str = "") -> None:
-    """Begin a session for somebody who has proved who he is; an older one of this browser ends."""
-    accounts, before = request.app[ACCOUNTS], (await get_session(request)).get("session")
-    if before:
-        await asyncio.to_thread(accounts.end, str(before))
+    """Begin a session for somebody who has proved who he is; an older one of this browser ends.
+
+    Its pages still open go on when they are his: their forms carry the token of the older one.
+    """
+    accounts, before = request.app[ACCOUNTS], await get_session(request)
+    csrf = before.get("csrf") if before.get("who") == account.name else None
+    if token := before.get("session"):
+        await asyncio.to_thread(accounts.end, str(token))
     session = await new_session(request)
+    if csrf:
+        session["csrf"] = csrf
     session["session"] = await asyncio.to_thread(
         accounts.begin, account, SESSION_S, agent_of(request)
     )
-    session["by"] = by
+    session["by"], session["who"] = by, account.name
 
 
 async def again(request: web.Request, form: Form, status: int = 200) -> web.Response:
     """The form, with what is wrong with it."""
     provider = request.app.get(PROVIDER_LABEL, "")
-    return await render(request, "login.html", status, form=form, provider=provider)
+    held = form["next"] == HELD_PATH
+    return await render(request, "login.html", status, form=form, provider=provider, held=held)
+
+
+@routes.get(HELD_PATH)
+async def go_on(request: web.Request) -> web.Response:
+    """Show that what was typed is still there, and send it when its owner says so."""
+    held = request.app[HELD].of(account_of(request).name)
+    if held is None:
+        await flash(request, Flash("warn", "web.held.gone"))
+        raise web.HTTPSeeOther("/")
+    return await render(request, "held.html", form_held=held)
 
 
 @routes.post("/logout")
@@ -172,5 +201,6 @@ async def sign_out(request: web.Request) -> web.Response:
     session = await get_session(request)
     by = session.get("by")
     await asyncio.to_thread(request.app[ACCOUNTS].end, str(session["session"]))
+    request.app[HELD].forget(account_of(request).name)
     session.invalidate()
     raise web.HTTPSeeOther(LEFT_PATH if by == PROVIDER else "/login")

@@ -3,9 +3,10 @@
 import pytest
 
 from fleet.schema import session
+from fleet.web.held import ACCOUNTS_MAX, HELD_MS, HeldForms
 from fleet.web.session import SESSION_S
 from tests.web.conftest import Sites
-from tests.web.town import PASSWORD
+from tests.web.town import PASSWORD, StoppedClock
 from tests.web.visitor import Visitor, visitor
 
 MINUTE_MS = 60_000
@@ -101,3 +102,57 @@ def test_a_console_on_the_wall_is_not_signed_out(sites: Sites) -> None:
     assert wall.send("/login", form.encode()).status == 303
     sites.town.clock.at_ms += IDLE_MS * 4
     assert wall.get("/ledger").status == 200
+
+
+def late(sites: Sites, mori: Visitor) -> dict[str, str]:
+    """What is sent half an hour after it was typed; the answer leads to the sign-in page."""
+    typed = {"name": "山本 葉子", "note": "1行目\n2行目"}
+    sites.town.clock.at_ms += IDLE_MS + 1
+    assert mori.post("/members/1/correct?programme=attendance", **typed).location == WAY_BACK
+    return typed
+
+
+WAY_BACK = "/login?next=/held"
+
+
+def test_a_form_that_comes_too_late_goes_on_after_signing_in(sites: Sites, mori: Visitor) -> None:
+    token = mori.token()
+    typed = late(sites, mori)
+    assert "入力した内容は残してあり" in mori.get(WAY_BACK).text
+    assert mori.post("/login", account="mori", password=PASSWORD, next="/held").location == "/held"
+    page = mori.get("/held").text
+    assert 'action="/members/1/correct?programme=attendance"' in page
+    for name, value in typed.items():
+        assert f'<input type="hidden" name="{name}" value="{value}">' in page
+    assert mori.token() == token  # so that what stands in another tab goes on as well
+    mori.post("/members/1/correct?programme=attendance", **typed)
+    assert mori.get("/held").location == "/"  # it has been sent
+
+
+def test_what_was_typed_is_shown_to_nobody_else_and_not_for_long(
+    sites: Sites, mori: Visitor
+) -> None:
+    visitor(sites.office, sites.town, "abe", "attendance:clerk")
+    late(sites, mori)
+    assert mori.post("/login", account="abe", password=PASSWORD, next="/held").status == 303
+    assert mori.get("/held").location == "/"
+    again = Visitor(sites.office)
+    again.sign_in("mori")
+    assert "山本 葉子" in again.get("/held").text
+    sites.town.clock.at_ns += HELD_MS * 1_000_000
+    assert again.get("/held").status == 303
+
+
+def test_no_secret_and_no_file_is_held(sites: Sites, mori: Visitor) -> None:
+    sites.town.clock.at_ms += IDLE_MS + 1
+    secret = {"fresh": "noch ein langer Satz", "again": "noch ein langer Satz"}
+    assert mori.post("/security/password", **secret).location == "/login"
+    assert mori.post("/logout").location == "/login"
+
+
+def test_forms_are_held_for_so_many_accounts_only() -> None:
+    forms = HeldForms(StoppedClock())
+    for number in range(ACCOUNTS_MAX + 1):
+        forms.hold(f"clerk-{number}", "/enrol", [("name", str(number))])
+    assert forms.of("clerk-0") is None
+    assert forms.of("clerk-1") is not None
