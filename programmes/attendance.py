@@ -67,7 +67,7 @@ def _in_force(facts: Facts) -> tuple[RuleTable, Parameters]:
     The hour at which a day starts stands in the table itself, so the table of the calendar's day
     says whether the day before is meant; the first table of all also serves the night before it.
     """
-    table = rule_for(facts, local_day(facts.at_ms))
+    table = rule_for(facts.rules, local_day(facts.at_ms), clock_known=facts.clock_known)
     rules = read_parameters(table, Parameters)
     day = local_day(facts.at_ms, rules.day_starts_at_hour)
     if day < table.valid_from and any(other.valid_from <= day for other in facts.rules):

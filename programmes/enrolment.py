@@ -25,6 +25,8 @@ class Applicant(NamedTuple):
     born: datetime.date | None
     is_resident: bool = False
     """A clerk has confirmed it."""
+    has_ground: bool = False
+    """A clerk has seen another ground than age: a handbook, a licence that was returned."""
 
 
 class Condition(NamedTuple):

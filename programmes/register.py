@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from programmes import attendance, senior_pass
+from programmes import attendance, senior_pass, taxi
 from programmes.rulebook import Rulebook
 
 RULEBOOKS: Final[dict[str, Rulebook]] = {
-    rulebook.name: rulebook for rulebook in (senior_pass.RULEBOOK, attendance.RULEBOOK)
+    rulebook.name: rulebook
+    for rulebook in (senior_pass.RULEBOOK, taxi.RULEBOOK, attendance.RULEBOOK)
 }
 
 

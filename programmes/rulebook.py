@@ -15,8 +15,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 import msgspec
 
 from programmes.enrolment import Enrolment
+from programmes.rides import Rides
 from wire.codes import Code, Outcome
-from wire.entries import Tap, Used
+from wire.entries import Rider, Tap, Used
 from wire.roster import RosterRow, RuleTable
 
 Direction = Literal["", "in", "out"]
@@ -80,6 +81,8 @@ class Facts(msgspec.Struct, frozen=True):
     the numbers are then rather too low than too high."""
     usage_age_s: int | None = None
     """Since the ledger counted; None when the reader holds no usage file, 0 in the ledger."""
+    riding: bool = False
+    """The card is on the list of the ride that is under way."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -97,10 +100,11 @@ class Decision(msgspec.Struct, frozen=True):
 
 Kind = Literal[
     "yen", "times", "age", "days", "hours", "seconds", "hour", "time", "day", "yes-no", "choice",
-    "lines",
+    "percent", "lines", "percents", "area",
 ]  # fmt: skip
 """As what a person reads and writes a parameter: a whole number with its unit (`hour`: of the day),
-a time of day, a day, yes or no, one word of some, or the bus lines (系統) of each category."""
+a time of day, a day, yes or no, one word of some, the bus lines (系統) of each category, names with
+a percentage each, or the corners of an outline (programmes.area)."""
 
 
 class Parameter(NamedTuple):
@@ -168,6 +172,9 @@ class Rulebook:
     looks_back_s: int = 7 * 24 * 3600
     """How long ago an earlier booking of the card may change outcome, code, rule or amount; the
     sentence may name older ones."""
+    rides: Rides | None = None
+    """How rides are settled; then a ride counts, and an accepted tap alone does not. None: a tap
+    counts."""
     enrolment: Enrolment | None = None
     """Who is enrolled, and until when; None: whoever a clerk enrols, without an end."""
 
@@ -189,9 +196,9 @@ def rides_between_feeds(repeat_window_s: int) -> int:
     return math.ceil((USAGE_EVERY_S + USAGE_UNDER_WAY_S) / repeat_window_s)
 
 
-def counted(tap: Tap) -> Used:
-    """Return what one accepted tap adds to the usage of its periods."""
-    return Used(1, tap.rider_pays_yen or 0)
+def counted(one: Tap | Rider) -> Used:
+    """Return what one accepted tap, or one rider of an accepted ride, adds to its periods."""
+    return Used(1, one.subsidy_yen if isinstance(one, Rider) else one.rider_pays_yen or 0)
 
 
 REPEAT_WINDOW_S_MAX: Final = 1_800
@@ -215,15 +222,15 @@ def _begins(table: RuleTable) -> tuple[datetime.date, str]:
     return table.valid_from, table.version
 
 
-def rule_for(facts: Facts, day: datetime.date) -> RuleTable:
+def rule_for(rules: Sequence[RuleTable], day: datetime.date, *, clock_known: bool) -> RuleTable:
     """Return the table in force, or the first of all for a clock that is wrong and before it.
 
     A reader that has lost the time stands in 1970, and a rider cannot wait. Raises NoRuleInForce.
     """
-    if not facts.clock_known and facts.rules:
-        first = min(facts.rules, key=lambda table: (table.valid_from, table.version))
+    if not clock_known and rules:
+        first = min(rules, key=lambda table: (table.valid_from, table.version))
         day = max(day, first.valid_from)
-    return rule_in_force(facts.rules, day)
+    return rule_in_force(rules, day)
 
 
 def is_stopped(facts: Facts, member: RosterRow) -> bool:

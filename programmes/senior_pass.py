@@ -112,7 +112,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def decide(facts: Facts) -> Decision:
     """Decide one presentation. Raises RuleTableRefused for a table that does not fit."""
     day = local_day(facts.at_ms)
-    table = rule_for(facts, day)
+    table = rule_for(facts.rules, day, clock_known=facts.clock_known)
     rules = read_parameters(table, Parameters)
     code = _obstacle(facts, rules, day)
     if code is not None:

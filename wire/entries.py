@@ -21,7 +21,7 @@ from msgspec import Meta
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
-from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, PERIODS_MAX, SEQUENCE_MAX
+from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, PERIODS_MAX, RIDERS_MAX, SEQUENCE_MAX
 
 JournalId = NewType("JournalId", str)
 """16 random bytes as 32 lower-case hex digits."""
@@ -39,6 +39,9 @@ RuleVersion = Annotated[str, Meta(max_length=64)]
 Period = Annotated[str, Meta(pattern="^[0-9][0-9-]{0,9}$(?!\\n)")]
 """In which usage is counted, as the programme's calendar names it: `2026`, `2026-06-03`."""
 Age = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
+Spot = Annotated[str, Meta(pattern=r"^(-?[0-9]{1,2}\.[0-9]{3},-?[0-9]{1,3}\.[0-9]{3})?$(?!\n)")]
+"""Where a vehicle was, as `latitude,longitude` in degrees (WGS 84), rounded to 0.001 degrees: some
+100 m, so that no door is told. Empty when not known."""
 
 _WITHOUT_CARD: Final = frozenset({Code.UNKNOWN, Code.DESK})
 
@@ -76,6 +79,9 @@ class Used(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Of these times, those that only the reader itself knows of: not in its usage file."""
 
 
+UsedBy = Annotated[dict[Period, Used], Meta(max_length=PERIODS_MAX)]
+
+
 class Start(_Entry, frozen=True, tag="start"):
     """The first entry of every journal. A journal never outlives a boot, so `boot` stands here."""
 
@@ -92,9 +98,10 @@ class Tap(_Entry, frozen=True, tag="tap"):
     credential under the key epoch before, when it was found only there, or under the scheme that
     members move from, by which it was found: then `scheme` and `credential` are those that they
     move to. `declared` is the direction a person chose beforehand. `line` is what the vehicle
-    served at that moment: the decision may rest on it. `used` is what the reader counted for this
-    card before this tap, by period, where a limit is in force, and `usage_age_s` how old the usage
-    file was that it rests on, absent when it had none.
+    served at that moment: the decision may rest on it; `riding` tells that the card was on the list
+    of the ride that was under way, `spot` where the vehicle stood. `used` is what the reader
+    counted for this card before this tap, by period, where a limit is in force, and `usage_age_s`
+    how old the usage file was that it rests on, absent when it had none.
     """
 
     programme: Name
@@ -115,8 +122,10 @@ class Tap(_Entry, frozen=True, tag="tap"):
     duty: Short = ""
     line: Short = ""
     stop: Short = ""
-    used: Annotated[dict[Period, Used], Meta(max_length=PERIODS_MAX)] = {}
+    used: UsedBy = {}
     usage_age_s: Age | None = None
+    riding: bool = False
+    spot: Spot = ""
 
     def __post_init__(self) -> None:
         if self.code in _WITHOUT_CARD and (self.credential or self.older_credential):
@@ -139,13 +148,94 @@ class Press(_Entry, frozen=True, tag="press"):
     stop: Short = ""
 
 
+class Rider(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One rider of a ride: his card as his tap had it, what he had used before, and his support."""
+
+    scheme: Scheme
+    key_epoch: Annotated[int, Meta(ge=1, le=65_535)]
+    credential: Hex128
+    older_credential: Hex128 | None = None
+    category: Short = ""
+    subsidy_yen: Yen = 0
+    """What the city pays of the fare for him."""
+    used: UsedBy = {}
+    usage_age_s: Age | None = None
+
+
+class Ride(_Entry, frozen=True, tag="ride"):
+    """A ride whose fare the driver has settled: it alone counts, the taps of its riders do not.
+
+    `at_ms` is when it was settled, `boarded_at_ms` when its first rider tapped, by the same clock.
+    `fare_yen` is the meter's, `discount` another discount that the company gives (a word of the
+    rule table) and `discount_yen` what it comes to. What the riders pay together follows.
+    """
+
+    programme: Name
+    outcome: Outcome
+    code: Code
+    shown: Short
+    riders: Annotated[list[Rider], Meta(min_length=1, max_length=RIDERS_MAX)]
+    fare_yen: Yen
+    boarded_at_ms: AtMs
+    discount: Short = ""
+    discount_yen: Yen = 0
+    rule: RuleVersion = ""
+    roster: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
+    roster_age_s: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
+    driver: Short = ""
+    on: Spot = ""
+    off: Spot = ""
+
+    def __post_init__(self) -> None:
+        if self.outcome is Outcome.REPEAT:
+            raise ValueError("a ride is accepted or refused")
+        if self.outcome is Outcome.REFUSED and self.subsidy_yen:
+            raise ValueError("for a ride that is refused the city pays nothing")
+        if self.discount_yen + self.subsidy_yen > self.fare_yen:
+            raise ValueError("discount and subsidy are more than the fare")
+        cards = [card for one in self.riders for card in (one.credential, one.older_credential)]
+        named = [card for card in cards if card]
+        if len(set(named)) < len(named):
+            raise ValueError("a card stands twice in one ride")
+
+    @property
+    def subsidy_yen(self) -> int:
+        """What the city pays for the ride."""
+        return sum(one.subsidy_yen for one in self.riders)
+
+    @property
+    def riders_pay_yen(self) -> int:
+        """What the riders pay together."""
+        return self.fare_yen - self.discount_yen - self.subsidy_yen
+
+
+class Cancel(_Entry, frozen=True, tag="cancel"):
+    """A tap of a rider or a whole ride of this reader is taken back: (journal, number) names it.
+
+    A tap is taken back before its ride is settled (`removed`); a ride after it.
+    """
+
+    programme: Name
+    of_journal: Hex128
+    of_n: Sequence
+    why: Literal["removed", "wrong-fare", "wrong-rider", "not-ridden", "other"]
+    driver: Short = ""
+
+
+class Shift(_Entry, frozen=True, tag="shift"):
+    """A driver begins or ends a shift on this vehicle; the number is the company's own."""
+
+    began: bool
+    driver: Annotated[str, Meta(min_length=1, max_length=40)]
+
+
 class ClockStep(_Entry, frozen=True, tag="clock"):
     """The reader's clock jumped: times before this entry, in this journal, are off by `step_ms`."""
 
     step_ms: Annotated[int, Meta(ge=-SEQUENCE_MAX, le=SEQUENCE_MAX)]
 
 
-Entry = Start | Tap | Press | ClockStep
+Entry = Start | Tap | Press | Ride | Cancel | Shift | ClockStep
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -182,7 +272,10 @@ def decode(body: bytes) -> Entry:
 
 
 def _texts(entry: Entry) -> list[str]:
-    return [value for value in msgspec.structs.astuple(entry) if isinstance(value, str)]
+    texts = [value for value in msgspec.structs.astuple(entry) if isinstance(value, str)]
+    if isinstance(entry, Ride):
+        texts += [rider.category for rider in entry.riders]
+    return texts
 
 
 def genesis(reader: str, journal: JournalId) -> bytes:

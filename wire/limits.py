@@ -5,9 +5,13 @@ A payload over its limit is refused whole by the receiver; a sender never makes 
 
 from typing import Final
 
-ENTRY_BYTES_MAX: Final = 2560
-"""One entry as encoded JSON. A tap has about 350 bytes; with every field at its longest, of
-characters that JSON writes with six bytes, 2,400: no tap fails to be kept for its length."""
+ENTRY_BYTES_MAX: Final = 8192
+"""One entry as encoded JSON. A tap has about 350 bytes; a ride of RIDERS_MAX with every field at
+its longest, of characters that JSON writes with six bytes, 7,950: no entry fails to be kept for
+its length."""
+
+RIDERS_MAX: Final = 9
+"""Of one ride: the largest taxi has ten seats (道路運送法施行規則, 第3条の2: 乗車定員11人未満)."""
 
 BATCH_ENTRIES_MAX: Final = 200
 """Entries in one batch: about 70 kB/s of JSON per reader while it drains a backlog."""

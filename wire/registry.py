@@ -33,6 +33,10 @@ class RegisteredPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of `programmes`: those whose unknown cards a clerk may assign."""
     label_ja: Short
     label_en: Short
+    organisation: Annotated[str, Meta(pattern="^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$(?!\\n)")] = (
+        ""
+    )
+    """Whose it is: a transport company, a school. Empty: the city's."""
 
 
 class RegisteredReader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
