@@ -37,6 +37,7 @@ class Circumstances(NamedTuple):
     duty: str
     stop: str
     declared: Direction
+    spot: str = ""
 
 
 def decide(
@@ -45,6 +46,8 @@ def decide(
     booked: list[Booked],
     counted: Counted,
     now: Circumstances,
+    *,
+    riding: bool = False,
 ) -> Decision:
     """Decide one presentation. `holding` is the programme that it stands under, if there is one.
 
@@ -70,6 +73,7 @@ def decide(
                 booked=booked,
                 used=counted.used,
                 usage_age_s=counted.age_s,
+                riding=riding,
             )
         )
     except RuleTableRefused:
@@ -87,6 +91,8 @@ def tap_entry(
     decision: Decision,
     counted: Counted,
     now: Circumstances,
+    *,
+    riding: bool = False,
 ) -> Tap:
     """Return the entry of one presentation; its number is given by the journal.
 
@@ -117,6 +123,8 @@ def tap_entry(
         stop=now.stop,
         used=dict(counted.used) if known else {},
         usage_age_s=counted.age_s if known else None,
+        riding=riding and known is not None,
+        spot=now.spot,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from edge.journal import journals, read_whole
+from edge.ride import Riding
 from edge.usage import OwnEntries
 from programmes.rulebook import Booked
 from wire.clock import ClockState
@@ -130,16 +131,23 @@ class History:
         return sorted(found, key=lambda booked: booked.at_ms)
 
 
-def rebuild(folder: Path, reader: str, own: OwnEntries | None = None) -> History:
-    """Return what the journals in a folder booked; put what counts as used into `own`.
+def rebuild(
+    folder: Path, reader: str, own: OwnEntries | None = None, riding: Riding | None = None
+) -> History:
+    """Return what the journals in a folder booked.
+
+    What counts as used is put into `own`, what is said of rides into `riding`.
 
     The last tap of all is marked as perhaps not shown. What cannot be read is left out.
     """
-    history, own = History(), OwnEntries() if own is None else own
+    history = History()
+    own = OwnEntries() if own is None else own
+    riding = Riding() if riding is None else riding
     for file in journals(folder):
         own.note(file.journal)
         for kept in read_whole(file, reader):
             history.take(kept.entry)
             own.take(file.journal, kept.n, kept.entry)
+            riding.take(file.journal, kept.n, kept.entry)
     history.doubt_latest()
     return history

@@ -13,6 +13,7 @@ from typing import Final
 from edge.clock import ReaderClock
 from edge.history import KEPT_MS, History
 from edge.journal_writer import Journal, JournalError, prune
+from edge.ride import Riding
 from edge.usage import OwnEntries
 from wire.clock import Clock, ClockState
 from wire.entries import ClockStep, Entry, JournalId
@@ -26,13 +27,14 @@ log = logging.getLogger("kazasu.tap")
 
 
 class Keeper:
-    """Keeps entries in the journal, what they booked in the history, what they count in `own`."""
+    """Keeps entries in the journal; tells history, `own` and `riding` what they say."""
 
     def __init__(
         self,
         journal: Journal,
         history: History,
         own: OwnEntries,
+        riding: Riding,
         time: ReaderClock,
         clock: Clock,
         counted: Callable[[str], None],
@@ -40,6 +42,7 @@ class Keeper:
         self.journal: Final = journal
         self.history: Final = history
         self.own: Final = own
+        self._riding = riding
         self._time, self._clock, self._counted = time, clock, counted
         self._unwritten_step_ms = 0
         self.works = True
@@ -58,6 +61,7 @@ class Keeper:
         self.works = True
         self.history.take(entry)
         self.own.take(self.journal.id, n, entry)
+        self._riding.take(self.journal.id, n, entry)
         return n
 
     def stepped(self, step_ms: int) -> None:

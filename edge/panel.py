@@ -14,8 +14,8 @@ from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
 from wire.desk import DeskCard, DeskSaid
-from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short
-from wire.limits import DESK_CARDS_MAX, DESK_WAIT_MS_MAX
+from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short, Spot, Yen
+from wire.limits import DESK_CARDS_MAX, DESK_WAIT_MS_MAX, RIDERS_MAX
 from wire.messages import Count, Plain
 
 SOCKET_NAME: Final = "tap.sock"
@@ -106,6 +106,51 @@ class DeskAnswered(_Said, frozen=True, tag="desk-answered"):
     cards: Annotated[list[DeskCard], Meta(max_length=DESK_CARDS_MAX)]
 
 
+class AboardRider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One who is on the list of the ride that is under way: his tap, and what he was told."""
+
+    journal: Hex128
+    n: Sequence
+    at_ms: AtMs
+    message: Short
+
+
+class Aboard(_Said, frozen=True, tag="aboard"):
+    """Who drives and who is aboard; said when it changes and when `link` connects."""
+
+    driver: Short
+    riders: Annotated[list[AboardRider], Meta(max_length=RIDERS_MAX)]
+
+
+NotDone = Literal["", "changed", "not-ready", "not-kept"]
+"""Why what the driver asked was not done. `changed`: who is aboard, or what can be taken back, is
+not what was named; `not-ready`: no roster; `not-kept`: no room in the journal. Empty: it was."""
+
+
+class FareAnswer(_Said, frozen=True, tag="fare-answer"):
+    """What a fare comes to. `n` 0: nothing was kept; `refused` says why nothing was reckoned."""
+
+    ask: Count
+    journal: Annotated[str, Meta(pattern="^([0-9a-f]{32})?$", max_length=32)]
+    n: Annotated[int, Meta(ge=0)]
+    outcome: Outcome
+    code: Code
+    message: Short
+    arguments: dict[str, str]
+    fare_yen: Yen
+    discount_yen: Yen
+    subsidies_yen: list[Yen]
+    riders_pay_yen: Yen
+    refused: NotDone = ""
+
+
+class RideActed(_Said, frozen=True, tag="ride-acted"):
+    """What became of TakeOff, CancelRide or TurnShift; empty: it is on the disk."""
+
+    ask: Count
+    refused: NotDone
+
+
 # link → tap
 
 
@@ -127,6 +172,60 @@ class Vehicle(_Said, frozen=True, tag="vehicle"):
     duty: Plain
     stop: Plain
     line: Plain
+
+
+class Position(_Said, frozen=True, tag="position"):
+    """Where the vehicle is, to some 100 m; empty when nobody knows."""
+
+    spot: Spot
+
+
+class RiderRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rider, by the tap that put him on the list."""
+
+    journal: Hex128
+    n: Sequence
+
+
+class Fare(_Said, frozen=True, tag="fare"):
+    """The driver has read the meter: what does it come to; `keep`: settle the ride.
+
+    `riders` are those whom the driver saw on the list: for others nothing is done.
+    """
+
+    ask: Count
+    riders: Annotated[list[RiderRef], Meta(max_length=RIDERS_MAX)]
+    fare_yen: Yen
+    discount: Short
+    keep: bool
+
+
+class TakeOff(_Said, frozen=True, tag="take-off"):
+    """Take one rider off the list, before the ride is settled."""
+
+    ask: Count
+    journal: Hex128
+    n: Sequence
+
+
+class CancelRide(_Said, frozen=True, tag="cancel-ride"):
+    """Take a settled ride of this reader back."""
+
+    ask: Count
+    journal: Hex128
+    n: Sequence
+    why: Literal["wrong-fare", "wrong-rider", "not-ridden", "other"]
+
+
+class TurnShift(_Said, frozen=True, tag="turn-shift"):
+    """A driver begins or ends a shift."""
+
+    ask: Count
+    began: bool
+    driver: Annotated[str, Meta(min_length=1, max_length=40)]
+
+
+RideAct = Fare | TakeOff | CancelRide | TurnShift
 
 
 class RosterReady(_Said, frozen=True, tag="roster-ready"):
@@ -186,7 +285,10 @@ class DeskCancelled(_Said, frozen=True, tag="desk-cancelled"):
     id: Hex128
 
 
-FromTap = Shown | Appended | Condition | Stranger | Counted | DeskAnswered
+FromTap = (
+    Shown | Appended | Condition | Stranger | Counted | DeskAnswered
+    | Aboard | FareAnswer | RideActed
+)  # fmt: skip
 FromLink = (
     Pressed
     | Declared
@@ -200,4 +302,6 @@ FromLink = (
     | DeskAsked
     | DeskOver
     | DeskCancelled
+    | Position
+    | RideAct
 )

@@ -47,7 +47,9 @@ from edge.panel import (
     FleetTime,
     FromLink,
     KeysReady,
+    Position,
     Pressed,
+    RideAct,
     RosterCurrent,
     RosterReady,
     Shown,
@@ -56,6 +58,7 @@ from edge.panel import (
     Vehicle,
 )
 from edge.presence import Presence
+from edge.ride import Moment, Rides, Riding
 from edge.roster import HoldingRefused, Match, Rosters
 from edge.show import Panel
 from edge.stages import Stages
@@ -64,7 +67,7 @@ from programmes.register import RULEBOOKS
 from programmes.rulebook import Decision, Direction, Place, refuse
 from wire.clock import Clock, SystemClock
 from wire.codes import Code, Outcome
-from wire.entries import JournalId, Press
+from wire.entries import Entry, JournalId, Press
 from wire.entries import Tap as TapEntry
 from wire.release import VERSION
 
@@ -85,12 +88,20 @@ class Tap:
         found = last_entry(self._folder, config.reader)
         self._time = ReaderClock(clock, found[1].entry.at_ms if found else 0)
         own = OwnEntries()
-        history = rebuild(self._folder, config.reader, own)
+        riding = Riding()
+        history = rebuild(self._folder, config.reader, own, riding)
         journal = Journal(self._folder, config.reader, _boot_id(), VERSION, self._time.stamp)
         self._rosters = Rosters(config)
         self._usage = Usage(config, self._rosters.fleet_key)
         self._panel = Panel(state)
-        self._keeper = Keeper(journal, history, own, self._time, clock, self._count)
+        self._keeper = Keeper(journal, history, own, riding, self._time, clock, self._count)
+        self._rides = Rides(
+            riding,
+            self._keep_ride,
+            lambda: self._keeper.journal.id,
+            self._panel.say,
+            lambda: self._rosters.holdings,
+        )
         self._front_end = Recovering(
             self._open_front_end, lambda: power_cycle(config.front_end), clock, self._count
         )
@@ -99,6 +110,7 @@ class Tap:
             self._rosters, self._presence, clock, self._time.now_ms, self._panel.say
         )
         self._vehicle = Vehicle(duty="", stop="", line=config.line)
+        self._spot = ""
         self._declared: tuple[Direction, int] = ("", 0)
         self._said_condition: Condition | None = None
         self._stopping = False
@@ -174,8 +186,17 @@ class Tap:
         credentials = match.under if match else ()
         booked = self._keeper.history.of(programme, credentials, now.stamp.at_ms)
         counted = self._usage.of(match, self._keeper.own, now.stamp.at_ms)
-        decision = decide(identified, holding, booked, counted, now)
-        return tap_entry(programme, identified, holding, decision, counted, now), decision
+        riding = self._rides.riding.is_aboard(credentials, now.stamp.at_ms)
+        decision = decide(identified, holding, booked, counted, now, riding=riding)
+        entry = tap_entry(programme, identified, holding, decision, counted, now, riding=riding)
+        return entry, decision
+
+    def _keep_ride(self, entry: Entry) -> int:
+        """Put what the driver did on the disk; return its number, 0 when it was not kept."""
+        n = self._keeper.keep(entry)
+        if n:
+            self._say_appended()
+        return n
 
     def _keep(self, entry: TapEntry | Press, decision: Decision) -> tuple[int, Decision]:
         """Put the entry on the disk; without a number nothing was kept, so nothing is accepted."""
@@ -220,6 +241,7 @@ class Tap:
             place=Place(self._config.place, self._config.place_kind, vehicle.line),
             duty=vehicle.duty,
             stop=vehicle.stop,
+            spot=self._spot,
             declared=direction if self._clock.monotonic_ns() < until_ns else "",
         )
 
@@ -230,6 +252,7 @@ class Tap:
         if self._panel.newcomer():
             self._said_condition = None
             self._asked.forget()
+            self._rides.forget_told()
             self._say_appended()
         for said in self._panel.heard():
             self._hear(said)
@@ -246,6 +269,7 @@ class Tap:
             self._said_condition = condition
             self._panel.say(condition)
         self._asked.watch(heard=self._panel.is_heard, ready=condition.ready)
+        self._rides.tell(self._time.now_ms())
 
     def _rest(self, started_ns: int) -> None:
         took_ms = (self._clock.monotonic_ns() - started_ns) / 1e6
@@ -255,6 +279,9 @@ class Tap:
     def _hear(self, said: FromLink) -> None:
         if isinstance(said, DeskAsked | DeskOver | DeskCancelled):
             self._asked.hear(said, ready=self._condition().ready)
+            return
+        if isinstance(said, RideAct):
+            self._rides.hear(said, Moment(self._time.stamp(), self._spot))
             return
         try:
             self._act(said)
@@ -268,8 +295,8 @@ class Tap:
             case Declared():
                 until_ns = self._clock.monotonic_ns() + DECLARED_FOR_S * 1_000_000_000
                 self._declared = (said.direction, until_ns)
-            case Vehicle():
-                self._vehicle = said
+            case Vehicle() | Position():
+                self._moved(said)
             case RosterReady():
                 self._rosters.open_beside(said.programme)
             case UsageReady():
@@ -282,6 +309,12 @@ class Tap:
                 self._stepped(self._time.take_fleet_time(said.at_ms))
             case Acknowledged():
                 self._keeper.prune(self._folder, JournalId(said.journal))
+
+    def _moved(self, said: Vehicle | Position) -> None:
+        if isinstance(said, Position):
+            self._spot = said.spot
+        else:
+            self._vehicle = said
 
     def _pressed(self, said: Pressed) -> None:
         """Count a rider who is let on without a tap; a reader without rosters counts them too."""

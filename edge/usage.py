@@ -18,11 +18,10 @@ from typing import Final, NamedTuple
 
 from edge.config import Config
 from edge.roster import FOLDER, HoldingRefused, Match
-from programmes.register import RULEBOOKS
-from programmes.rulebook import Rulebook, RuleTableRefused, counted
-from wire.codes import Outcome
+from programmes.bookings import Booking, bookings
+from programmes.rulebook import Rulebook, RuleTableRefused
 from wire.credential import Credential
-from wire.entries import Entry, JournalId, Tap, Used
+from wire.entries import Cancel, Entry, JournalId, Ride, Used
 from wire.envelope import PublicKey
 from wire.roster import RuleTable
 from wire.usage import Marks, UsageFile
@@ -35,7 +34,7 @@ _NOTHING: Final = Used()
 
 
 class Own(NamedTuple):
-    """One accepted tap of this reader."""
+    """What one entry of this reader counts for a card; below zero where it takes a ride back."""
 
     journal: JournalId
     n: int
@@ -44,7 +43,7 @@ class Own(NamedTuple):
 
 
 class OwnEntries:
-    """The accepted taps that lie in this reader's journals, by programme and credential.
+    """What counts in this reader's journals, by programme and credential: taps, or rides.
 
     What is forgotten is what is removed from the disk, so a restart changes nothing.
     """
@@ -53,6 +52,7 @@ class OwnEntries:
         self._of: dict[tuple[str, str], deque[Own]] = {}
         self._written: deque[tuple[str, str]] = deque()
         self._place: dict[JournalId, int] = {}
+        self._rides: dict[tuple[JournalId, int], Ride] = {}
 
     def note(self, journal: JournalId) -> None:
         """Remember that this journal stands behind all that were noted before."""
@@ -61,13 +61,18 @@ class OwnEntries:
     def take(self, journal: JournalId, n: int, entry: Entry) -> None:
         """Remember an entry if it counts."""
         self.note(journal)
-        if not isinstance(entry, Tap) or entry.outcome is not Outcome.ACCEPTED:
-            return
-        book = RULEBOOKS.get(entry.programme)
-        if entry.credential is None or book is None or book.periods is None:
-            return
-        key = (entry.programme, entry.credential)
-        own = Own(journal, n, book.periods(entry.at_ms), counted(entry))
+        for booking in bookings(entry):
+            self._add(journal, n, booking)
+        if isinstance(entry, Ride):
+            self._rides[journal, n] = entry
+        elif isinstance(entry, Cancel):
+            taken_back = self._rides.pop((JournalId(entry.of_journal), entry.of_n), None)
+            for booking in bookings(taken_back) if taken_back else ():
+                self._add(journal, n, booking.taken_back())
+
+    def _add(self, journal: JournalId, n: int, booking: Booking) -> None:
+        key = (booking.programme, booking.credential)
+        own = Own(journal, n, booking.periods, booking.used)
         self._of.setdefault(key, deque()).append(own)
         self._written.append(key)
         if len(self._written) > OWN_MAX:
@@ -77,6 +82,7 @@ class OwnEntries:
         """Forget journals that were removed from the disk; they are the oldest."""
         while self._written and self._of[self._written[0]][0].journal in journals:
             self._forget_oldest()
+        self._rides = {ref: ride for ref, ride in self._rides.items() if ref[0] not in journals}
 
     def _forget_oldest(self) -> None:
         key = self._written.popleft()
@@ -245,4 +251,6 @@ def count(
 
 
 def _with(used: Used, own: Used) -> Used:
-    return Used(used.times + own.times, used.yen + own.yen, used.own + own.times)
+    """Return the sum, never below nothing: a ride may be forgotten before its taking back."""
+    times, yen, of_own = used.times + own.times, used.yen + own.yen, used.own + own.times
+    return Used(max(0, times), max(0, yen), max(0, of_own))

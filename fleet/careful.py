@@ -5,23 +5,25 @@ byte for byte into quarantine and counts as committed, so nothing behind it wait
 a number that stands are kept beside them, with an alarm; what the reader says is lost is a gap.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
 import structlog
 
-from fleet import gaps, journals, ledger, quarantine, reconcile, store
+from fleet import gaps, journals, ledger, quarantine, reconcile, rides, store, usage
 from fleet.alarms import AlarmKind, settle, sound
 from fleet.journals import Family, Journal
 from fleet.ledger import NewEntry
-from fleet.opening import Opened
+from fleet.opening import Deciding, Opened
 from fleet.plain import signature
 from fleet.quarantine import Numbers, Source
 from fleet.reconcile import Finding, History, Judging
 from fleet.schema import finding, gap, joint
 from fleet.tally import Taken, Tally
-from wire.entries import ClockStep, EntryRefused, Start, Tap
+from programmes.bookings import bookings
+from wire.entries import Cancel, ClockStep, EntryRefused, Start, Tap
 
 log: Final = structlog.get_logger("fleet.ingest")
 
@@ -74,6 +76,7 @@ def take_or_refuse(
     rows, counts = ledger.rows(state.id, new, at_ms), ledger.Counts()
     ledger.count(counts, arrived.reader, at_ms, rows)
     ledger.append(connection, rows, counts)
+    tally.booked += rides.book(connection, arrived, state, new)
     note_findings(connection, [(state, findings)], at_ms)
     for hole in lost:  # what the reader says it can never send is a gap at once
         open_gap(connection, state.id, state.reader, hole, "declared-lost", at_ms)
@@ -182,15 +185,16 @@ def _judge(
     judging: Judging | None,
     in_order: bool,
 ) -> list[Finding]:
-    """Replay the new taps; those that came out of order cannot be, and are counted."""
-    taps = [one.entry for one in new if isinstance(one.entry, Tap)]
+    """Replay the new taps and rides; those out of order cannot be, and are counted."""
+    deciding = [one.entry for one in new if isinstance(one.entry, Deciding)]
+    taps = [one for one in deciding if isinstance(one, Tap)]
     if judging:
-        judging.known.usage.expect(connection, taps)
+        judging.known.usage.expect(connection, usage.boarded(deciding))
     if judging is None or not in_order:
-        state.unreplayed += len(taps)
+        state.unreplayed += sum(not isinstance(one, Cancel) for one in deciding)
         if judging:
-            for tap in taps:
-                judging.known.usage.book(tap)
+            for one in deciding:
+                judging.known.usage.book(bookings(one))
         return []
     reader = opened.arrived.reader
     names = dict(judging.known.names)
@@ -204,8 +208,10 @@ def _judge(
             (stepped and name == state.journal) or ledger.is_stepped(connection, reader.name, name)
         ),
         names,
+        reader=reader.name,
+        ride=functools.partial(rides.find, connection, reader.name),
     )
-    findings, unreplayed = reconcile.judge_all(taps, reader.place, judging, history)
+    findings, unreplayed = reconcile.judge_all(deciding, reader.place, judging, history)
     state.unreplayed += unreplayed
     return findings
 

@@ -121,7 +121,10 @@ _TIDYING_TELEMETRY: Final = (
 """Adding up and forgetting, and judging by which grain a place may be counted (fleet.grain)."""
 _REFERRING_TO_A_JOURNAL: Final = tuple(
     _only(table, ["journal_id"])
-    for table in (_S.entry, _S.conflict, _S.quarantine, _S.joint, _S.retired_journal)
+    for table in (
+        *(_S.entry, _S.conflict, _S.quarantine, _S.joint, _S.retired_journal),
+        *(_S.ride, _S.ride_taken_back),
+    )
 )
 """SQLite looks for rows that refer to a journal when one is begun."""
 _MOVING_CARDS: Final = (
@@ -156,6 +159,9 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.entry),
                 _append(_S.conflict),
                 _append(_S.finding),
+                _append(_S.ride),
+                _append(_S.ride_share),
+                _append(_S.ride_taken_back),
                 _append(_S.joint),
                 _read(_S.retired_journal),
                 _change(_S.journal),
@@ -285,7 +291,12 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.entry),
                 _read(_S.journal),
                 _read(_S.finding),
-                _read(_S.usage),
+                _append(_S.ride),
+                _append(_S.ride_share),
+                _read(_S.ride_taken_back),
+                _change(_S.claim, "state", *_DECIDED[:2], "why"),
+                _change(_S.claim_line, "stands"),
+                _change(_S.usage, "times", "yen"),
                 _append(_S.rule),
                 _change(_S.rule_proposal, "state", "proposed_at_ms", *_DECIDED),
                 _append(_S.budget),

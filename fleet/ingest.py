@@ -7,13 +7,26 @@ batches of its reader that came before it; no batch can stop another one; what n
 is kept within limits and acknowledged never.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import sqlalchemy as sa
 import structlog
 
-from fleet import bulk, careful, gaps, journals, ledger, plain, quarantine, reconcile, store, usage
+from fleet import (
+    bulk,
+    careful,
+    gaps,
+    journals,
+    ledger,
+    plain,
+    quarantine,
+    reconcile,
+    rides,
+    store,
+    usage,
+)
 from fleet.alarms import sound
 from fleet.bookings import Bookings
 from fleet.journals import Family, Journal
@@ -23,7 +36,7 @@ from fleet.quarantine import Source
 from fleet.reconcile import Finding, History, Judging, Known, Last
 from fleet.roster_files import RosterArchive
 from fleet.tally import Taken, Tally
-from wire.entries import ClockStep, Tap
+from wire.entries import Cancel, ClockStep, Ride, Tap
 
 log: Final = structlog.get_logger("fleet.ingest")
 
@@ -31,8 +44,8 @@ log: Final = structlog.get_logger("fleet.ingest")
 def lock(connection: sa.Connection, opened: Iterable[Opened | Refused], known: Known) -> None:
     """Let no other worker touch these readers' journals, nor what limited programmes count."""
     store.lock(connection, "reader", {one.arrived.reader.name for one in opened})
-    taps = (tap for one in opened if isinstance(one, Opened) for tap in one.taps)
-    hours = {(tap.programme, tap.at_ms // usage.HOUR_MS) for tap in taps}
+    some = (each for one in opened if isinstance(one, Opened) for each in one.deciding)
+    hours = {(one.programme, one.at_ms // usage.HOUR_MS) for one in some}
     limits = known.usage.limits
     limited = {name for name, hour in hours if limits(name, hour * usage.HOUR_MS)}
     store.lock(connection, "programme", limited)
@@ -64,7 +77,7 @@ class Ingest:
         """
         batches = [one for one in opened if isinstance(one, Opened)]
         tally, left = self._plain(connection, batches, known) if at_once else (Tally(), batches)
-        judging, waiting = Judging(self._archive, known), {id(one) for one in left}
+        judging, waiting = Judging(self._archive, known, {}), {id(one) for one in left}
         for one in opened:
             if isinstance(one, Refused):
                 _keep(connection, one)
@@ -73,7 +86,7 @@ class Ingest:
                 self._bookings.forget(one.arrived.reader.name)
                 tally.taken.append(careful.take(connection, one, judging, tally))
         if left:
-            usage.count(connection, tally.taps)
+            usage.count(connection, tally.booked)
         return tally
 
     def _plain(
@@ -102,11 +115,11 @@ class Ingest:
             return []
         names = dict(known.names)
         last = self._bookings.begin(connection, plans, names)
-        taps = [one.opened.taps for one in plans]
-        known.usage.expect(connection, [tap for some in taps for tap in some])
-        judging = Judging(self._archive, known)
+        deciding = [one.opened.deciding for one in plans]
+        known.usage.expect(connection, usage.boarded(each for some in deciding for each in some))
+        judging = Judging(self._archive, known, {})
         found: list[tuple[Sequence[Finding], int]] = []
-        for one, some in zip(plans, taps, strict=True):
+        for one, some in zip(plans, deciding, strict=True):
             history = History(
                 one.state.journal,
                 last[one.state.reader],
@@ -114,6 +127,8 @@ class Ingest:
                 _is_stepped(connection, one, plans),
                 names,
                 _look_up(connection, one.state, names),
+                one.state.reader,
+                functools.partial(rides.find, connection, one.state.reader),
             )
             place = one.opened.arrived.reader.place
             found.append(reconcile.judge_all(some, place, judging, history))
@@ -212,6 +227,7 @@ def _write(
     goes_on = [one for one in every if one.id and one.journal not in begun]
     journals.save(connection, [one for one in every if not one.id or one.journal in begun])
     rows: list[ledger.Row] = []
+    riding: list[tuple[Opened, Journal]] = []
     counts: ledger.Counts = {}
     found: list[tuple[Journal, Sequence[Finding]]] = []
     for plan, (findings, _) in zip(plans, judged, strict=True):
@@ -219,6 +235,8 @@ def _write(
         arrived = opened.arrived
         tally.note_new(opened.readable_entries)
         some = ledger.rows(state.id, opened.numbered(), arrived.received_at_ms)
+        if any(isinstance(one, Ride | Cancel) for one in opened.entries):
+            riding.append((opened, state))
         ledger.count(counts, arrived.reader, arrived.received_at_ms, some)
         rows += some
         found.append((state, findings))
@@ -227,8 +245,12 @@ def _write(
     with bulk.few(connection, rows):
         journals.move(connection, goes_on)
         ledger.append(connection, rows, counts)
-        if is_all:
-            usage.count(connection, tally.taps)
+        if is_all and not riding:
+            usage.count(connection, tally.booked)
+    for opened, state in riding:
+        tally.booked += rides.book(connection, opened.arrived, state, opened.numbered())
+    if is_all and riding:
+        usage.count(connection, tally.booked)
     careful.note_findings(
         connection, found, max((one.received_at_ms for one, _ in found), default=0)
     )

@@ -32,7 +32,7 @@ from fleet.schema import (
 from fleet.telemetry import HOUR_MS, MINUTE_MS, floor
 from programmes.rulebook import Booked
 from wire.codes import Outcome
-from wire.entries import Entry, Press, Tap, new_journal
+from wire.entries import Cancel, Entry, Press, Ride, Tap, new_journal
 from wire.individual_number import refuse_individual_number
 
 _DAY_MS: Final = 24 * 3_600_000
@@ -79,6 +79,13 @@ def taken_from(one: Entry) -> tuple[Any, ...]:
             one.rule,
             one.roster,
         )
+    if isinstance(one, Ride):
+        told = (one.programme, one.outcome._value_, one.code._value_, None, None, None, None)
+        pays = (one.riders_pay_yen, one.rule, one.roster)
+        return ("ride", one.at_ms, one.clock._value_, *told, *pays)
+    if isinstance(one, Cancel):
+        rest = (None,) * 7
+        return ("cancel", one.at_ms, one.clock._value_, one.programme, None, one.why, *rest)
     if isinstance(one, Press):
         pressed = (one.programme, None, one.button, None, None, None, None)
         return ("press", one.at_ms, one.clock._value_, *pressed, one.rider_pays_yen, one.rule, None)

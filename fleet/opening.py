@@ -12,11 +12,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from fleet.registry import Reader
-from wire.entries import Entry, EntryRefused, Start, Tap, chain, decode
+from wire.entries import Cancel, Entry, EntryRefused, Ride, Start, Tap, chain, decode
 from wire.envelope import MessageRefused, Proof, Purpose, open_proven
 from wire.messages import Batch
 
 _encoder: Final = msgspec.json.Encoder()
+Deciding = Tap | Ride | Cancel
+"""Entries that are decided again, or undo one that was."""
 
 
 class Arrived(NamedTuple):
@@ -79,6 +81,11 @@ class Opened:
         """The taps that could be read, in order."""
         return [one for one in self.entries if isinstance(one, Tap)]
 
+    @property
+    def deciding(self) -> list[Deciding]:
+        """The entries that decide something or take it back, in order."""
+        return [one for one in self.entries if isinstance(one, Deciding)]
+
 
 def open_batch(arrived: Arrived) -> Opened | Refused:
     """Verify one message with its reader's registered key, and read what it brings."""
@@ -125,13 +132,12 @@ def read_entry(n: int, body: bytes) -> Entry | EntryRefused:
 
 def credentials(opened: Iterable[Opened | Refused]) -> set[str]:
     """Return the credentials that these batches name."""
-    found: set[str] = set()
+    found: set[str | None] = set()
     for one in opened:
-        if isinstance(one, Opened):
-            for entry in one.entries:
-                if isinstance(entry, Tap):
-                    if entry.credential:
-                        found.add(entry.credential)
-                    if entry.older_credential:
-                        found.add(entry.older_credential)
-    return found
+        for entry in one.entries if isinstance(one, Opened) else ():
+            if isinstance(entry, Tap):
+                found.update((entry.credential, entry.older_credential))
+            elif isinstance(entry, Ride):
+                for rider in entry.riders:
+                    found.update((rider.credential, rider.older_credential))
+    return {name for name in found if name}

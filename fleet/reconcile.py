@@ -14,16 +14,19 @@ from typing import Final, Literal, NamedTuple, cast
 
 from msgspec.structs import replace
 
+from fleet.opening import Deciding
 from fleet.registry import Place
 from fleet.roster_files import RosterArchive
-from fleet.usage import Running
+from fleet.usage import Boarded, Running
+from programmes.bookings import Booking, bookings
 from programmes.register import RULEBOOKS
+from programmes.rides import RideFacts, RiderFacts, Settlement
 from programmes.rulebook import Booked, Decision, Facts, Rulebook, RuleTableRefused
 from programmes.rulebook import Place as RulePlace
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Credential
-from wire.entries import Tap
+from wire.entries import Cancel, Ride, Tap
 from wire.roster import Roster, RosterRow, RuleTable
 
 NOT_DECIDED: Final = frozenset(
@@ -92,6 +95,9 @@ class History:
     """As `Known.names`; grows with the cards that move in these batches."""
     look_up: LookUp | None = None
     """Asks the ledger for all bookings of a tap's cards, where `last` may lack some."""
+    reader: str = ""
+    ride: Callable[[str, int], Ride | None] | None = None
+    """Asks the ledger for a ride of this reader that has not been taken back."""
 
     def of(self, tap: Tap) -> Last | None:
         """Return the card's last booking, whatever it was known as when it was made."""
@@ -151,33 +157,50 @@ def looks_back_ms(tap: Tap) -> int:
 
 
 class Judging(NamedTuple):
-    """What deciding again needs of the fleet."""
+    """What deciding again needs of the fleet; one a group."""
 
     archive: RosterArchive
     known: Known
+    settled: dict[tuple[str, str, int], Ride]
+    """Rides of this group by reader, journal and number: they may be taken back in it."""
 
 
 def judge_all(
-    taps: Sequence[Tap], place: Place, judging: Judging, history: History
+    entries: Sequence[Deciding], place: Place, judging: Judging, history: History
 ) -> tuple[list[Finding], int]:
-    """Decide the taps of one batch again, in order.
+    """Decide the taps and rides of one batch again, in order.
 
     Return the findings, and how many of them could not be replayed.
     """
     found: list[Finding] = []
     unreplayed = 0
-    basis: _Basis | None = None
-    for tap in taps:
-        if _is_decided(tap):
-            if basis is None or not basis.is_of(tap):
-                basis = _basis(tap, place, judging)
+    basis: Basis | None = None
+    for one in entries:
+        if isinstance(one, Ride) or (isinstance(one, Tap) and _is_decided(one)):
+            if basis is None or not basis.is_of(one):
+                basis = _basis(one, place, judging)
             if basis is None:
                 unreplayed += 1
+            elif isinstance(one, Ride):
+                found += judge_ride(one, basis, judging.known)
             else:
-                found += _judge(tap, place, basis, judging.known, history)
-        history.book(tap)
-        judging.known.usage.book(tap)
+                found += _judge(one, place, basis, judging.known, history)
+        if isinstance(one, Tap):
+            history.book(one)
+        judging.known.usage.book(_booked(one, judging, history))
     return found, unreplayed
+
+
+def _booked(one: Deciding, judging: Judging, history: History) -> Iterable[Booking]:
+    """Return what an entry books for those after it."""
+    if isinstance(one, Ride):
+        judging.settled[history.reader, history.journal, one.n] = one
+    if not isinstance(one, Cancel):
+        return bookings(one)
+    ride = judging.settled.pop((history.reader, one.of_journal, one.of_n), None)
+    if ride is None and history.ride is not None:
+        ride = history.ride(one.of_journal, one.of_n)
+    return [booking.taken_back() for booking in bookings(ride)] if ride else []
 
 
 def _is_decided(tap: Tap) -> bool:
@@ -185,7 +208,7 @@ def _is_decided(tap: Tap) -> bool:
     return tap.credential is not None and tap.roster != 0 and tap.code not in NOT_DECIDED
 
 
-class _Basis(NamedTuple):
+class Basis(NamedTuple):
     """What a reader's taps under one roster have in common."""
 
     programme: str
@@ -196,28 +219,26 @@ class _Basis(NamedTuple):
     are_held: bool
     """The roster holds the same ones."""
 
-    def is_of(self, tap: Tap) -> bool:
+    def is_of(self, tap: Tap | Ride) -> bool:
+        """True for an entry that rests on the same."""
         return tap.roster == self.roster.header.version and tap.programme == self.programme
 
 
-def _basis(tap: Tap, place: Place, judging: Judging) -> _Basis | None:
+def _basis(tap: Tap | Ride, place: Place, judging: Judging) -> Basis | None:
     """Return what a tap rests on; None when it cannot be replayed."""
     book = RULEBOOKS.get(tap.programme)
     held = judging.archive.get(tap.programme, place.name, tap.roster)
     if book is None or held is None:
         return None
     tables = judging.known.rules[tap.programme]
-    return _Basis(tap.programme, book, held, tables, list(tables) == list(held.header.rules))
+    return Basis(tap.programme, book, held, tables, list(tables) == list(held.header.rules))
 
 
 def _judge(
-    tap: Tap, place: Place, basis: _Basis, known: Known, history: History
+    tap: Tap, place: Place, basis: Basis, known: Known, history: History
 ) -> Sequence[Finding]:
     """Return what the ledger finds about one tap."""
-    find = basis.roster.find
-    row = find(Credential(tap.credential or ""))
-    if row is None and tap.older_credential:
-        row = find(Credential(tap.older_credential))
+    row = _row(basis, tap.credential or "", tap.older_credential)
     last = history.of(tap)
     facts = Facts(
         tap.at_ms,
@@ -230,6 +251,7 @@ def _judge(
         (last.booked,) if last else (),
         tap.used,
         tap.usage_age_s,
+        tap.riding,
     )
     findings = _replay(tap, basis.book, facts, last, history)
     if findings and history.looks_again(tap):
@@ -237,6 +259,88 @@ def _judge(
         facts = replace(facts, booked=(last.booked,) if last else ())
         findings = _replay(tap, basis.book, facts, last, history)
     return (*findings, *_lag(tap, basis, facts, known), *_allowance(tap, basis.book, facts, known))
+
+
+def _row(basis: Basis, card: str, older: str | None) -> RosterRow | None:
+    """Return the row of a card in the roster that a reader went by."""
+    row = basis.roster.find(Credential(card))
+    return basis.roster.find(Credential(older)) if row is None and older else row
+
+
+def judge_ride(one: Ride, basis: Basis, known: Known) -> Sequence[Finding]:
+    """Return what the ledger finds about a ride: settled otherwise, or over an allowance."""
+    rides = basis.book.rides
+    if rides is None:
+        return ()
+    riders = [
+        RiderFacts(_row(basis, each.credential, each.older_credential), each.used, each.usage_age_s)
+        for each in one.riders
+    ]
+    facts = RideFacts(
+        one.at_ms,
+        one.boarded_at_ms,
+        riders,
+        one.fare_yen,
+        basis.roster.header.rules,
+        one.roster_age_s,
+        one.clock is not ClockState.UNKNOWN,
+        one.discount,
+        one.on,
+        one.off,
+    )
+    try:
+        settlement = rides.settle(facts)
+    except RuleTableRefused:
+        return ()
+    if not _same_ride(one, settlement):
+        return (_ride_finding(one, "replay", settlement),)
+    return _over(one, basis, known, facts)
+
+
+def _over(one: Ride, basis: Basis, known: Known, facts: RideFacts) -> Sequence[Finding]:
+    """Say so when a rider had nothing left by what the ledger had counted before this ride."""
+    if one.outcome is not Outcome.ACCEPTED or not facts.clock_known:
+        return ()
+    riders = []
+    for each, rider in zip(one.riders, facts.riders, strict=True):
+        boarded = Boarded(one.programme, one.boarded_at_ms, each.credential, each.older_credential)
+        used = known.usage.of(boarded)
+        if used is None:
+            riders.append(rider)
+            continue
+        riders.append(replace(rider, used=used, usage_age_s=0))
+        tap = Facts(
+            one.boarded_at_ms,
+            RulePlace("", "taxi"),
+            rider.member,
+            facts.rules,
+            0,
+            used=used,
+            usage_age_s=0,
+        )
+        decision = _decide(basis.book, tap)
+        if decision is not None and decision.code is Code.USED_UP:
+            return (Finding(one.n, "allowance", decision),)
+    again = basis.book.rides.settle(replace(facts, riders=riders)) if basis.book.rides else None
+    if again is None or again.subsidy_yen >= one.subsidy_yen:
+        return ()
+    return (_ride_finding(one, "allowance", again),)
+
+
+def _ride_finding(one: Ride, kind: Kind, made: Settlement) -> Finding:
+    decision = Decision(made.outcome, made.code, made.shown, made.rule, made.riders_pay_yen)
+    return Finding(one.n, kind, decision)
+
+
+def _same_ride(one: Ride, made: Settlement) -> bool:
+    subsidies = tuple(rider.subsidy_yen for rider in one.riders)
+    return (one.outcome, one.code, one.rule, subsidies, one.discount_yen) == (
+        made.outcome,
+        made.code,
+        made.rule,
+        made.subsidies_yen,
+        made.discount_yen,
+    )
 
 
 def _replay(
@@ -276,7 +380,7 @@ def _also_possible(tap: Tap, facts: Facts, last: Last | None, history: History) 
     return others
 
 
-def _lag(tap: Tap, basis: _Basis, facts: Facts, known: Known) -> Sequence[Finding]:
+def _lag(tap: Tap, basis: Basis, facts: Facts, known: Known) -> Sequence[Finding]:
     """Decide with what the fleet knows, only where it knows something else."""
     row = known.cards.get((tap.programme, tap.credential or ""))
     if row is None and tap.older_credential:

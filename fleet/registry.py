@@ -41,6 +41,8 @@ class Place:
     line: str
     programmes: tuple[str, ...]
     triage_programmes: frozenset[str]
+    organisation: str = ""
+    """The transport company or school whose it is; empty: the city's."""
     by_hour: bool = True
     """Too few members for anything of it to be counted finer than by the hour (fleet.grain)."""
 
@@ -88,7 +90,10 @@ def import_registry(
         place,
         [msgspec.structs.asdict(one) for one in registry.places],
         key=["name"],
-        replace=["kind", "line", "programmes", "triage_programmes", "label_ja", "label_en"],
+        replace=[
+            *("kind", "line", "programmes", "triage_programmes"),
+            *("label_ja", "label_en", "organisation"),
+        ],
     )
     former = {row.name: row for row in connection.execute(sa.select(reader))}
     keys: list[dict[str, object]] = []
@@ -208,6 +213,7 @@ def load_places(connection: sa.Connection) -> dict[str, Place]:
             row.line,
             tuple(row.programmes),
             frozenset(row.triage_programmes),
+            row.organisation,
             bool(row.by_hour),
         )
         for row in connection.execute(sa.select(place))

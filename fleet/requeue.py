@@ -9,14 +9,15 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from fleet import audit, careful, journals, ledger, months, quarantine, store, usage
+from fleet import audit, careful, journals, ledger, months, quarantine, rides, store, usage
 from fleet import schema as tables
 from fleet.journals import Family, Journal
 from fleet.opening import Arrived, Refused, open_batch, read_entry
 from fleet.registry import Reader
 from fleet.store import AnyRow
 from fleet.tally import Tally
-from wire.entries import EntryRefused, Start, Tap
+from programmes.bookings import bookings
+from wire.entries import EntryRefused, Ride, Start, Tap
 
 
 class RequeueRefused(ValueError):
@@ -60,7 +61,7 @@ def _batch(connection: sa.Connection, reader: Reader, row: AnyRow, at_ms: int) -
         if store.not_by_content(error):
             raise
         raise RequeueRefused(f"it still cannot be taken in: {error!r}") from error
-    usage.count(connection, tally.taps)
+    usage.count(connection, tally.booked)
     return (
         f"created {tally.created}, stood already {tally.exists}, "
         f"contradicted {tally.conflicts}, set aside {tally.quarantined}"
@@ -83,14 +84,16 @@ def _entry(connection: sa.Connection, reader: Reader, row: AnyRow, at_ms: int) -
     if start:
         others = careful.begin(connection, family, state, start)
         journals.save(connection, [state, *others])
-    elif isinstance(found, Tap):
+    elif isinstance(found, Tap | Ride):
         state.unreplayed += 1
         journals.save(connection, [state])
-    rows, counts = ledger.rows(state.id, [(n, row.hash, body, found)], at_ms), ledger.Counts()
+    new = [(n, row.hash, body, found)]
+    rows, counts = ledger.rows(state.id, new, at_ms), ledger.Counts()
     ledger.count(counts, reader, at_ms, rows)
     ledger.append(connection, rows, counts)
-    if isinstance(found, Tap):
-        usage.count(connection, [found])
+    arrived = Arrived(reader, row.topic, body, at_ms)
+    booked = rides.book(connection, arrived, state, new)
+    usage.count(connection, [*bookings(found), *booked] if isinstance(found, Tap) else booked)
     return "created 1"
 
 

@@ -35,6 +35,9 @@ APPEND_ONLY: Final = {
         "retired_journal",
         "audit_run",
         "budget",
+        "ride",
+        "ride_share",
+        "ride_taken_back",
     ),
     "persons": ("audit", "scheme_statement", "campaign", "consent", "consent_basis"),
 }
@@ -70,7 +73,9 @@ place: Final = sa.Table(
     _text("label_ja", ""),
     _text("label_en", ""),
     sa.Column("by_hour", sa.Boolean, nullable=False, server_default=sa.true()),
-    comment="Where readers stand. by_hour: fewer than 20 members in one of its programmes, so "
+    _text("organisation", ""),
+    comment="Where readers stand. organisation: whose it is, such as a transport company's; '' the "
+    "city's. by_hour: fewer than 20 members in one of its programmes, so "
     "that nothing of it is counted finer than by the hour. programmes: names in the order in which "
     "a card is looked up; triage_programmes: those whose unknown cards a clerk may assign for "
     "seven days.",
@@ -232,7 +237,8 @@ entry: Final = sa.Table(
     sa.UniqueConstraint("journal_id", "n"),
     comment="The ledger. Append-only; identity (journal_id, n); position: order of commit; body: "
     "the reader's bytes unchanged, from which all columns after received_at_ms are taken; hash: "
-    "of the journal's chain at n; kind: start, tap, press (then code holds the button) or clock.",
+    "of the journal's chain at n; kind: start, tap, press (then code holds the button), ride (then "
+    "rider_pays_yen is what its riders pay together), cancel (code: why), shift or clock.",
 )
 sa.Index(
     "ix_entry_credential_at_ms",
@@ -363,6 +369,117 @@ entry_minute: Final = sa.Table(
     "by the hour (minute_ms is then a whole hour); code: of a tap; of a "
     "press `press.` and its button; empty (programme too) for start and clock entries. Kept like "
     "telemetry.",
+)
+
+# --- rides, and what is claimed for them ---------------------------------------------------------
+
+ride: Final = sa.Table(
+    "ride",
+    fleet,
+    _id(),
+    _text("kind"),
+    sa.Column("of_id", _Id, sa.ForeignKey("ride.id"), unique=True),
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id")),
+    sa.Column("n", sa.BigInteger),
+    _text("programme"),
+    _text("organisation", ""),
+    _text("place", ""),
+    _text("medium"),
+    _text("outcome"),
+    _text("code"),
+    _text("rule", ""),
+    _number("at_ms"),
+    _number("boarded_at_ms"),
+    _number("booked_at_ms"),
+    _number("riders"),
+    _number("fare_yen"),
+    _text("discount", ""),
+    _number("discount_yen"),
+    _number("subsidy_yen"),
+    _number("riders_pay_yen"),
+    _text("driver", ""),
+    _text("on_spot", ""),
+    _text("off_spot", ""),
+    _text("ticket", ""),
+    _text("who", ""),
+    _text("why", ""),
+    sa.UniqueConstraint("journal_id", "n", "kind"),
+    sa.Index("ix_ride_programme_boarded_at_ms", "programme", "boarded_at_ms"),
+    sa.Index("ix_ride_organisation_id", "organisation", "id"),
+    comment="Rides as money knows them. kind: ride, or taken-back (all numbers of the ride of_id "
+    "with the sign turned). journal_id, n: the reader's entry; null for what the office entered "
+    "(who). medium: card, paper or none; ticket: number of a paper ticket; organisation: whose the "
+    "vehicle was; booked_at_ms: by the fleet's clock, the rest by the reader's; fare_yen, "
+    "subsidy_yen (the city pays), discount_yen (the company gives), riders_pay_yen. The sum over "
+    "all rows is what is owed. Append-only.",
+)
+
+ride_share: Final = sa.Table(
+    "ride_share",
+    fleet,
+    sa.Column("ride_id", _Id, sa.ForeignKey("ride.id"), primary_key=True, autoincrement=False),
+    sa.Column("seat", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("credential", sa.Text, nullable=False, index=True),
+    _number("times"),
+    _number("subsidy_yen"),
+    comment="What a ride counts for each rider: times is 1, 0 when it was refused, -1 where it is "
+    "taken back. Append-only.",
+)
+
+ride_taken_back: Final = sa.Table(
+    "ride_taken_back",
+    fleet,
+    sa.Column("reader", sa.Text, primary_key=True),
+    sa.Column("of_journal", sa.Text, primary_key=True),
+    sa.Column("of_n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("journal_id", _Id, sa.ForeignKey("journal.id"), nullable=False),
+    _number("n"),
+    _number("at_ms"),
+    _text("driver", ""),
+    _text("why", ""),
+    comment="Which entries of a reader (rides, and taps of riders before their ride) it has taken "
+    "back, by which entry of its own: it may come before its ride does. Append-only.",
+)
+
+claim: Final = sa.Table(
+    "claim",
+    fleet,
+    _id(),
+    _text("programme"),
+    _text("organisation"),
+    _text("month"),
+    _text("state"),
+    _number("made_at_ms"),
+    _text("made_by"),
+    _number("through_id"),
+    _number("lines"),
+    _number("subsidy_yen"),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("line", sa.LargeBinary, nullable=False),
+    sa.Column("decided_at_ms", sa.BigInteger),
+    _text("decided_by", ""),
+    _text("why", ""),
+    sa.Index("ix_claim_programme_organisation", "programme", "organisation"),
+    comment="What a transport company claims of the city. month: YYYY-MM; state: made, approved, "
+    "returned or paid; through_id: the last row of ride that was there; sha256: of its CSV file; "
+    "line: what the fleet signed of it.",
+)
+
+claim_line: Final = sa.Table(
+    "claim_line",
+    fleet,
+    sa.Column("claim_id", _Id, sa.ForeignKey("claim.id"), primary_key=True, autoincrement=False),
+    sa.Column("ride_id", _Id, sa.ForeignKey("ride.id"), primary_key=True, autoincrement=False),
+    sa.Column("stands", sa.Boolean, nullable=False, server_default=sa.true()),
+    comment="Rows of a claim. stands: false once it was returned; a row of ride stands in at most "
+    "one claim.",
+)
+sa.Index(
+    "ix_claim_line_once",
+    claim_line.c.ride_id,
+    unique=True,
+    sqlite_where=claim_line.c.stands,
+    postgresql_where=claim_line.c.stands,
 )
 
 # --- what of an allowance was used ---------------------------------------------------------------

@@ -1,24 +1,26 @@
 """What members have used of their allowances: counted once, decided with, and checked.
 
-Rules: an accepted tap counts in the transaction that inserts it, so a resend counts nothing; its
-periods follow from its own time (programmes.rulebook.Rulebook.periods), never from a table that a
-clerk may change; a member's usage is the sum over all cards that he ever had; counters are added
-to in the order of their keys, so that two workers never wait for each other crosswise.
+Rules: a booking (programmes.bookings: an accepted tap, a rider of a ride) counts in the transaction
+that inserts its entry, so a resend counts nothing; its periods follow from its own time
+(programmes.rulebook.Rulebook.periods), never from a table that a clerk may change; a member's usage
+is the sum over all cards that he ever had; counters are added to in the order of their keys, so
+that two workers never wait for each other crosswise.
 `usage_files` tells the readers of it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import bulk, store
+from fleet import bulk, rides, store
 from fleet.schema import card, entry, usage
+from programmes.bookings import Booking
 from programmes.register import RULEBOOKS
-from programmes.rulebook import Rulebook, RuleTableRefused, counted
+from programmes.rulebook import RuleTableRefused
 from wire.codes import Code, Outcome
-from wire.entries import Tap, Used
+from wire.entries import Cancel, Ride, Tap, Used
 from wire.roster import RuleTable
 
 HOUR_MS: Final = 3_600_000
@@ -35,38 +37,46 @@ def add(one: Used, other: Used) -> Used:
     return Used(one.times + other.times, one.yen + other.yen)
 
 
-def _keys(tap: Tap) -> Iterator[Key]:
-    """Yield where a tap counts; nowhere unless it was accepted for a card that is known."""
-    if tap.outcome is not Outcome.ACCEPTED or tap.credential is None:
-        return
-    book = RULEBOOKS.get(tap.programme)
-    if book is not None and book.periods is not None:
-        for period in book.periods(tap.at_ms):
-            yield tap.programme, period, tap.credential
-
-
-def sums(taps: Iterable[Tap]) -> dict[tuple[str, str], dict[str, Used]]:
-    """Return what these taps come to, by programme and period, and there by credential."""
+def sums(booked: Iterable[Booking]) -> dict[tuple[str, str], dict[str, Used]]:
+    """Return what these bookings come to, by programme and period, and there by credential."""
     found: dict[tuple[str, str], dict[str, Used]] = {}
-    for tap in taps:
-        for programme, period, credential in _keys(tap):
-            cards = found.setdefault((programme, period), {})
-            before = cards.get(credential)
-            cards[credential] = add(before, counted(tap)) if before else counted(tap)
+    for one in booked:
+        for period in one.periods:
+            cards = found.setdefault((one.programme, period), {})
+            before = cards.get(one.credential)
+            cards[one.credential] = add(before, one.used) if before else one.used
     return found
 
 
-def count(connection: sa.Connection, taps: Iterable[Tap]) -> None:
-    """Add new taps to the counters, once a group, in the transaction that inserts them.
-
-    What is no accepted tap of a counted programme adds nothing and may be among them.
-    """
+def count(connection: sa.Connection, booked: Iterable[Booking]) -> None:
+    """Add new bookings to the counters, once a group, in the transaction that inserts them."""
     rows = [
         (*key, credential, cards[credential].times, cards[credential].yen)
-        for key, cards in sorted(sums(taps).items())
+        for key, cards in sorted(sums(booked).items())
         for credential in sorted(cards)
     ]
     bulk.count_up(connection, usage, ("programme", "period", "credential"), ("times", "yen"), rows)
+
+
+class Boarded(NamedTuple):
+    """One rider of a ride, as if he tapped at its beginning: what usage looks at."""
+
+    programme: str
+    at_ms: int
+    credential: str | None
+    older_credential: str | None
+    code: Code = Code.OK
+
+
+def boarded(entries: Iterable[Tap | Ride | Cancel]) -> Iterator[Tap | Boarded]:
+    """Yield the taps among these, and every rider of the rides."""
+    for one in entries:
+        if isinstance(one, Tap):
+            yield one
+        elif isinstance(one, Ride):
+            for rider in one.riders:
+                cards = (rider.credential, rider.older_credential)
+                yield Boarded(one.programme, one.boarded_at_ms, *cards)
 
 
 # --- deciding with it ----------------------------------------------------------------------------
@@ -76,8 +86,8 @@ def count(connection: sa.Connection, taps: Iterable[Tap]) -> None:
 class Running:
     """Usage as the ledger has it at a point in the order of commit, carried along a group.
 
-    One a group. `expect` its taps under the group's locks before the first is judged; `book` each
-    new tap, so that those after it in the group see it.
+    One a group. `expect` its taps and riders under the group's locks before the first is judged;
+    `book` what each new entry books, so that those after it in the group see it.
     """
 
     rules: Mapping[str, Sequence[RuleTable]]
@@ -86,8 +96,8 @@ class Running:
     _asked: set[tuple[str, str]] = field(default_factory=set)
     _limits: dict[tuple[str, int], Mapping[str, Used]] = field(default_factory=dict)
 
-    def expect(self, connection: sa.Connection, taps: Iterable[Tap]) -> None:
-        """Read what stands under the cards of these taps, those of a limited programme alone.
+    def expect(self, connection: sa.Connection, taps: Iterable[Tap | Boarded]) -> None:
+        """Read what stands under the cards of these, those of a limited programme alone.
 
         One query a programme for all that was not asked before; it may be called again.
         """
@@ -103,7 +113,7 @@ class Running:
                 self._asked.update((period, one) for one in new)
                 self._used.update(load(connection, programme, [period], new))
 
-    def of(self, tap: Tap) -> dict[str, Used] | None:
+    def of(self, tap: Tap | Boarded) -> dict[str, Used] | None:
         """Return what the member had used before this tap.
 
         None where it cannot matter: no limit is in force, or the member is far from it and the
@@ -116,11 +126,13 @@ class Running:
         refused = tap.code in (Code.USED_UP, Code.STALE)
         return found if refused or is_near(found, limits) else None
 
-    def book(self, tap: Tap) -> None:
-        """Count a tap for those that come after it in the group."""
-        if self.rules and self.limits(tap.programme, tap.at_ms):
-            for key in _keys(tap):
-                self._used[key] = add(self._used.get(key, NOTHING), counted(tap))
+    def book(self, booked: Iterable[Booking]) -> None:
+        """Count these for those that come after them in the group."""
+        if self.rules:
+            for one in booked:
+                for period in one.periods:
+                    key = (one.programme, period, one.credential)
+                    self._used[key] = add(self._used.get(key, NOTHING), one.used)
 
     def limits(self, programme: str, at_ms: int) -> Mapping[str, Used]:
         """Return the thresholds of the hour; tables begin at midnight."""
@@ -131,15 +143,15 @@ class Running:
             self._limits[programme, hour] = found
         return found
 
-    def _sum(self, tap: Tap, period: str) -> Used:
+    def _sum(self, tap: Tap | Boarded, period: str) -> Used:
         total = NOTHING
         for credential in members_cards(self.cards, tap):
             total = add(total, self._used.get((tap.programme, period, credential), NOTHING))
         return total
 
 
-def members_cards(cards: Cards, tap: Tap) -> Collection[str]:
-    """Return all credentials under which the member of a tap was counted."""
+def members_cards(cards: Cards, tap: Tap | Boarded) -> Collection[str]:
+    """Return all credentials under which the member who holds this card was counted."""
     named = [one for one in (tap.credential, tap.older_credential) if one]
     return {other for one in named for other in (one, *cards.get((tap.programme, one), ()))}
 
@@ -239,16 +251,24 @@ def recount(connection: sa.Connection) -> dict[Key, Used]:
     """Return what the ledger's entries come to, from the first to the last."""
     found: dict[Key, Used] = {}
     for name, book in RULEBOOKS.items():
-        if book.periods is not None:
+        if book.periods is not None and book.rides is None:
             for row in _accepted(connection, name):
-                _recount(found, name, book, row)
+                used = Used(1, row.rider_pays_yen or 0)
+                _recount(found, name, book.periods(row.at_ms), row.credential, used)
+    for row in rides.shares(connection):
+        periods = RULEBOOKS[row.programme].periods
+        if periods is not None:
+            used = Used(row.times, row.subsidy_yen)
+            _recount(found, row.programme, periods(row.boarded_at_ms), row.credential, used)
     return found
 
 
-def _recount(found: dict[Key, Used], programme: str, book: Rulebook, row: Any) -> None:
-    for period in book.periods(row.at_ms) if book.periods else ():
-        key = (programme, period, row.credential)
-        found[key] = add(found.get(key, NOTHING), Used(1, row.rider_pays_yen or 0))
+def _recount(
+    found: dict[Key, Used], programme: str, periods: Iterable[str], card: str, used: Used
+) -> None:
+    for period in periods:
+        key = (programme, period, card)
+        found[key] = add(found.get(key, NOTHING), used)
 
 
 def _accepted(connection: sa.Connection, programme: str) -> Iterator[store.AnyRow]:

@@ -1,0 +1,216 @@
+"""Rides as money knows them: one row each, and one with the sign turned that takes it back.
+
+What a claim adds up, what a city pays and what members have used rest on these rows.
+
+Rules: a row is never changed; a ride is taken back at most once, by its own reader or by the
+office, and counts for its riders no more from then on; a taking back that comes before its ride
+(the ride lay in a gap) waits for it; rows are written in the transaction that inserts the entries,
+so a resend writes none.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from fleet import store
+from fleet.journals import Journal
+from fleet.opening import Arrived
+from fleet.registry import Reader
+from fleet.schema import entry, journal, ride, ride_share, ride_taken_back
+from programmes.bookings import Booking, bookings
+from programmes.register import RULEBOOKS
+from wire.codes import Outcome
+from wire.entries import Cancel, Entry, Ride, Used, decode
+
+CARD: Final = "card"
+"""`ride.medium`: the riders tapped at a reader. The office's own are `paper` and `none`."""
+
+
+class At(NamedTuple):
+    """Where an entry stands."""
+
+    reader: Reader
+    state: Journal
+    n: int
+    received_at_ms: int
+
+
+def book(
+    connection: sa.Connection,
+    arrived: Arrived,
+    state: Journal,
+    new: Iterable[tuple[int, bytes, bytes, Entry]],
+) -> list[Booking]:
+    """Write the rows of new entries (number, hash, bytes, entry) of a journal that is saved.
+
+    Return what they count for members, some of it below zero.
+    """
+    found: list[Booking] = []
+    for n, _, _, one in new:
+        at = At(arrived.reader, state, n, arrived.received_at_ms)
+        if isinstance(one, Ride):
+            found += _ride(connection, at, one)
+        elif isinstance(one, Cancel):
+            found += _cancel(connection, at, one)
+    return found
+
+
+def take_back(
+    connection: sa.Connection, ride_id: int, at_ms: int, who: str, why: str, **entry_of: Any
+) -> list[Booking]:
+    """Write the row that takes one ride back; nothing where that has happened already.
+
+    `who` and `why`: of the office, or the driver's number and his reason. `entry_of`: journal_id
+    and n of the reader's entry, if it was one. Returns what to count, below zero.
+    """
+    row = connection.execute(sa.select(ride).where(ride.c.id == ride_id)).one()
+    taken = sa.select(ride.c.id).where(ride.c.of_id == ride_id)
+    if row.kind != "ride" or connection.execute(taken).first():
+        return []
+    turned = dict(row._mapping) | {
+        "kind": "taken-back",
+        "of_id": ride_id,
+        "booked_at_ms": at_ms,
+        "who": who,
+        "why": why,
+        "journal_id": entry_of.get("journal_id"),
+        "n": entry_of.get("n"),
+    }
+    for name in ("fare_yen", "discount_yen", "subsidy_yen", "riders_pay_yen", "riders"):
+        turned[name] = -turned[name]
+    del turned["id"]
+    new_id = _insert(connection, turned)
+    shares = connection.execute(sa.select(ride_share).where(ride_share.c.ride_id == ride_id)).all()
+    rows = [
+        dict(one._mapping)
+        | {"ride_id": new_id, "times": -one.times, "subsidy_yen": -one.subsidy_yen}
+        for one in shares
+    ]
+    if rows:
+        connection.execute(ride_share.insert(), rows)
+    return [_booking(row.programme, row.boarded_at_ms, one) for one in rows]
+
+
+def _booking(programme: str, boarded_at_ms: int, share: dict[str, Any]) -> Booking:
+    book_of = RULEBOOKS[programme]
+    periods = book_of.periods(boarded_at_ms) if book_of.periods else ()
+    used = Used(share["times"], share["subsidy_yen"])
+    return Booking(programme, share["credential"], periods, used)
+
+
+def _ride(connection: sa.Connection, at: At, one: Ride) -> list[Booking]:
+    ride_id = _insert(
+        connection,
+        {
+            "kind": "ride",
+            "journal_id": at.state.id,
+            "n": at.n,
+            "programme": one.programme,
+            "organisation": at.reader.place.organisation,
+            "place": at.reader.place.name,
+            "medium": CARD,
+            "outcome": one.outcome.value,
+            "code": one.code.value,
+            "rule": one.rule,
+            "at_ms": one.at_ms,
+            "boarded_at_ms": one.boarded_at_ms,
+            "booked_at_ms": at.received_at_ms,
+            "riders": len(one.riders),
+            "fare_yen": one.fare_yen,
+            "discount": one.discount,
+            "discount_yen": one.discount_yen,
+            "subsidy_yen": one.subsidy_yen,
+            "riders_pay_yen": one.riders_pay_yen,
+            "driver": one.driver,
+            "on_spot": one.on,
+            "off_spot": one.off,
+        },
+    )
+    accepted = one.outcome is Outcome.ACCEPTED
+    rows = [
+        {
+            "ride_id": ride_id,
+            "seat": seat,
+            "credential": rider.credential,
+            "times": int(accepted),
+            "subsidy_yen": rider.subsidy_yen,
+        }
+        for seat, rider in enumerate(one.riders)
+    ]
+    connection.execute(ride_share.insert(), rows)
+    found = list(bookings(one))
+    waits = connection.execute(
+        sa.select(ride_taken_back).where(
+            ride_taken_back.c.reader == at.reader.name,
+            ride_taken_back.c.of_journal == at.state.journal,
+            ride_taken_back.c.of_n == at.n,
+        )
+    ).one_or_none()
+    if waits is not None:
+        by = {"journal_id": waits.journal_id, "n": waits.n}
+        found += take_back(connection, ride_id, at.received_at_ms, waits.driver, waits.why, **by)
+    return found
+
+
+def _cancel(connection: sa.Connection, at: At, one: Cancel) -> list[Booking]:
+    row = {
+        "reader": at.reader.name,
+        "of_journal": one.of_journal,
+        "of_n": one.of_n,
+        "journal_id": at.state.id,
+        "n": at.n,
+        "at_ms": one.at_ms,
+        "driver": one.driver,
+        "why": one.why,
+    }
+    store.insert_missing(connection, ride_taken_back, [row])
+    ride_id = connection.scalar(
+        sa.select(ride.c.id)
+        .join(journal, ride.c.journal_id == journal.c.id)
+        .where(
+            journal.c.reader == at.reader.name,
+            journal.c.journal == one.of_journal,
+            ride.c.n == one.of_n,
+            ride.c.kind == "ride",
+        )
+    )
+    if ride_id is None:
+        return []
+    by = {"journal_id": at.state.id, "n": at.n}
+    return take_back(connection, ride_id, at.received_at_ms, one.driver, one.why, **by)
+
+
+def _insert(connection: sa.Connection, row: dict[str, Any]) -> int:
+    made = connection.execute(ride.insert().values(row).returning(ride.c.id))
+    return int(made.scalar_one())
+
+
+def find(connection: sa.Connection, reader: str, journal_name: str, n: int) -> Ride | None:
+    """Return a ride of this reader as it was written, unless it has been taken back."""
+    body = connection.scalar(
+        sa.select(entry.c.body)
+        .join(journal, entry.c.journal_id == journal.c.id)
+        .join(ride, (ride.c.journal_id == journal.c.id) & (ride.c.n == entry.c.n))
+        .where(
+            journal.c.reader == reader,
+            journal.c.journal == journal_name,
+            entry.c.n == n,
+            ride.c.kind == "ride",
+            ~sa.exists().where(sa.alias(ride, "later").c.of_id == ride.c.id),
+        )
+    )
+    found = decode(body) if body is not None else None
+    return found if isinstance(found, Ride) else None
+
+
+def shares(connection: sa.Connection) -> Sequence[Any]:
+    """Return programme, boarded_at_ms, credential, times and subsidy_yen of every share."""
+    wanted = sa.select(
+        ride.c.programme,
+        ride.c.boarded_at_ms,
+        ride_share.c.credential,
+        ride_share.c.times,
+        ride_share.c.subsidy_yen,
+    ).join(ride, ride.c.id == ride_share.c.ride_id)
+    return connection.execute(wanted).all()
