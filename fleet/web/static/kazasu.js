@@ -139,8 +139,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     drawAll();
-    const heard = document.querySelector(".error-summary");
-    if (heard) heard.focus();
+    document.querySelector("main [role=alert]")?.focus();
   });
   document.addEventListener("htmx:beforeSwap", keep);
   document.addEventListener("htmx:afterSwap", putBack);
