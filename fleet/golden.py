@@ -1,15 +1,17 @@
 """Golden examples under a rule table, in sentences that a clerk can read and sign.
 
-Rules: examples and what is expected of them come from the programme's own module; what stands here
-asks its `decide` and writes the answer down. Pure.
+Rules: examples and what is expected of them come from the programme's own module, taps and, where
+a programme has them, rides; what stands here asks its `decide` or `settle` and writes the answer
+down. Pure.
 """
 
 import datetime
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
+from programmes.rides import RideExample, Rides, Settlement
 from programmes.rulebook import Decision, Example, Rulebook
 from programmes.texts import Language, say
 from wire.codes import Outcome
@@ -47,13 +49,16 @@ def told(
     return list(found.values())
 
 
-def broken(book: Rulebook, table: RuleTable) -> list[Example]:
+def broken(book: Rulebook, table: RuleTable) -> list[Example | RideExample]:
     """Return the examples that this program does not answer as they say: there must be none."""
-    return [
-        one
-        for one in (*book.edges(table), *book.examples)
-        if not holds(one, book.decide(one.facts))
+    taps = (*book.edges(table), *book.examples)
+    found: list[Example | RideExample] = [
+        one for one in taps if not holds(one, book.decide(one.facts))
     ]
+    if book.rides is not None:
+        rides = (*book.rides.edges(table), *book.rides.examples)
+        found += [one for one in rides if not ride_holds(one, book.rides.settle(one.facts))]
+    return found
 
 
 def holds(example: Example, made: Decision) -> bool:
@@ -63,16 +68,34 @@ def holds(example: Example, made: Decision) -> bool:
     return (made.outcome, made.code, yen) == (example.outcome, example.code, wanted)
 
 
-def _all(book: Rulebook, table: RuleTable, base: RuleTable | None) -> Iterator[Example]:
-    yield from book.edges(table)
-    if base is not None:
-        yield from book.edges(base)
+def ride_holds(example: RideExample, made: Settlement) -> bool:
+    """True when a settlement is what the example says."""
+    paid = made.subsidy_yen, made.riders_pay_yen
+    wanted = example.subsidy_yen, example.riders_pay_yen
+    return (made.outcome, made.code, *paid) == (example.outcome, example.code, *wanted)
+
+
+def _all(
+    book: Rulebook, table: RuleTable, base: RuleTable | None
+) -> Iterator[Example | RideExample]:
+    edges = [book.edges] if book.rides is None else [book.edges, book.rides.edges]
+    for one in edges:
+        yield from one(table)
+        if base is not None:
+            yield from one(base)
     yield from book.examples
+    if book.rides is not None:
+        yield from book.rides.examples
 
 
-def _answer(book: Rulebook, example: Example, table: RuleTable, language: Language) -> str:
-    facts = replace(example.facts, rules=(replace(table, valid_from=_ALWAYS),))
-    return outcome(book.decide(facts), language)
+def _answer(
+    book: Rulebook, example: Example | RideExample, table: RuleTable, language: Language
+) -> str:
+    rules = (replace(table, valid_from=_ALWAYS),)
+    if isinstance(example, Example):
+        return outcome(book.decide(replace(example.facts, rules=rules)), language)
+    rides = cast(Rides, book.rides)  # whose example it is
+    return settlement(rides.settle(replace(example.facts, rules=rules)), language)
 
 
 def outcome(made: Decision, language: Language) -> str:
@@ -82,3 +105,11 @@ def outcome(made: Decision, language: Language) -> str:
     if made.outcome is Outcome.ACCEPTED and made.rider_pays_yen:
         return say("rule.outcome.accepted-yen", language, yen=f"{made.rider_pays_yen:,}")
     return say(f"rule.outcome.{made.outcome}", language)
+
+
+def settlement(made: Settlement, language: Language) -> str:
+    """Return who pays what of a ride in words: 「市が払う額 750円、乗る人が払う額 750円」."""
+    subsidy, pays = f"{made.subsidy_yen:,}", f"{made.riders_pay_yen:,}"
+    if made.outcome is Outcome.REFUSED:
+        return say("rule.outcome.settled-refused", language, pays=pays)
+    return say("rule.outcome.settled", language, subsidy=subsidy, pays=pays)

@@ -9,12 +9,14 @@ import datetime
 import functools
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import inspect
 
+from fleet.outline import Picture, picture, square_km
+from programmes.area import CORNERS_MIN
 from programmes.calendar import read_day
 from programmes.rulebook import Kind, Parameter, Rulebook, read_parameters
 from programmes.texts import Language, say
@@ -24,18 +26,25 @@ CATEGORIES_MAX: Final = 20
 """Categories with lines of their own; a town has two or three."""
 LINES_MAX: Final = 60
 """Lines of one category: the largest city's bus has some 150, and then nobody lists them."""
-TEXT_MAX: Final = 2_000
-"""Characters of the longest field: CATEGORIES_MAX categories with a dozen lines each."""
+NAMES_MAX: Final = 20
+"""Names with a percentage each; a company gives one or two discounts."""
+TEXT_MAX: Final = 6_000
+"""Characters of the longest field: an outline of 200 corners with a map's six decimals."""
 WORD_MAX: Final = 40
 """Characters of a category or a line, as rosters and entries carry them (wire.entries.Short)."""
 WHOLE: Final[frozenset[Kind]] = frozenset(
-    {"yen", "times", "age", "days", "hours", "seconds", "hour"}
+    {"yen", "times", "age", "days", "hours", "seconds", "hour", "percent"}
 )
 """Kinds that are whole numbers with a unit, `rule.unit.<kind>`."""
-_NUMBER: Final = re.compile(r"満?(\d{1,9})(?:円|回|歳|日|時間|秒|時)?\Z", re.ASCII)
+_NUMBER: Final = re.compile(r"満?(\d{1,9})(?:円|回|歳|日|時間|秒|時|%)?\Z", re.ASCII)
+_CORNER: Final = re.compile(r"(-?\d{1,2}\.\d{1,15})[,、 ] *(-?\d{1,3}\.\d{1,15})\Z", re.ASCII)
+"""As it stands in a table, or as maps give it to be copied: with blanks and more decimals."""
 _TIME: Final = re.compile(r"(\d{1,2})[:時](?:(\d{1,2})分?)?\Z", re.ASCII)
+EMPTY: Final[Mapping[Kind, Callable[[], Any]]] = {"lines": dict, "percents": dict, "area": list}
+"""Kinds of which there may be none, and how a table holds that."""
 Value = Any
-"""Plain data, as it stands in a table: int, bool, str, None, or lists of lines by category."""
+"""Plain data, as it stands in a table: int, bool, str, None, lists of lines by category, numbers by
+name, or a list of corners."""
 
 
 class Item(NamedTuple):
@@ -50,7 +59,7 @@ class Item(NamedTuple):
     """It may have no value, which means something (`.none`)."""
     low: int
     high: int
-    """Bounds of a whole number, both included."""
+    """Bounds of a whole number, of each of `percents`, or of how many corners; both included."""
     words: tuple[str, ...]
     """What may be chosen."""
 
@@ -76,12 +85,12 @@ class Line(NamedTuple):
     label: str
     said: str
     before: str
-    """What the other table says; the same where nothing changes."""
-
-    @property
-    def is_changed(self) -> bool:
-        """True when the two tables say something else."""
-        return self.said != self.before
+    """What the other table says."""
+    is_changed: bool
+    """The two tables have another value, even where both are said alike."""
+    picture: Picture | None = None
+    """Of an outline."""
+    picture_before: Picture | None = None
 
 
 def items(book: Rulebook) -> tuple[Item, ...]:
@@ -100,7 +109,6 @@ def _items(
 
 def _item(programme: str, name: str, kind: Kind, told: inspect.Field) -> Item:
     some = told.type.types if isinstance(told.type, inspect.UnionType) else (told.type,)
-    bounded = next((one for one in some if isinstance(one, inspect.IntType)), None)
     chosen = next((one for one in some if isinstance(one, inspect.LiteralType)), None)
     default = None
     if told.default_factory is not msgspec.NODEFAULT:
@@ -113,10 +121,20 @@ def _item(programme: str, name: str, kind: Kind, told: inspect.Field) -> Item:
         kind,
         default,
         any(isinstance(one, inspect.NoneType) for one in some),
-        (bounded.ge if bounded else None) or 0,
-        (bounded.le if bounded else None) or 0,
+        *_bounds(some),
         tuple(str(word) for word in chosen.values) if chosen else (),
     )
+
+
+def _bounds(some: Sequence[inspect.Type]) -> tuple[int, int]:
+    """Return the least and the most of a number, of each named number, or of a list's length."""
+    for one in some:
+        told = one.value_type if isinstance(one, inspect.DictType) else one
+        if isinstance(told, inspect.IntType):
+            return told.ge or 0, told.le or 0
+        if isinstance(told, inspect.ListType) and told is one:
+            return CORNERS_MIN, told.max_length or 0
+    return 0, 0
 
 
 def values(book: Rulebook, table: RuleTable | None) -> dict[str, Value]:
@@ -136,15 +154,20 @@ def lines(
     """Return a table in words beside another one. Raises RuleTableRefused."""
     now = values(book, table)
     before = now if other is None else values(book, other)
-    return [
-        Line(
-            item.name,
-            item.say("", language),
-            written(item, now[item.name], language),
-            written(item, before[item.name], language),
-        )
-        for item in items(book)
-    ]
+    return [_line(item, now[item.name], before[item.name], language) for item in items(book)]
+
+
+def _line(item: Item, now: Value, before: Value, language: Language) -> Line:
+    is_outline = item.kind == "area"
+    return Line(
+        item.name,
+        item.say("", language),
+        written(item, now, language),
+        written(item, before, language),
+        now != before,
+        picture(now) if is_outline else None,
+        picture(before) if is_outline else None,
+    )
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -152,19 +175,26 @@ def lines(
 
 def written(item: Item, value: Value, language: Language) -> str:
     """Return what a value means, as a clerk would write it: 「1年度に120回まで」."""
-    if value is None or value == {}:
+    if value is None or value in ({}, []):
         return item.say("none", language)
     if item.kind == "yes-no":
         return item.say("yes" if value else "no", language)
     if item.kind == "choice":
         return item.say(value, language)
-    if item.kind == "lines":
-        said = [
-            item.say("is", language, category=category, lines=_listed(some, language))
-            for category, some in value.items()
-        ]
+    if item.kind == "area":
+        size = f"{square_km(value):,.0f}"
+        return item.say("is", language, corners=len(value), km2=size)
+    if item.kind in ("lines", "percents"):
+        said = [item.say("is", language, **_named(item, *one, language)) for one in value.items()]
         return ("、" if language == "ja" else "; ").join(said)
     return item.say("is", language, value=amount(item.kind, value, language))
+
+
+def _named(item: Item, name: str, value: Value, language: Language) -> dict[str, str]:
+    """Return what the sentence of one category or name tells."""
+    if item.kind == "lines":
+        return {"category": name, "lines": _listed(value, language)}
+    return {"name": name, "value": amount("percent", value, language)}
 
 
 def amount(kind: Kind, value: Value, language: Language) -> str:
@@ -184,6 +214,10 @@ def typed(item: Item, value: Value) -> str:
         return ""
     if item.kind == "lines":
         return "\n".join(f"{category}: {', '.join(some)}" for category, some in value.items())
+    if item.kind == "percents":
+        return "\n".join(f"{name}: {percent}" for name, percent in value.items())
+    if item.kind == "area":
+        return "\n".join(value)
     return typed_value(item.kind, value)
 
 
@@ -207,8 +241,8 @@ def read(item: Item, text: str, before: Value, language: Language) -> Value:
     plain = _plain(text)
     if before is not None and plain == _plain(typed(item, before)):
         return before
-    if not plain and item.kind == "lines":
-        return {}
+    if not plain and item.kind in EMPTY:
+        return EMPTY[item.kind]()
     if not plain and item.is_optional:
         return None
     if not plain:
@@ -270,18 +304,54 @@ def _read_lines(item: Item, plain: str, language: Language) -> dict[str, list[st
     return found
 
 
+def _read_percents(item: Item, plain: str, language: Language) -> dict[str, int]:
+    found: dict[str, int] = {}
+    label = item.say("", language)
+    for text in filter(None, map(str.strip, plain.splitlines())):
+        name, _, rest = (part.strip() for part in text.rpartition(":"))
+        number = _NUMBER.match(rest.replace(" ", ""))
+        is_named = 0 < len(name) <= WORD_MAX and name not in found
+        if number is None or not is_named or not item.low <= int(number[1]) <= item.high:
+            low, high = (amount("percent", one, language) for one in (item.low, item.high))
+            what = {"field": label, "line": text[:40], "low": low, "high": high}
+            raise NotRead("web.rules.refused.percents", **what)
+        found[name] = int(number[1])
+    if len(found) > NAMES_MAX:
+        raise NotRead("web.rules.refused.names", field=label, limit=NAMES_MAX)
+    return found
+
+
+def _read_area(item: Item, plain: str, language: Language) -> list[str]:
+    label = item.say("", language)
+    found = []
+    for text in filter(None, map(str.strip, plain.splitlines())):
+        corner = _CORNER.match(text)
+        if corner is None or abs(float(corner[1])) > 90 or abs(float(corner[2])) > 180:
+            raise NotRead("web.rules.refused.corner", field=label, line=text[:40])
+        found.append(f"{float(corner[1]):.3f},{float(corner[2]):.3f}")
+    if not item.low <= len(found) <= item.high:
+        raise NotRead("web.rules.refused.corners", field=label, low=item.low, high=item.high)
+    return found
+
+
 _READERS: Final = {
     "time": _read_time,
     "day": _read_day,
     "yes-no": _read_choice,
     "choice": _read_choice,
     "lines": _read_lines,
+    "percents": _read_percents,
+    "area": _read_area,
 }
 
 
 def parameters_of(book: Rulebook, named: Mapping[str, Value]) -> dict[str, Value]:
-    """Return values as a table carries them: all of them, but for those that are none.
+    """Return values as a table carries them: all of them, but for those that are none by default.
 
     An agent that is older than a parameter refuses a table that names it.
     """
-    return {item.name: named[item.name] for item in items(book) if named[item.name] is not None}
+    return {
+        item.name: named[item.name]
+        for item in items(book)
+        if named[item.name] is not None or item.default is not None
+    }

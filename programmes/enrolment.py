@@ -38,6 +38,8 @@ class Condition(NamedTuple):
     """Message id in `locale/`."""
     is_met: bool
     arguments: Mapping[str, int | datetime.date] = {}
+    or_ground: bool = False
+    """Another ground (Applicant.has_ground) does as well."""
 
 
 class EnrolmentExample(NamedTuple):
@@ -73,6 +75,17 @@ def old_enough(age: int, by: AgeBy, applicant: Applicant, day: datetime.date) ->
     said: dict[str, int | datetime.date] = {"age": age}
     said |= {"has": age_on(applicant.born, day), "first": first}
     return Condition("birth_date", f"enrol.age-{_MET[is_met]}.{by}", is_met, said)
+
+
+def old_enough_or_ground(
+    age: int, by: AgeBy, applicant: Applicant, day: datetime.date
+) -> Condition:
+    """Return the condition that somebody has this age, or that a clerk has seen another ground."""
+    by_age = old_enough(age, by, applicant, day)
+    if not by_age.is_met and applicant.has_ground:
+        return Condition("birth_date", "enrol.ground-met", True, or_ground=True)
+    said = by_age.said if applicant.born else "enrol.ground-or-age"
+    return by_age._replace(said=said, or_ground=True)
 
 
 def resident(applicant: Applicant) -> Condition:

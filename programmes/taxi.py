@@ -31,6 +31,7 @@ from programmes.enrolment import (
     Enrolment,
     last_day,
     old_enough,
+    old_enough_or_ground,
     resident,
 )
 from programmes.rides import RideExample, RideFacts, RiderFacts, Rides, Settlement
@@ -87,8 +88,9 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     from_time: TimeOfDay = datetime.time(7, 0)
     to_time: TimeOfDay = datetime.time(18, 0)
     """Hours in which a ride may begin, local time; both ends' minutes are included."""
-    discounts: dict[
-        Annotated[str, Meta(min_length=1, max_length=40)], Annotated[int, Meta(ge=1, le=100)]
+    discounts: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=40)], Annotated[int, Meta(ge=1, le=100)]],
+        Meta(max_length=20),
     ] = {}
     """Other discounts that companies give, in percent of the meter's fare (障害者割引: 10)."""
     discount_first: bool = True
@@ -119,6 +121,8 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("solo_cap_yen", "shared_each_yen"):
             if getattr(self, name) % self.step_yen:
                 raise NotTogether(name, f"{name} is no multiple of step_yen")
+        if self.yen_per_year is not None and self.yen_per_year < self.step_yen:
+            raise NotTogether("yen_per_year", "yen_per_year is less than step_yen")
         if self.credited == "by-month" and self.yen_per_year is None:
             raise NotTogether("credited", "credited by-month needs yen_per_year")
         try:
@@ -241,8 +245,11 @@ def _obstacle(
         return Code.EXPIRED
     if rules.refuse_when_stale and facts.roster_age_s > rules.stale_after_h * 3600:
         return Code.STALE
-    now = local(facts.at_ms).time().replace(second=0, microsecond=0)
-    return None if rules.from_time <= now <= rules.to_time else Code.NOT_NOW
+    now, first, last = (
+        time.replace(second=0, microsecond=0)
+        for time in (local(facts.at_ms).time(), rules.from_time, rules.to_time)
+    )
+    return None if first <= now <= last else Code.NOT_NOW
 
 
 def _knows_too_little(facts: Facts, rules: Parameters) -> bool:
@@ -435,6 +442,11 @@ def _member() -> RosterRow:
     return RosterRow(Credential("00" * 16), "", None, None, None)
 
 
+def _is_there_at_once(rules: Parameters) -> bool:
+    """True when a month's part of the year's yen is enough for a ride, so every month's is."""
+    return rules.yen_per_year is None or rules.yen_per_year >= rules.step_yen * MONTHS
+
+
 def _noon(rules: Parameters) -> datetime.time:
     """Return noon, as long as rides may begin then: so examples differ by one thing alone."""
     return min(max(datetime.time(12), rules.from_time), rules.to_time)
@@ -449,7 +461,8 @@ def _hours(table: RuleTable, rules: Parameters) -> Iterator[Example]:
     ):
         moved = datetime.datetime.combine(table.valid_from, time)
         moved += datetime.timedelta(minutes=minutes)
-        if moved.date() == table.valid_from:
+        is_paid = outcome is Outcome.REFUSED or _is_there_at_once(rules)
+        if is_paid and moved.date() == table.valid_from:
             said = {"time": f"{moved:%-H:%M}"}
             yield Example(story, _ride(table, moved.time()), outcome, code, None, said)
 
@@ -467,7 +480,7 @@ def _counts(table: RuleTable, rules: Parameters) -> Iterator[Example]:
             msgspec.structs.replace(facts, used={period: Used(times)})
             for times in (limit - 1, limit)
         )
-        if rules.yen_per_year is None or rules.yen_per_year >= rules.step_yen * MONTHS:
+        if _is_there_at_once(rules):
             said = {"n": f"{limit:,}"}
             yield Example(story, last, Outcome.ACCEPTED, Code.OK, None, said)
         said = {"n": f"{limit + 1:,}"}
@@ -511,8 +524,9 @@ def conditions(table: RuleTable, applicant: Applicant, day: datetime.date) -> tu
     """Return the conditions of an enrolment on a day. Raises RuleTableRefused."""
     rules = read_parameters(table, Parameters)
     found = []
-    if rules.from_age is not None and not (rules.age_or_ground and applicant.has_ground):
-        found.append(old_enough(rules.from_age, rules.age_by, applicant, day))
+    if rules.from_age is not None:
+        judge = old_enough_or_ground if rules.age_or_ground else old_enough
+        found.append(judge(rules.from_age, rules.age_by, applicant, day))
     if rules.residents_only:
         found.append(resident(applicant))
     return tuple(found)

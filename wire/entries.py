@@ -39,7 +39,9 @@ RuleVersion = Annotated[str, Meta(max_length=64)]
 Period = Annotated[str, Meta(pattern="^[0-9][0-9-]{0,9}$(?!\\n)")]
 """In which usage is counted, as the programme's calendar names it: `2026`, `2026-06-03`."""
 Age = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
-Spot = Annotated[str, Meta(pattern=r"^(-?[0-9]{1,2}\.[0-9]{3},-?[0-9]{1,3}\.[0-9]{3})?$(?!\n)")]
+_SOUTH: Final = r"-?([0-8]?[0-9]\.[0-9]{3}|90\.000)"
+_EAST: Final = r"-?((1[0-7])?[0-9]\.[0-9]{3}|[0-9]{2}\.[0-9]{3}|180\.000)"
+Spot = Annotated[str, Meta(pattern=rf"^({_SOUTH},{_EAST})?$(?!\n)")]
 """Where a vehicle was, as `latitude,longitude` in degrees (WGS 84), rounded to 0.001 degrees: some
 100 m, so that no door is told. Empty when not known."""
 

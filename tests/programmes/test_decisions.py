@@ -70,6 +70,21 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "rides_without_usage": st.integers(1, 1_000),
         },
     ),
+    "taxi": st.fixed_dictionaries(
+        {},
+        optional={
+            "rides_per_day": st.none() | st.integers(1, 3),
+            "rides_per_year": st.none() | st.integers(1, 1_000),
+            "yen_per_year": st.integers(1, 10**6),
+            "part_year": st.sampled_from(["whole", "by-month"]),
+            "from_time": st.just("07:00:00"),
+            "to_time": st.sampled_from(["07:00:00", "20:00:00", "23:59:59"]),
+            "refuse_when_stale": st.booleans(),
+            "accept_with_unknown_clock": st.booleans(),
+            "without_usage": st.sampled_from(["accept", "accept-within-cap", "refuse"]),
+            "rides_without_usage": st.integers(1, 1_000),
+        },
+    ),
     "attendance": st.fixed_dictionaries(
         {},
         optional={
@@ -204,7 +219,8 @@ def test_an_accepted_card_that_is_held_again_at_once_books_nothing(
     booked = [*given_facts.booked, Booked(given_facts.at_ms, given_facts.declared)]
     at_ms = max(0, given_facts.at_ms - later_ms) if back else given_facts.at_ms + later_ms
     at_ms = min(at_ms, AT_MS_MAX)
-    again = book.decide(msgspec.structs.replace(given_facts, at_ms=at_ms, booked=booked))
+    held = {"booked": booked} if book.rides is None else {"riding": True}
+    again = book.decide(msgspec.structs.replace(given_facts, at_ms=at_ms, **held))
     assert again.outcome is not Outcome.ACCEPTED
 
 
@@ -290,8 +306,8 @@ def test_a_checked_table_is_the_table() -> None:
 
 
 def test_a_programme_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(UnknownProgramme, match=r"taxi.*attendance.*senior-pass"):
-        rulebook("taxi")
+    with pytest.raises(UnknownProgramme, match=r"spa.*attendance.*senior-pass.*taxi"):
+        rulebook("spa")
 
 
 # --- the repeat window ----------------------------------------------------------------------------

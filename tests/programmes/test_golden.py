@@ -1,5 +1,6 @@
 """Rule tables as clerks read them: every parameter has its words, every example holds."""
 
+import dataclasses
 import datetime
 import string
 from collections.abc import Callable
@@ -12,7 +13,18 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from fleet import golden
-from fleet.rule_words import WHOLE, Item, NotRead, items, lines, parameters_of, read, typed, values
+from fleet.rule_words import (
+    EMPTY,
+    WHOLE,
+    Item,
+    NotRead,
+    items,
+    lines,
+    parameters_of,
+    read,
+    typed,
+    values,
+)
 from programmes.register import RULEBOOKS
 from programmes.rulebook import (
     Example,
@@ -32,6 +44,12 @@ NEXT_YEAR = datetime.date(2027, 4, 1)
 TIMES = st.builds(datetime.time, st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
 WORDS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)
 
+CORNERS = st.builds(
+    lambda north, east: f"{north / 1000:.3f},{east / 1000:.3f}",
+    st.integers(-90_000, 90_000),
+    st.integers(-180_000, 180_000),
+)
+
 
 def value_of(item: Item) -> st.SearchStrategy[Any]:
     """Return all values that a parameter may have, as a table holds them."""
@@ -41,8 +59,20 @@ def value_of(item: Item) -> st.SearchStrategy[Any]:
         "yes-no": st.booleans(),
         "choice": st.sampled_from(item.words or ("",)),
         "lines": st.dictionaries(WORDS, st.lists(WORDS, min_size=1, max_size=4), max_size=4),
+        "percents": st.dictionaries(WORDS, whole, max_size=4),
+        "area": st.just([]) | st.lists(CORNERS, min_size=item.low, max_size=12),
     }
     return kinds[item.kind] | st.none() if item.is_optional else kinds[item.kind]
+
+
+def fitting(found: dict[str, Any]) -> dict[str, Any]:
+    """Return values that go together where few of those drawn would."""
+    if step := found.get("step_yen"):
+        for name in ("solo_cap_yen", "shared_each_yen"):
+            found[name] -= found[name] % step
+    if found.get("from_time", "") > found.get("to_time", ""):
+        found["from_time"], found["to_time"] = found["to_time"], found["from_time"]
+    return found
 
 
 def table_of(book: Rulebook) -> st.SearchStrategy[RuleTable]:
@@ -50,7 +80,7 @@ def table_of(book: Rulebook) -> st.SearchStrategy[RuleTable]:
 
     @st.composite
     def made(draw: Callable[[st.SearchStrategy[Any]], Any]) -> RuleTable | None:
-        found = {item.name: draw(value_of(item)) for item in items(book)}
+        found = fitting({item.name: draw(value_of(item)) for item in items(book)})
         try:
             return check_table(book, "v", "2027-04-01", parameters_of(book, found))
         except RuleTableRefused:
@@ -72,7 +102,7 @@ def test_every_parameter_is_described_once_and_nothing_else_is(book: Rulebook) -
 def test_every_parameter_has_all_its_words(item: Item, language: str) -> None:
     wanted = {"", ".help"} | {f".{word}" for word in item.words}
     wanted |= {".yes", ".no"} if item.kind == "yes-no" else set()
-    wanted |= {".none"} if item.is_optional or item.kind == "lines" else set()
+    wanted |= {".none"} if item.is_optional or item.kind in EMPTY else set()
     if item.kind not in ("yes-no", "choice"):
         wanted.add(".is")
     if item.kind in WHOLE:
@@ -85,6 +115,9 @@ def test_every_parameter_has_all_its_words(item: Item, language: str) -> None:
 def test_every_example_is_answered_as_it_says(book: Rulebook) -> None:
     for example in book.examples:
         assert golden.holds(example, book.decide(example.facts)), example.story
+    for ride in book.rides.examples if book.rides else ():
+        assert book.rides
+        assert golden.ride_holds(ride, book.rides.settle(ride.facts)), ride.story
 
 
 @pytest.mark.parametrize("book", BOOKS, ids=NAMES)
@@ -111,7 +144,7 @@ def test_every_example_is_told_in_both_languages(book: Rulebook) -> None:
             assert "{" not in one.story + one.before + one.after
             assert not one.is_changed
         stories = {one.story for one in golden.told(book, table, None, language)}
-        assert len(stories) >= len(book.examples)
+        assert len(stories) >= len(book.examples) + len(book.rides.examples if book.rides else ())
 
 
 def test_the_first_ride_too_many_is_refused_in_a_sentence_that_can_be_signed() -> None:
@@ -133,6 +166,27 @@ def test_an_example_that_is_answered_otherwise_is_named() -> None:
     one = Example("first-at-7-42", wrong, book.examples[0].outcome, book.examples[0].code)
     table = RuleTable("v", NEXT_YEAR, {})
     assert golden.broken(_with(book, (one,)), table) == [one]
+
+
+def test_a_ride_that_is_settled_otherwise_is_named() -> None:
+    book = RULEBOOKS["taxi"]
+    assert book.rides
+    wrong = dataclasses.replace(book.rides.examples[0], subsidy_yen=751, riders_pay_yen=749)
+    rides = dataclasses.replace(book.rides, examples=(wrong,))
+    table = RuleTable("v", NEXT_YEAR, {})
+    assert golden.broken(dataclasses.replace(book, rides=rides), table) == [wrong]
+
+
+def test_a_ride_under_two_tables_is_told_in_a_sentence_that_can_be_signed() -> None:
+    base = RuleTable("a", datetime.date(2026, 4, 1), {})
+    new = RuleTable("b", NEXT_YEAR, {"solo_cap_yen": 800})
+    told = {one.story: one for one in golden.told(RULEBOOKS["taxi"], new, base, "ja")}
+    ride = told["1人で乗り、運賃が2,600円"]
+    assert (ride.before, ride.after) == (
+        "市が払う額 1,000円、乗る人が払う額 1,600円",
+        "市が払う額 800円、乗る人が払う額 1,800円",
+    )
+    assert not told["1人で乗り、運賃が1,500円"].is_changed
 
 
 def _with(book: Rulebook, examples: tuple[Example, ...]) -> Rulebook:
@@ -162,8 +216,34 @@ def test_a_table_beside_itself_changes_nothing(book: Rulebook) -> None:
     stays()
 
 
-def item(name: str) -> Item:
-    return next(one for one in ITEMS if one.name == name)
+@pytest.mark.parametrize("book", BOOKS, ids=NAMES)
+def test_no_value_is_a_value_and_does_not_become_what_holds_by_default(book: Rulebook) -> None:
+    @given(st.fixed_dictionaries({item.name: value_of(item) for item in items(book)}).map(fitting))
+    def kept(found: dict[str, Any]) -> None:
+        try:
+            table = check_table(book, "v", "2027-04-01", parameters_of(book, found))
+        except RuleTableRefused:
+            return
+        assert values(book, table) == found
+
+    kept()
+
+
+def test_another_outline_of_as_many_corners_is_a_change_and_has_its_picture() -> None:
+    corners = ["36.000,139.000", "36.000,139.100", "36.100,139.100"]
+    other = [*corners[:2], "36.101,139.100"]
+    old, new = (RuleTable("v", NEXT_YEAR, {"area": some}) for some in (corners, other))
+    line = next(one for one in lines(RULEBOOKS["taxi"], new, old, "ja") if one.name == "area")
+    assert line.is_changed
+    assert line.said.startswith("3個の角で囲む 約50km²"), line.said
+    assert line.picture
+    assert line.picture_before
+    assert (line.picture.south, line.picture.north) == ("36.000", "36.101")
+    assert line.picture_before.points == "0.0,100.0 80.9,100.0 80.9,0.0"
+
+
+def item(name: str, programme: str = "") -> Item:
+    return next(one for one in ITEMS if one.name == name and one.programme.startswith(programme))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +260,20 @@ def item(name: str) -> Item:
         ("without_usage", "refuse", "refuse"),
         ("lines_of_category", "town： 1、2\n\n rural:8", {"town": ["1", "2"], "rural": ["8"]}),
         ("lines_of_category", "", {}),
+        ("solo_percent", "50％", 50),
+        (
+            "discounts",
+            "障害者割引： １０％\n\n免許返納割引:5",
+            {"障害者割引": 10, "免許返納割引": 5},
+        ),
+        ("discounts", "a:b: 5", {"a:b": 5}),
+        ("discounts", "", {}),
+        ("area", "", []),
+        (
+            "area",
+            "36.389,139.060\n36.38913, 139.06047\r\n\n-36.5、-139.0",
+            ["36.389,139.060", "36.389,139.060", "-36.500,-139.000"],
+        ),
     ],
 )
 def test_a_value_is_read_as_clerks_write_it(name: str, text: str, value: Any) -> None:
@@ -202,6 +296,21 @@ def test_a_value_is_read_as_clerks_write_it(name: str, text: str, value: Any) ->
         ("lines_of_category", "town:"),
         ("lines_of_category", "town: 1\ntown: 2"),
         ("lines_of_category", "town: " + "1" * 41),
+        ("solo_percent", "101"),
+        ("discounts", "10"),
+        ("discounts", ": 10"),
+        ("discounts", "a: 0"),
+        ("discounts", "a: 101"),
+        ("discounts", "a: ten"),
+        ("discounts", "a: 5\na: 6"),
+        ("discounts", "a" * 41 + ": 5"),
+        ("discounts", "\n".join(f"{n}a: 5" for n in range(21))),
+        ("area", "36.389,139.060\n36.389,139.060"),
+        ("area", "\n".join(["36.389,139.060"] * 201)),
+        ("area", "\n".join(["90.001,139.060"] * 3)),
+        ("area", "\n".join(["36.389,180.001"] * 3)),
+        ("area", "\n".join(["36389,139.060"] * 3)),
+        ("area", "\n".join(["nan,139.060"] * 3)),
     ],
 )
 def test_what_cannot_be_read_is_refused(name: str, text: str) -> None:

@@ -1,12 +1,25 @@
 """Strategies for what travels."""
 
+import msgspec
 from hypothesis import strategies as st
 
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
-from wire.entries import ClockStep, Entry, Former, Press, Start, Tap, Used
-from wire.limits import AT_MS_MAX, SEQUENCE_MAX
+from wire.entries import (
+    Cancel,
+    ClockStep,
+    Entry,
+    Former,
+    Press,
+    Ride,
+    Rider,
+    Shift,
+    Start,
+    Tap,
+    Used,
+)
+from wire.limits import AT_MS_MAX, RIDERS_MAX, SEQUENCE_MAX
 
 SEQUENCES = st.integers(1, SEQUENCE_MAX)
 INSTANTS = st.integers(0, AT_MS_MAX)
@@ -20,6 +33,11 @@ USED = st.builds(
     Used, st.integers(0, 1_000_000), st.integers(0, 1_000_000_000), st.integers(0, 1_000_000)
 )
 YEN = st.none() | st.integers(0, 1_000_000)
+SPOTS = st.just("") | st.builds(
+    lambda north, east: f"{north / 1000:.3f},{east / 1000:.3f}",
+    st.integers(-90_000, 90_000),
+    st.integers(-180_000, 180_000),
+)
 
 _ALL = {
     "v": st.just(1),
@@ -70,6 +88,8 @@ _TAPS = st.fixed_dictionaries(
         "stop": st.text("停a1", max_size=40),
         "used": st.dictionaries(PERIODS, USED, max_size=4),
         "usage_age_s": st.none() | st.integers(0, SEQUENCE_MAX),
+        "riding": st.booleans(),
+        "spot": SPOTS,
     }
 )
 _PRESSES = st.builds(
@@ -82,6 +102,66 @@ _PRESSES = st.builds(
     duty=st.text("あa1", max_size=40),
     stop=st.text("停a1", max_size=40),
 )
+_RIDERS = st.fixed_dictionaries(
+    {
+        "scheme": st.sampled_from(Scheme),
+        "key_epoch": st.integers(1, 65_535),
+        "category": st.text("あaé", max_size=40),
+        "used": st.dictionaries(PERIODS, USED, max_size=4),
+        "usage_age_s": st.none() | st.integers(0, SEQUENCE_MAX),
+    }
+)
+_RIDES = st.fixed_dictionaries(
+    {
+        **_ALL,
+        "programme": NAMES,
+        "code": st.sampled_from(Code),
+        "shown": st.text("abc.-", max_size=40),
+        "boarded_at_ms": INSTANTS,
+        "discount": st.text("障a", max_size=40),
+        "rule": st.text("a/-0", max_size=64),
+        "roster": st.integers(0, SEQUENCE_MAX),
+        "roster_age_s": st.integers(0, SEQUENCE_MAX),
+        "driver": st.text("乗a1", max_size=40),
+        "on": SPOTS,
+        "off": SPOTS,
+    }
+)
+
+
+@st.composite
+def _rides(draw: st.DrawFn) -> Ride:
+    """Any ride but one that the contract forbids: each card once, parts within the fare."""
+    cards = draw(st.lists(HEX, unique=True, min_size=1, max_size=RIDERS_MAX + 1))
+    older = cards.pop() if len(cards) > 1 and draw(st.booleans()) else None
+    cards = cards[:RIDERS_MAX]
+    is_paid = draw(st.booleans())
+    left = fare = draw(st.integers(0, 1_000_000))
+    left -= (discount := draw(st.integers(0, fare)))
+    riders = []
+    for card in cards:
+        left -= (subsidy := draw(st.integers(0, left if is_paid else 0)))
+        riders.append(Rider(**draw(_RIDERS), credential=card, subsidy_yen=subsidy))
+    riders[0] = msgspec.structs.replace(riders[0], older_credential=older)
+    outcome = Outcome.ACCEPTED if is_paid else Outcome.REFUSED
+    money = {"fare_yen": fare, "discount_yen": discount}
+    return Ride(**draw(_RIDES), outcome=outcome, riders=riders, **money)
+
+
+_CANCELS = st.builds(
+    Cancel,
+    **_ALL,
+    programme=NAMES,
+    of_journal=HEX,
+    of_n=SEQUENCES,
+    why=st.sampled_from(["removed", "wrong-fare", "wrong-rider", "not-ridden", "other"]),
+    driver=st.text("乗a1", max_size=40),
+)
+_SHIFTS = st.builds(
+    Shift, **_ALL, began=st.booleans(), driver=st.text("乗a1", min_size=1, max_size=40)
+)
 _STEPS = st.builds(ClockStep, **_ALL, step_ms=st.integers(-SEQUENCE_MAX, SEQUENCE_MAX))
 
-ENTRIES: st.SearchStrategy[Entry] = st.one_of(_STARTS, _taps(), _PRESSES, _STEPS)
+ENTRIES: st.SearchStrategy[Entry] = st.one_of(
+    _STARTS, _taps(), _PRESSES, _rides(), _CANCELS, _SHIFTS, _STEPS
+)

@@ -17,6 +17,8 @@ from wire.entries import (
     Entry,
     EntryRefused,
     JournalId,
+    Ride,
+    Rider,
     Start,
     Tap,
     Used,
@@ -26,7 +28,7 @@ from wire.entries import (
     genesis,
     new_journal,
 )
-from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, SEQUENCE_MAX
+from wire.limits import AT_MS_MAX, ENTRY_BYTES_MAX, PERIODS_MAX, RIDERS_MAX, SEQUENCE_MAX
 
 READER = "kazasu-shi/bus-1"
 JOURNAL = JournalId("ab" * 16)
@@ -67,7 +69,7 @@ def test_an_entry_that_only_writes_of_a_nul_is_read() -> None:
 @given(ENTRIES)
 def test_an_entry_is_plain_json_that_names_its_kind_and_version(entry: Entry) -> None:
     plain = json.loads(encode(entry))
-    assert plain["kind"] in ("start", "tap", "press", "clock")
+    assert plain["kind"] in ("start", "tap", "press", "ride", "cancel", "shift", "clock")
     assert plain["v"] == 1
 
 
@@ -105,8 +107,135 @@ def test_a_tap_with_every_field_at_its_longest_is_kept(letter: str) -> None:
         stop=longest,
         used={f"2026-06-0{day}": Used(10**6, 10**9, 10**6) for day in range(4)},
         usage_age_s=SEQUENCE_MAX,
+        riding=True,
+        spot="-36.389,-139.060",
     )
     assert decode(encode(full)) == full
+
+
+@pytest.mark.parametrize("letter", ["x", "あ", "\U00020bb7", '"', "\x01"])
+def test_a_ride_of_a_full_car_with_every_field_at_its_longest_is_kept(letter: str) -> None:
+    longest = letter * 40
+    used = {f"2026-06-{day}{day}": Used(10**6, 10**9, 10**6) for day in range(PERIODS_MAX)}
+    riders = [
+        Rider(
+            scheme=Scheme.STAFF_TOKEN,
+            key_epoch=65_535,
+            credential=f"{2 * number:032x}",
+            older_credential=f"{2 * number + 1:032x}",
+            category=longest,
+            subsidy_yen=100_000,
+            used=used,
+            usage_age_s=SEQUENCE_MAX,
+        )
+        for number in range(RIDERS_MAX)
+    ]
+    full = Ride(
+        v=1,
+        n=SEQUENCE_MAX,
+        at_ms=AT_MS_MAX,
+        mono_ms=AT_MS_MAX,
+        clock=ClockState.SYNCHRONISED,
+        programme="p" * 32,
+        outcome=Outcome.ACCEPTED,
+        code=Code.CARD_NOT_USABLE,
+        shown=longest,
+        riders=riders,
+        fare_yen=1_000_000,
+        boarded_at_ms=AT_MS_MAX,
+        discount=longest,
+        discount_yen=100_000,
+        rule=letter * 64,
+        roster=SEQUENCE_MAX,
+        roster_age_s=SEQUENCE_MAX,
+        driver=longest,
+        on="-36.389,-139.060",
+        off="-36.389,-139.060",
+    )
+    assert decode(encode(full)) == full
+    assert full.subsidy_yen + full.discount_yen + full.riders_pay_yen == full.fare_yen
+
+
+RIDER = Rider(scheme=Scheme.COMMON_AP, key_epoch=1, credential="ab" * 16, subsidy_yen=750)
+RIDE = Ride(
+    v=1,
+    n=2,
+    at_ms=1_780_455_600_000,
+    mono_ms=5,
+    clock=ClockState.SYNCHRONISED,
+    programme="taxi",
+    outcome=Outcome.ACCEPTED,
+    code=Code.OK,
+    shown="taxi.settled",
+    riders=[RIDER],
+    fare_yen=1_500,
+    boarded_at_ms=1_780_455_000_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"outcome": "repeat"}, "accepted or refused"),
+        ({"outcome": "refused", "code": "wrong-place"}, "the city pays nothing"),
+        ({"fare_yen": 749}, "more than the fare"),
+        ({"discount_yen": 751}, "more than the fare"),
+        ({"riders": []}, "length >= 1"),
+        ({"riders": [RIDER] * 2}, "stands twice"),
+        ({"riders": [msgspec.structs.replace(RIDER, older_credential="ab" * 16)]}, "stands twice"),
+        (
+            {
+                "riders": [
+                    msgspec.structs.replace(RIDER, credential=f"{one:032x}", subsidy_yen=0)
+                    for one in range(RIDERS_MAX + 1)
+                ]
+            },
+            f"length <= {RIDERS_MAX}",
+        ),
+        ({"on": "36.3890,139.060"}, "Expected `str` matching"),
+        ({"on": "36,139"}, "Expected `str` matching"),
+        ({"off": "90.001,139.060"}, "Expected `str` matching"),
+        ({"off": "36.389,180.001"}, "Expected `str` matching"),
+        ({"off": "36.389,139.060\n"}, "Expected `str` matching"),
+        ({"driver": "a\0"}, "U\\+0000"),
+        ({"riders": [msgspec.structs.replace(RIDER, category="a\0")]}, "U\\+0000"),
+    ],
+    ids=str,
+)
+def test_a_ride_that_the_contract_does_not_name_is_refused(
+    change: dict[str, object], why: str
+) -> None:
+    plain = json.loads(encode(RIDE))
+    changed = json.loads(msgspec.json.encode(plain | change))
+    assert decode(encode(RIDE)) == RIDE
+    with pytest.raises(EntryRefused, match=why):
+        decode(json.dumps(changed).encode())
+
+
+@pytest.mark.parametrize("spot", ["90.000,180.000", "-90.000,-180.000", "0.000,99.999", ""])
+def test_every_place_on_the_earth_can_be_written_down(spot: str) -> None:
+    ride = msgspec.structs.replace(RIDE, on=spot)
+    assert decode(encode(ride)) == ride
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"kind": "cancel", "programme": "taxi", "of_journal": "ab" * 16, "of_n": 0, "why": "other"},
+        {"kind": "cancel", "programme": "taxi", "of_journal": "ab", "of_n": 1, "why": "other"},
+        {"kind": "cancel", "programme": "taxi", "of_journal": "ab" * 16, "of_n": 1, "why": "bored"},
+        {"kind": "shift", "began": True, "driver": ""},
+        {"kind": "shift", "began": 1, "driver": "7"},
+        {"kind": "shift", "driver": "7"},
+    ],
+    ids=str,
+)
+def test_a_cancellation_or_a_shift_that_the_contract_does_not_name_is_refused(
+    plain: dict[str, object],
+) -> None:
+    about = {"v": 1, "n": 1, "at_ms": 0, "mono_ms": 0, "clock": "synchronised"}
+    with pytest.raises(EntryRefused):
+        decode(json.dumps(about | plain).encode())
 
 
 def test_a_tap_of_before_limits_existed_is_read_and_written_as_the_bytes_that_it_was() -> None:
@@ -143,9 +272,9 @@ def test_usage_that_the_contract_does_not_name_is_refused(change: dict[str, obje
 
 def test_an_entry_that_is_too_long_is_neither_written_nor_read() -> None:
     # A struct that a program fills is not checked until it is encoded.
-    with pytest.raises(EntryRefused, match="at most 2560"):
+    with pytest.raises(EntryRefused, match=f"at most {ENTRY_BYTES_MAX}"):
         encode(msgspec.structs.replace(TAP, stop="x" * ENTRY_BYTES_MAX))
-    with pytest.raises(EntryRefused, match="at most 2560"):
+    with pytest.raises(EntryRefused, match=f"at most {ENTRY_BYTES_MAX}"):
         decode(encode(TAP) + b" " * ENTRY_BYTES_MAX)
 
 
@@ -204,7 +333,9 @@ def test_no_bytes_at_all_can_do_more_than_be_refused(data: bytes) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize("opening", ['{"kind":"start","former":' + "[" * 990, "[" * 2560])
+@pytest.mark.parametrize(
+    "opening", ['{"kind":"start","former":' + "[" * 990, "[" * ENTRY_BYTES_MAX]
+)
 def test_brackets_without_end_are_refused(opening: str) -> None:
     with pytest.raises(EntryRefused):
         decode(opening.encode())
