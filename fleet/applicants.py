@@ -39,6 +39,11 @@ class Judged(NamedTuple):
     ends: date | None
     """The last day that the programme's rule proposes; None: it stays open."""
 
+    @property
+    def by_ground(self) -> bool:
+        """True when another ground than age, which a clerk has seen, lets somebody in."""
+        return any(one.ground == "does" for one in self.conditions)
+
 
 class Twin(NamedTuple):
     """Somebody who is enrolled already and may be the same person."""

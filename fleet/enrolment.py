@@ -69,12 +69,14 @@ def enrol(
     *,
     lives_with: str = "",
     next_free: bool = False,
+    by_ground: bool = False,
 ) -> int:
     """Enrol somebody who has consented, with the card that was held; return the member's number.
 
     `cards`: all that the card is known as, none for a member without a card. `lives_with`: the
     registration number of somebody of the same household. `next_free`: the number was proposed, so
-    that the next free one will do when another desk took it meanwhile.
+    that the next free one will do when another desk took it meanwhile. `by_ground`: another ground
+    than age let him in; that it was seen is noted, never what it was.
 
     Raises EnrolmentRefused, MemberRefused, SchemeRefused, ConsentRefused or
     IndividualNumberRefused.
@@ -91,6 +93,9 @@ def enrol(
     member_id = add_member(connection, programme, new, who, at_ms)
     if lives_with:
         _join(connection, programme, member_id, lives_with, who, at_ms)
+    if by_ground:
+        subject = f"{programme} {new.registration_number}"
+        audit.note_person(connection, at_ms, who, "member.ground-seen", subject)
     consent.give(connection, programme, member_id, given.basis_id, given.medium, who, at_ms)
     if cards:
         give_card(connection, programme, member_id, cards, who, at_ms)

@@ -78,14 +78,12 @@ def ride_holds(example: RideExample, made: Settlement) -> bool:
 def _all(
     book: Rulebook, table: RuleTable, base: RuleTable | None
 ) -> Iterator[Example | RideExample]:
-    edges = [book.edges] if book.rides is None else [book.edges, book.rides.edges]
-    for one in edges:
-        yield from one(table)
-        if base is not None:
-            yield from one(base)
+    for limits in (table, base):
+        if limits is not None:
+            yield from book.edges(limits)
+            yield from book.rides.edges(limits) if book.rides else ()
     yield from book.examples
-    if book.rides is not None:
-        yield from book.rides.examples
+    yield from book.rides.examples if book.rides else ()
 
 
 def _answer(

@@ -185,7 +185,10 @@ def written(item: Item, value: Value, language: Language) -> str:
         size = f"{square_km(value):,.0f}"
         return item.say("is", language, corners=len(value), km2=size)
     if item.kind in ("lines", "percents"):
-        said = [item.say("is", language, **_named(item, *one, language)) for one in value.items()]
+        said = [
+            item.say("is", language, **_named(item, name, one, language))
+            for name, one in value.items()
+        ]
         return ("、" if language == "ja" else "; ").join(said)
     return item.say("is", language, value=amount(item.kind, value, language))
 

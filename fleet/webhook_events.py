@@ -50,8 +50,9 @@ TOLD: Final[Mapping[str, Kind]] = {
     "card.taken-back": Kind.CARD_STOPPED,
 }
 """By the audit's word."""
-UNTOLD: Final = frozenset({"member.seen", "card.re-keyed", "card.moved"})
-"""Looks, and what only changes how readers know a card: nothing of it is seen from outside."""
+UNTOLD: Final = frozenset({"member.seen", "member.ground-seen", "card.re-keyed", "card.moved"})
+"""Looks, what was seen at a counter, and what only changes how readers know a card: nothing of it
+is for others."""
 _SUBJECTS: Final = ("member.", "card.")
 
 

@@ -38,8 +38,8 @@ class Condition(NamedTuple):
     """Message id in `locale/`."""
     is_met: bool
     arguments: Mapping[str, int | datetime.date] = {}
-    or_ground: bool = False
-    """Another ground (Applicant.has_ground) does as well."""
+    ground: Literal["none", "would-do", "does"] = "none"
+    """Whether another ground (Applicant.has_ground) would do as well, or is what meets it."""
 
 
 class EnrolmentExample(NamedTuple):
@@ -83,9 +83,9 @@ def old_enough_or_ground(
     """Return the condition that somebody has this age, or that a clerk has seen another ground."""
     by_age = old_enough(age, by, applicant, day)
     if not by_age.is_met and applicant.has_ground:
-        return Condition("birth_date", "enrol.ground-met", True, or_ground=True)
+        return Condition("birth_date", "enrol.ground-met", True, ground="does")
     said = by_age.said if applicant.born else "enrol.ground-or-age"
-    return by_age._replace(said=said, or_ground=True)
+    return by_age._replace(said=said, ground="would-do")
 
 
 def resident(applicant: Applicant) -> Condition:

@@ -58,7 +58,7 @@ class NewConsent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PutMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A member as it is to be. `consent` and `is_resident` are looked at when one is enrolled."""
+    """A member as it is to be. Enrolling alone looks at `consent`, `is_resident`, `has_ground`."""
 
     name: Name
     kana: Kana = ""
@@ -69,6 +69,8 @@ class PutMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consent: NewConsent | None = None
     is_resident: bool = False
     """The asking system has found that the person lives in the city."""
+    has_ground: bool = False
+    """It has found another ground than age, where a programme knows one; never which."""
     why: Why = ""
     """Why it is corrected, kept in the member's history."""
 
@@ -169,9 +171,8 @@ def _step(asked: Asked, row: AnyRow, why: str) -> Step:
 def _enrol(connection: sa.Connection, asked: Asked, new: PutMember, tables: Any) -> None:
     day = local_day(asked.now_ms)
     begins = new.valid_from or day
-    judged = applicants.judge(
-        asked.programme, tables, Applicant(new.birth_date, new.is_resident), begins
-    )
+    applicant = Applicant(new.birth_date, new.is_resident, new.has_ground)
+    judged = applicants.judge(asked.programme, tables, applicant, begins)
     if judged.table is None and RULEBOOKS[asked.programme].enrolment is not None:
         raise Refused("refused", **_NO_RULES)
     for condition in judged.conditions:
@@ -188,7 +189,9 @@ def _enrol(connection: sa.Connection, asked: Asked, new: PutMember, tables: Any)
     somebody = NewMember(asked.path["number"], **values)
     given = enrolment.Given(basis.id, new.consent.medium)
     who = (asked.client.who, asked.now_ms)
-    enrolment.enrol(connection, asked.programme, somebody, given, (), *who)
+    enrolment.enrol(
+        connection, asked.programme, somebody, given, (), *who, by_ground=judged.by_ground
+    )
 
 
 def _end(connection: sa.Connection, asked: Asked) -> tuple[Ending, str]:

@@ -36,6 +36,7 @@ FIELDS: Final = {
     "valid_to": 10,
     "lives_with": 60,
     "resident": 3,
+    "ground_seen": 3,
     "consent": 3,
     "basis": 18,
     "medium": 5,
@@ -75,11 +76,13 @@ class Applied:
             "mates": self.mates,
             "has_rules": RULEBOOKS[self.programme].enrolment is not None,
             "has_table": self.judged.table is not None,
+            "asks_ground": any(one.ground != "none" for one in self.judged.conditions),
             "asks_residence": any(one.field == "resident" for one in self.judged.conditions),
             "conditions": [
                 (one.is_met, self._sentence(one))
                 for one in self.judged.conditions
-                if one.field != "resident" and (self.born or self.form["birth_date"])
+                if one.field != "resident"
+                and (self.born or self.form["birth_date"] or one.ground == "does")
             ],
             "born": self.born and written_day(self.born, self.form.language),
             "age": self.born and age_on(self.born, self.today),
@@ -152,7 +155,7 @@ async def apply(
     born = form.born("birth_date", today)
     valid_from, valid_to = _validity(form)
     tables = await read(request.app[FLEET], rules.load, programme)
-    applicant = Applicant(born, form["resident"] == "yes")
+    applicant = Applicant(born, form["resident"] == "yes", form["ground_seen"] == "yes")
     judged = applicants.judge(programme, tables, applicant, valid_from or today)
     asked = (programme, form, born, today, account_of(request).name, now_ms)
     if looking:

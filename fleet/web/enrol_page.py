@@ -102,6 +102,7 @@ def _write(
     new: NewMember,
     given: Given,
     lives_with: str,
+    by_ground: bool,
     who: str,
     at_ms: int,
 ) -> tuple[int, str]:
@@ -126,6 +127,7 @@ def _write(
         at_ms,
         lives_with=lives_with,
         next_free=form["registration_number"] == form["proposed"],
+        by_ground=by_ground,
     )
     got = sa.select(member.c.registration_number).where(member.c.id == member_id)
     return member_id, connection.execute(got).scalar_one()
@@ -134,7 +136,7 @@ def _write(
 async def _enrol(request: web.Request, applied: Applied) -> web.Response:
     form, programme = applied.form, applied.programme
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
-    what = (applied.new(), applied.given(), applied.lives_with)
+    what = (applied.new(), applied.given(), applied.lives_with, applied.judged.by_ground)
     try:
         member_id, number = await change(
             request.app[PERSONS], _write, programme, form, *what, who, now_ms

@@ -133,6 +133,7 @@ async def _form_page(
         fields=_fields(book, form.language),
         start=start,
         form=form,
+        text_max=TEXT_MAX,
     )
 
 

@@ -136,16 +136,16 @@ def _rides(draw: st.DrawFn) -> Ride:
     older = cards.pop() if len(cards) > 1 and draw(st.booleans()) else None
     cards = cards[:RIDERS_MAX]
     is_paid = draw(st.booleans())
-    left = fare = draw(st.integers(0, 1_000_000))
-    left -= (discount := draw(st.integers(0, fare)))
+    money = {"fare_yen": draw(st.integers(0, 1_000_000))}
+    money["discount_yen"] = draw(st.integers(0, money["fare_yen"]))
+    left = money["fare_yen"] - money["discount_yen"]
     riders = []
     for card in cards:
         left -= (subsidy := draw(st.integers(0, left if is_paid else 0)))
         riders.append(Rider(**draw(_RIDERS), credential=card, subsidy_yen=subsidy))
     riders[0] = msgspec.structs.replace(riders[0], older_credential=older)
     outcome = Outcome.ACCEPTED if is_paid else Outcome.REFUSED
-    money = {"fare_yen": fare, "discount_yen": discount}
-    return Ride(**draw(_RIDES), outcome=outcome, riders=riders, **money)
+    return Ride(**draw(_RIDES) | money, outcome=outcome, riders=riders)
 
 
 _CANCELS = st.builds(
