@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from fleet import api_clients, openapi, schema
+from fleet import api_clients, consent, openapi, schema
 from fleet.api_clients import Scope
 from fleet.schema import person_audit, webhook_delivery
 from fleet.web import api
@@ -298,6 +298,24 @@ def test_the_conditions_of_the_programme_hold_for_other_systems_too(sites: Sites
     old = bus("PUT", "/members/S-1", NEW | {"category": "", "birth_date": "1950-04-01"})
     assert old.status_code == 201
     bus.http.close()
+
+
+def test_another_ground_than_age_is_said_and_never_which(sites: Sites) -> None:
+    table = {"parameters": {}, "valid_from": DAY, "programme": "taxi", "version": "taxi/2026"}
+    sites.town.change(schema.rule.insert().values(**table, added_at_ms=NOW_MS, added_by="test"))
+    opened = sites.town.persons()
+    with opened.write() as connection:
+        consent.add_basis(connection, "taxi", CONSENT, "test", NOW_MS)
+    opened.close()
+    taxi = Api(sites.town, sites.office, client(sites.town, "t-1", programme="taxi"))
+    young = NEW | {"category": ""}
+    refused = taxi("PUT", "/members/X-1", young)
+    assert (refused.status_code, refused.json()["field"]) == (409, "birth_date")
+    assert taxi("PUT", "/members/X-1", young | {"has_ground": True}).status_code == 201
+    rows = sites.town.ask(schema.person_audit.select(), persons=True)
+    noted = [(row.subject, row.detail) for row in rows if row.what == "member.ground-seen"]
+    assert noted == [("taxi X-1", "")]
+    taxi.http.close()
 
 
 def test_nothing_is_overwritten_blindly(library: Api) -> None:

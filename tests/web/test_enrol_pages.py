@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from fleet import consent as grounds
 from fleet import desk_wait, enrolment
 from fleet.schema import (
     card,
@@ -22,7 +23,7 @@ from fleet.schema import (
 from fleet.schema import desk_wait as waits
 from tests.web.conftest import Cookies, Sites, csrf_of
 from tests.web.test_accessibility import violations
-from tests.web.town import DAY, NOW_MS, PASSWORD
+from tests.web.town import CONSENT, DAY, NOW_MS, PASSWORD
 from wire.credential import Scheme
 from wire.desk import DeskAnswer, DeskCard, DeskSaid
 
@@ -95,6 +96,25 @@ def people(sites: Sites) -> list[tuple[str, str]]:
 def audited(sites: Sites) -> list[tuple[str, str]]:
     rows = sites.town.ask(person_audit.select(), persons=True)
     return [(row.what, row.subject) for row in rows if row.who == "hana"]
+
+
+@pytest.fixture
+def taxis(sites: Sites) -> Sites:
+    """A taxi subsidy from 75 on, or on another ground."""
+    table = {
+        "programme": "taxi",
+        "version": "taxi/2026-04",
+        "valid_from": datetime.date(2026, 4, 1),
+        "parameters": {},
+        "added_at_ms": NOW_MS,
+        "added_by": "test",
+    }
+    sites.town.change(rule.insert().values(table))
+    opened = sites.town.persons()
+    with opened.write() as connection:
+        grounds.add_basis(connection, "taxi", CONSENT, "test", NOW_MS)
+    opened.close()
+    return sites
 
 
 # --- the flow ------------------------------------------------------------------------------------
@@ -236,6 +256,41 @@ def test_conditions_are_said_while_the_form_is_filled_in_and_again_when_it_is_se
     expect(office.locator("#resident-error")).to_contain_text("書類で確かめ")
     assert office.input_value("#birth_date") == "昭和40年4月1日"
     assert len(people(desk)) == 4
+
+
+def test_who_is_too_young_is_enrolled_on_another_ground_of_which_nothing_is_kept(
+    taxis: Sites, office: Page
+) -> None:
+    fill(office, taxis, "taxi", birth_date="昭和35年4月1日", registration_number="X-0001")
+    checked = office.locator("#checked")
+    expect(checked).to_contain_text("満75歳になる")
+    office.click("text=カードなしで登録する")
+    expect(office.locator("#birth_date-error")).to_contain_text("満75歳になる")
+    assert violations(office) == []
+    office.get_by_label("年齢以外の条件を確認した（障害者手帳・免許返納など）").check()
+    expect(checked).to_contain_text("年齢以外の条件を窓口で確認しました")
+    office.click("text=カードなしで登録する")
+    expect(office.locator("h1")).to_contain_text("登録しました")
+    assert people(taxis)[-1] == ("X-0001", "渡邉 舞")
+    assert ("member.ground-seen", "taxi X-0001") in audited(taxis)
+
+
+def test_a_ground_that_was_not_needed_or_is_not_known_is_not_noted(
+    taxis: Sites, desk: Sites, office: Page
+) -> None:
+    old = {"birth_date": "S15.4.1", "ground_seen": "yes", "resident": "yes"}
+    basis = taxis.town.ask(consent_basis.select(), persons=True)
+    taxi = next(str(row.id) for row in basis if row.programme == "taxi")
+    office.goto(f"{taxis.office}/enrol?programme=taxi")
+    number = {"registration_number": "X-1", "proposed": ""}
+    assert post(taxis, office, "taxi", basis=taxi, **old, **number).status == 303
+    assert "member.ground-seen" not in dict(audited(taxis))
+    office.goto(f"{desk.office}/enrol?programme=senior-pass")
+    expect(office.locator("#ground_seen")).to_have_count(0)
+    young = old | number | {"birth_date": "S40.4.1"}
+    answered = post(desk, office, "senior-pass", **young)
+    assert answered.status == 422
+    assert "満70歳になる" in answered.text()
 
 
 WRONG = (

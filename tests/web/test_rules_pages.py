@@ -283,6 +283,99 @@ def test_the_history_is_saved_as_it_is_shown(ruled: Sites, office: Page) -> None
         assert saved.ok
 
 
+TAXI = "taxi"
+TOWN = ["36.450,138.980", "36.450,139.180", "36.310,139.180", "36.310,138.980"]
+
+
+@pytest.fixture
+def taxis(ruled: Sites) -> Sites:
+    """The same town with a table for taxis."""
+    parameters = {"rides_per_year": 70, "discounts": {"障害者割引": 10}, "area": TOWN}
+    opened = ruled.town.fleet()
+    with opened.write() as connection:
+        table = RuleTable("taxi/2026-04", datetime.date(2026, 4, 1), parameters)
+        rules.add(connection, TAXI, table, "root", NOW_MS - 60 * DAY_MS)
+    opened.close()
+    return ruled
+
+
+def write_taxi_table(page: Page, sites: Sites, **fields: str) -> None:
+    page.goto(f"{sites.office}/rules/{TAXI}/new")
+    for name, value in ({"why": "要綱の改正"} | fields).items():
+        page.fill(f"#{name}", value)
+    page.get_by_role("button", name="確かめる").click()
+
+
+def test_shares_discounts_and_an_outline_are_read_typed_and_seen(
+    taxis: Sites, office: Page
+) -> None:
+    office.goto(f"{taxis.office}/rules?programme={TAXI}")
+    facts = office.locator(".facts.large")
+    for said in ("運賃の50%", "「障害者割引」は運賃の10%引き", "4個の角で囲む 約279km²"):
+        expect(facts).to_contain_text(said)
+    outline = facts.get_by_role("img", name="市の区域の形。北緯 36.310 度から 36.450 度")
+    expect(outline.locator("polygon")).to_have_attribute("points", re.compile("^0.0,0.0 100.0,0.0"))
+    office.goto(f"{taxis.office}/rules/{TAXI}/new")
+    expect(office.locator("#area")).to_have_value("\n".join(TOWN))
+    expect(office.locator("#discounts")).to_have_value("障害者割引: 10")
+    smaller = "\n".join([*TOWN[:3], "36.3204, 139.0101"])
+    write_taxi_table(office, taxis, solo_percent="４０％", discounts="", area=smaller)
+    changed = office.locator("#h-table + .table")
+    expect(changed.locator("tr", has_text="1人で乗るときの割合")).to_contain_text("運賃の40%")
+    expect(changed.locator("tr", has_text="ほかの割引")).to_contain_text("ほかの割引はない")
+    area = changed.locator("tr", has_text="市の区域")
+    expect(area).to_contain_text("変わる")
+    expect(area.locator(".outline")).to_have_count(2)
+    kept = taxis.town.ask(sa.select(schema.rule_proposal.c.parameters))[0].parameters
+    assert (kept["area"], kept["discounts"]) == ([*TOWN[:3], "36.320,139.010"], {})
+    told = office.locator("#h-examples ~ .table").first
+    row = told.locator("tr", has_text="1人で乗り、運賃が1,500円")
+    expect(row).to_contain_text("市が払う額 750円、乗る人が払う額 750円")
+    expect(row).to_contain_text("市が払う額 600円、乗る人が払う額 900円")
+
+
+def test_what_is_no_share_discount_or_outline_is_said_beside_its_field(
+    taxis: Sites, office: Page
+) -> None:
+    wrong = {"solo_percent": "101", "discounts": "障害者割引 10", "area": "36.450,138.980\n北の端"}
+    write_taxi_table(office, taxis, **wrong)
+    for name, said in (
+        ("solo_percent", "0%から100%まで"),
+        ("discounts", "「障害者割引 10」が読めません"),
+        ("area", "「北の端」は場所として読めません"),
+    ):
+        expect(office.locator(f"#{name}-error")).to_contain_text(said)
+        expect(office.locator(f"#{name}")).to_have_value(wrong[name])
+    write_taxi_table(office, taxis, area="36.450,138.980\n36.450,139.180")
+    expect(office.locator("#area-error")).to_contain_text("3個から200個まで")
+    write_taxi_table(office, taxis, step_yen="300")
+    expect(office.locator("#solo_cap_yen-error")).to_contain_text("割り切れる額")
+    assert taxis.town.ask(schema.rule_proposal.select()) == []
+
+
+def test_the_pages_of_taxi_rules_are_for_everybody_in_both_languages(
+    taxis: Sites, office: Page
+) -> None:
+    write_taxi_table(office, taxis, area="")
+    pages = (
+        f"{taxis.office}/rules?programme={TAXI}",
+        f"{taxis.office}/rules/{TAXI}/table?version=taxi/2026-04",
+        f"{taxis.office}/rules/{TAXI}/new",
+        office.url,
+    )
+    problems = {}
+    for language, width in (("ja", 1280), ("en", 390)):
+        office.set_viewport_size({"width": width, "height": 844})
+        for page in pages:
+            office.goto(page + ("&" if "?" in page else "?") + f"lang={language}")
+            office.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert "{" not in office.locator("main").inner_text()
+            found = Axe().run(office).response["violations"]
+            problems[page, language] = [one["id"] for one in found]
+            assert not office.evaluate("document.documentElement.scrollWidth > innerWidth"), page
+    assert {where: what for where, what in problems.items() if what} == {}
+
+
 def test_every_page_of_rules_is_for_everybody_in_both_languages_and_on_a_small_screen(
     ruled: Sites, office: Page
 ) -> None:
@@ -314,6 +407,8 @@ def test_every_sentence_of_rules_is_there() -> None:
     made = set()
     for book in RULEBOOKS.values():
         made |= {f"rule.{book.name}.example.{one.story}" for one in book.examples}
+        rides = book.rides.examples if book.rides else ()
+        made |= {f"rule.{book.name}.example.{one.story}" for one in rides}
     refused = "past far version order same many stale own not-yours decided gone broken"
     made |= {f"web.rules.refused.{word}" for word in refused.split()}
     made |= {f"web.rules.done.{word}" for word in ("propose", "withdraw", "approve", "reject")}
