@@ -8,10 +8,11 @@ at each request (`fleet.sessions` says when a session ends).
 
 import enum
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -203,11 +204,18 @@ class Accounts:
             idle = idle_ms is not None and now_ms - seen_ms > idle_ms
             found = None if idle else _found(connection, row)
         if idle:
-            self.end(token)
+            self._keep(sessions.end, token)
         elif present and now_ms - seen_ms >= sessions.SEEN_STEP_MS:
-            with self._store.write() as connection:
-                sessions.see(connection, token, now_ms)
+            self._keep(sessions.see, token, now_ms)
         return found
+
+    def _keep(self, do: Callable[..., None], *args: str | int) -> None:
+        """Write down what a page can be read without: while nothing can be kept, pages are."""
+        try:
+            with self._store.write() as connection:
+                do(connection, *args)
+        except sa.exc.OperationalError as error:
+            structlog.get_logger().warning("session.not-kept", error=str(error.orig))
 
     def end(self, token: str) -> None:
         """End a session; one that is unknown is no error."""

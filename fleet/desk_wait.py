@@ -4,7 +4,8 @@ Rules: one waits at a reader at a time, and a clerk at one reader at a time; onl
 very reader, to that very request and programme, while somebody still waits, changes anything, in
 one UPDATE that asks for all of it; what was found is for the account that waits, is erased when it
 is used, and otherwise within the hour. The office begins, looks, takes and cancels; `dispatch`
-tells the reader (`asked`, `tidy`); `ingest` writes down what it answers (`hear`).
+tells the reader (`asked`, `tidy`); `ingest` writes down what it answers (`hear`). Every `at_ms` is
+people's time (wire.clock.patience_ms), the audit's line alone is not.
 """
 
 import enum
@@ -156,12 +157,18 @@ def _hears(agent: str) -> bool:
 
 
 def begin(
-    people: sa.Connection, at_reader: str, programme: str, purpose: str, who: str, at_ms: int
+    people: sa.Connection,
+    at_reader: str,
+    programme: str,
+    purpose: str,
+    who: str,
+    at_ms: int,
+    now_ms: int,
 ) -> str:
     """Let `who` wait for a card at a reader; return the wait's id. Raises DeskBusy.
 
     What the same account waited for before, there or elsewhere, is over. `purpose` is a name as
-    wire.desk.DeskRequest has it: `enrol`, `replace`, `look-up`, …
+    wire.desk.DeskRequest has it: `enrol`, `replace`, `look-up`, …; `now_ms` is for the audit.
     """
     others = (desk_wait.c.reader == at_reader, desk_wait.c.account != who, *_is_live(at_ms))
     if other := people.scalar(sa.select(desk_wait.c.account).where(*others).limit(1)):
@@ -183,7 +190,7 @@ def begin(
             found=[],
         )
     )
-    audit.note_person(people, at_ms, who, "desk.asked", f"{programme} {at_reader}", purpose)
+    audit.note_person(people, now_ms, who, "desk.asked", f"{programme} {at_reader}", purpose)
     return wait_id
 
 
@@ -195,6 +202,7 @@ def _is_live(at_ms: int) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         desk_wait.c.state == State.WAITING.value,
         desk_wait.c.ends_at_ms > at_ms,
+        desk_wait.c.ends_at_ms <= at_ms + 2 * DESK_WAIT_MS_MAX,  # or the clock has been set back
         sa.not_(silent),
     )
 

@@ -155,8 +155,11 @@ class Job(NamedTuple):
     who: str
 
     def is_silent(self, at_ms: int) -> bool:
-        """True when its process has given no sign for so long that it must be gone."""
-        return self.state in RUNNING and self.heard_at_ms < at_ms - SILENT_MS
+        """True when its process has given no sign for so long that it must be gone.
+
+        A sign from ahead was given before the clock was set back, and counts no more.
+        """
+        return self.state in RUNNING and abs(self.heard_at_ms - at_ms) > SILENT_MS
 
     @property
     def shows_people(self) -> bool:
@@ -294,9 +297,10 @@ def cut(connection: sa.Connection, job: int, at_ms: int) -> None:
 def _require_room(connection: sa.Connection, programme: str, at_ms: int) -> None:
     """Raise JobRefused while another file of the programme, or too many, are worked on."""
     running = import_job.c.state.in_([state.value for state in RUNNING])
-    silent = running & (import_job.c.heard_at_ms < at_ms - SILENT_MS)
     connection.execute(
-        import_job.update().where(silent).values(state=State.CUT.value, ended_at_ms=at_ms)
+        import_job.update()
+        .where(running, _is_silent(at_ms))
+        .values(state=State.CUT.value, ended_at_ms=at_ms)
     )
     of = connection.scalars(sa.select(import_job.c.programme).where(running)).all()
     if programme in of:
@@ -305,10 +309,15 @@ def _require_room(connection: sa.Connection, programme: str, at_ms: int) -> None
         raise JobRefused("busy", "other files are worked on: try again in a minute")
 
 
+def _is_silent(at_ms: int) -> sa.ColumnElement[bool]:
+    """See Job.is_silent."""
+    return ~import_job.c.heard_at_ms.between(at_ms - SILENT_MS, at_ms + SILENT_MS)
+
+
 def forget(connection: sa.Connection, at_ms: int) -> None:
     """Cut what is silent, and erase what is kept past its time."""
     running = import_job.c.state.in_([state.value for state in RUNNING])
-    silent = sa.select(import_job.c.id).where(running, import_job.c.heard_at_ms < at_ms - SILENT_MS)
+    silent = sa.select(import_job.c.id).where(running, _is_silent(at_ms))
     for job in connection.scalars(silent).all():
         cut(connection, job, at_ms)
     waits = import_job.c.state.in_([State.LOOKED.value, State.CUT.value])

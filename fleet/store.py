@@ -60,6 +60,12 @@ def not_by_content(error: Exception) -> bool:
     return isinstance(error, _OF_DATABASES) and not isinstance(error, _BY_CONTENT)
 
 
+def is_full(error: sa.exc.DBAPIError) -> bool:
+    """True when there was no room on the database's disk; the transaction has left nothing."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_FULL or isinstance(error.orig, psycopg.errors.DiskFull)
+
+
 class StoreUnusable(RuntimeError):
     """The database is missing, or held by another worker; the sentence says what to do."""
 
@@ -310,6 +316,15 @@ def insert_missing(
     """Insert the rows whose key is not there yet, in one statement."""
     if rows:
         connection.execute(_insert_missing(connection.dialect.name, table), rows)
+
+
+def insert_once(
+    connection: sa.Connection, table: sa.Table, row: Mapping[str, Any], number: sa.Column[Any]
+) -> int | None:
+    """Insert one row and return its number; None where its key is there already."""
+    statement = _insert_missing(connection.dialect.name, table).values(row).returning(number)
+    found = connection.scalar(statement)
+    return None if found is None else int(found)
 
 
 def upsert(

@@ -107,6 +107,7 @@ async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return _of_status(error)
     except sa.exc.OperationalError:
+        structlog.get_logger().exception("api.busy", path=request.path, method=request.method)
         return problem("busy")
     except Exception:  # noqa: BLE001  the log has it all; a system gets a reference
         reference = secrets.token_hex(4)

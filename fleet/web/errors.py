@@ -1,14 +1,17 @@
 """What a person sees when something cannot be shown: plain words, what to do, and no trace.
 
-An unexpected failure gets a reference that stands in the log beside its trace.
+An unexpected failure gets a reference that stands in the log beside its trace; so does a database
+that is full or away, which is none of ours and has sentences of its own.
 """
 
 import secrets
 from typing import Final
 
+import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
+from fleet.store import is_full
 from fleet.web.pages import render
 from fleet.web.session import Handler
 
@@ -25,6 +28,8 @@ _KNOWN: Final = {
     503: "503",
 }
 """By reason (ours) or status: which sentences of `locale/` are said."""
+AWAY_S: Final = 60
+"""A database that is started again is back in seconds."""
 
 
 @web.middleware
@@ -45,9 +50,19 @@ async def plain_errors(request: web.Request, handler: Handler) -> web.StreamResp
             }
         )
         return response
+    except sa.exc.OperationalError as error:
+        code = "full" if is_full(error) else "away"
+        response = await _failed(request, 503, code)
+        response.headers["Retry-After"] = str(AWAY_S)
+        return response
     except Exception:  # noqa: BLE001  the log has it all; a person gets a page
-        reference = secrets.token_hex(4)
-        structlog.get_logger().exception(
-            "page.failed", path=request.path, method=request.method, reference=reference
-        )
-        return await render(request, "message.html", 500, code="500", reference=reference)
+        return await _failed(request, 500, "500")
+
+
+async def _failed(request: web.Request, status: int, code: str) -> web.Response:
+    """The page for a failure that is being handled, which goes into the log."""
+    reference = secrets.token_hex(4)
+    structlog.get_logger().exception(
+        "page.failed", path=request.path, method=request.method, reference=reference
+    )
+    return await render(request, "message.html", status, code=code, reference=reference)

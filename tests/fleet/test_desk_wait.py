@@ -53,7 +53,7 @@ def write(fleet: VirtualFleet, do: Callable[[sa.Connection], T]) -> T:
 
 def begin(fleet: VirtualFleet, who: str = "hana", reader: str = "kazasu-shi/bus-1") -> str:
     now_ms = fleet.clock.now_ms()
-    return write(fleet, lambda c: desk_wait.begin(c, reader, PASS, "enrol", who, now_ms))
+    return write(fleet, lambda c: desk_wait.begin(c, reader, PASS, "enrol", who, now_ms, now_ms))
 
 
 def look(fleet: VirtualFleet, wait: str, who: str = "hana") -> Wait:
@@ -168,6 +168,12 @@ def test_a_replayed_answer_gives_no_card_to_the_next_wait(fleet: VirtualFleet) -
 
 
 # --- who waits -----------------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_set_back_leaves_no_reader_to_nobody(fleet: VirtualFleet) -> None:
+    write(fleet, lambda c: desk_wait.begin(c, DESK_1, PASS, "enrol", "hana", NOON_MS))
+    hour_ms = NOON_MS - 3_600_000
+    assert write(fleet, lambda c: desk_wait.begin(c, DESK_1, PASS, "enrol", "umi", hour_ms))
 
 
 def test_a_second_clerk_at_the_same_reader_is_told_who_waits_there(fleet: VirtualFleet) -> None:

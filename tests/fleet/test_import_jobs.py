@@ -251,13 +251,15 @@ def test_a_plan_counts_until_anything_has_changed(people: Store) -> None:
     assert (len(ready.added), len(again.added), again.unchanged) == (1, 0, 1)
 
 
-def test_one_file_of_a_programme_is_worked_on_at_a_time(people: Store) -> None:
+@pytest.mark.parametrize("passed_ms", [SILENT_MS + 1, -24 * 3_600_000], ids=["silent", "set back"])
+def test_one_file_of_a_programme_is_worked_on_at_a_time(people: Store, passed_ms: int) -> None:
+    """And one that is silent by a clock that was set back blocks nobody until tomorrow."""
     with people.write() as connection:
         first = import_jobs.begin(connection, BUS, "a.csv", "hana", NOON_MS)
         with pytest.raises(JobRefused) as refused:
             import_jobs.begin(connection, BUS, "b.csv", "umi", NOON_MS)
         assert refused.value.reason == "running"
-        later_ms = NOON_MS + SILENT_MS + 1
+        later_ms = NOON_MS + passed_ms
         assert import_jobs.begin(connection, BUS, "b.csv", "umi", later_ms) != first
     assert job(people, first).state is State.CUT
 
