@@ -5,6 +5,7 @@ programme · every decision carries rule version, roster version and age · a ca
 knows leaves no credential in the entry (strangers' cards leave nothing).
 """
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from edge.clock import Stamp
@@ -12,6 +13,7 @@ from edge.identify import Identified
 from edge.roster import Holding
 from edge.usage import Counted
 from programmes.calendar import local_day
+from programmes.register import RULEBOOKS
 from programmes.rulebook import (
     Booked,
     Decision,
@@ -146,7 +148,20 @@ def fare(holding: Holding | None, at_ms: int) -> Fare:
         return Fare("", None)
 
 
-def press_entry(programme: str, button: Button, paid: Fare, now: Circumstances) -> Press:
+def press(
+    programmes: Sequence[str], holdings: Sequence[Holding], button: Button, now: Circumstances
+) -> tuple[Press, Decision] | None:
+    """Return the entry of one press, and what is shown; None where no programme has a fare."""
+    name = next((one for one in programmes if one in RULEBOOKS and RULEBOOKS[one].fare), None)
+    if name is None:
+        return None
+    held = next((holding for holding in holdings if holding.rulebook.name == name), None)
+    paid = fare(held, now.stamp.at_ms)
+    counted = Decision(Outcome.ACCEPTED, Code.OK, f"press.{button}", paid.rule)
+    return _press_entry(name, button, paid, now), counted
+
+
+def _press_entry(programme: str, button: Button, paid: Fare, now: Circumstances) -> Press:
     """Return the entry of one press; its number is given by the journal."""
     return Press(
         v=1,

@@ -100,8 +100,9 @@ class Keeper:
         if self._unwritten_step_ms:
             stamp = self._time.stamp()
             step = ClockStep(v=1, n=1, step_ms=self._unwritten_step_ms, **stamp._asdict())
-            self.journal.append(step)
+            n, _ = self.journal.append(step)
             self.history.take(step)
+            self._riding.take(self.journal.id, n, step)
             self._unwritten_step_ms = 0
 
     def _failed(self, error: JournalError) -> None:

@@ -120,6 +120,8 @@ class Aboard(_Said, frozen=True, tag="aboard"):
 
     driver: Short
     riders: Annotated[list[AboardRider], Meta(max_length=RIDERS_MAX)]
+    discounts: list[Short] = []
+    """The other discounts that today's rule table knows, as the driver chooses from them."""
 
 
 NotDone = Literal["", "changed", "not-ready", "not-kept"]
@@ -141,6 +143,8 @@ class FareAnswer(_Said, frozen=True, tag="fare-answer"):
     discount_yen: Yen
     subsidies_yen: list[Yen]
     riders_pay_yen: Yen
+    left: list[dict[str, str]] = []
+    """What each rider may still use after this ride (programmes.rides.Settlement)."""
     refused: NotDone = ""
 
 

@@ -6,8 +6,11 @@ nobody off it · a fare is settled for the riders that the driver saw, or not at
 settled is taken back by an entry of its own, once.
 """
 
+import datetime
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from edge.clock import Stamp
 from edge.panel import (
@@ -25,20 +28,20 @@ from edge.panel import (
     TurnShift,
 )
 from edge.roster import Holding
+from edge.usage import RIDES_KEPT
+from programmes.calendar import local_day
 from programmes.register import RULEBOOKS
 from programmes.rides import RideFacts, RiderFacts, Settlement
-from programmes.rulebook import RuleTableRefused
+from programmes.rulebook import RuleTableRefused, rule_in_force
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Credential
-from wire.entries import Cancel, Entry, JournalId, Ride, Rider, Shift, Tap
+from wire.entries import Cancel, ClockStep, Entry, JournalId, Ride, Rider, Shift, Start, Tap
 from wire.limits import RIDERS_MAX
 
 UNDER_WAY_MS: Final = 3 * 3_600_000
 """How long a rider is on the list who is never settled: the longest ride of a town's taxi. His tap
 stays in the journal, and the company sees that no fare followed."""
-RIDES_KEPT: Final = 1_000
-"""Rides that can still be taken back here: two weeks of a busy taxi. Older ones the office does."""
 
 Ref = tuple[JournalId, int]
 """Journal and number of an entry of this reader."""
@@ -50,13 +53,16 @@ class Riding:
     def __init__(self) -> None:
         self._aboard: dict[Ref, Tap] = {}
         self._rides: dict[Ref, Ride] = {}
+        self._boot = ""
+        self._unsure: set[Ref] = set()
+        """Boarded in this boot by a clock that the fleet had not set."""
         self.driver = ""
 
     def take(self, journal: JournalId, n: int, entry: Entry) -> None:
         """Take in one entry, in the order in which they were written."""
         match entry:
             case Tap() if entry.outcome is Outcome.ACCEPTED and _by_ride(entry.programme):
-                self._aboard[journal, n] = entry
+                self._board((journal, n), entry)
                 if len(self._aboard) > RIDERS_MAX:
                     del self._aboard[next(iter(self._aboard))]
             case Ride():
@@ -69,8 +75,26 @@ class Riding:
                 self._aboard.pop(of, None)
                 self._rides.pop(of, None)
             case Shift():
-                self._aboard.clear()
+                if self.driver:
+                    self._aboard.clear()
                 self.driver = entry.driver if entry.began else ""
+            case Start() if entry.boot != self._boot:
+                self._boot = entry.boot
+                self._unsure.clear()
+            case ClockStep():
+                self._step(entry.step_ms)
+
+    def _board(self, ref: Ref, tap: Tap) -> None:
+        self._aboard[ref] = tap
+        if tap.clock is not ClockState.SYNCHRONISED:
+            self._unsure.add(ref)
+
+    def _step(self, step_ms: int) -> None:
+        """Move with the clock what it said before: setting it takes nobody off the list."""
+        self._unsure &= self._aboard.keys()
+        for ref in self._unsure:
+            tap = self._aboard[ref]
+            self._aboard[ref] = replace(tap, at_ms=max(0, tap.at_ms + step_ms))
 
     def aboard(self, now_ms: int) -> dict[Ref, Tap]:
         """Return the taps of those who are aboard, in their order."""
@@ -92,6 +116,22 @@ class Riding:
 def _by_ride(programme: str) -> bool:
     book = RULEBOOKS.get(programme)
     return book is not None and book.rides is not None
+
+
+class _Offered(NamedTuple):
+    holding: Holding | None
+    day: datetime.date
+    discounts: list[str]
+
+
+def _offers(holding: Holding | None, day: datetime.date) -> list[str]:
+    if holding is None or holding.rulebook.rides is None:
+        return []
+    try:
+        table = rule_in_force(holding.roster.header.rules, day)
+        return list(holding.rulebook.rides.discounts(table))
+    except RuleTableRefused:
+        return []
 
 
 class Moment(NamedTuple):
@@ -116,6 +156,7 @@ class Rides:
         self.riding: Final = riding
         self._keep, self._journal, self._say, self._holdings = keep, journal, say, holdings
         self._said: Aboard | None = None
+        self._offered: _Offered | None = None
 
     def hear(self, asked: RideAct, moment: Moment) -> None:
         """Do one thing, and answer it."""
@@ -139,7 +180,7 @@ class Rides:
             AboardRider(journal, n, tap.at_ms, tap.shown)
             for (journal, n), tap in self.riding.aboard(now_ms).items()
         ]
-        told = Aboard(driver=self.riding.driver, riders=riders)
+        told = Aboard(self.riding.driver, riders, self._discounts(now_ms))
         if told != self._said:
             self._said = told
             self._say(told)
@@ -147,6 +188,14 @@ class Rides:
     def forget_told(self) -> None:
         """Whoever listens is another one now, and is told again."""
         self._said = None
+
+    def _discounts(self, now_ms: int) -> list[str]:
+        """Return what today's table offers; it is read again when the roster or the day changes."""
+        holding = next((one for one in self._holdings() if one.rulebook.rides), None)
+        day = local_day(now_ms)
+        if self._offered is None or self._offered[:2] != (holding, day):
+            self._offered = _Offered(holding, day, _offers(holding, day))
+        return self._offered.discounts
 
     # --- what the driver asks ---------------------------------------------------------------------
 
@@ -308,6 +357,7 @@ def _answer(asked: Fare, settlement: Settlement, journal: str, n: int) -> FareAn
         discount_yen=settlement.discount_yen,
         subsidies_yen=list(settlement.subsidies_yen),
         riders_pay_yen=settlement.riders_pay_yen,
+        left=[dict(one) for one in settlement.left],
     )
 
 

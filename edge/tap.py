@@ -23,7 +23,7 @@ from typing import Final
 from edge.asked import Asked
 from edge.clock import ReaderClock
 from edge.config import Config, ConfigRefused, read_config
-from edge.decide import Circumstances, decide, fare, press_entry, tap_entry
+from edge.decide import Circumstances, decide, press, tap_entry
 from edge.frontends import Card, Crowded, FrontEnd, FrontEndFault
 from edge.frontends.opening import open_front_end
 from edge.frontends.power import power_cycle
@@ -63,10 +63,9 @@ from edge.roster import HoldingRefused, Match, Rosters
 from edge.show import Panel
 from edge.stages import Stages
 from edge.usage import OwnEntries, Usage
-from programmes.register import RULEBOOKS
 from programmes.rulebook import Decision, Direction, Place, refuse
 from wire.clock import Clock, SystemClock
-from wire.codes import Code, Outcome
+from wire.codes import Code
 from wire.entries import Entry, JournalId, Press
 from wire.entries import Tap as TapEntry
 from wire.release import VERSION
@@ -319,16 +318,8 @@ class Tap:
     def _pressed(self, said: Pressed) -> None:
         """Count a rider who is let on without a tap; a reader without rosters counts them too."""
         now = self._circumstances()
-        riding = [
-            name for name in self._config.programmes if name in RULEBOOKS and RULEBOOKS[name].fare
-        ]
-        if not riding:
-            self._show(refuse(Code.NOT_ELIGIBLE), 0, now.stamp.at_ms)
-            return
-        holdings = {holding.rulebook.name: holding for holding in self._rosters.holdings}
-        paid = fare(holdings.get(riding[0]), now.stamp.at_ms)
-        counted = Decision(Outcome.ACCEPTED, Code.OK, f"press.{said.button}", paid.rule)
-        n, decision = self._keep(press_entry(riding[0], said.button, paid, now), counted)
+        counted = press(self._config.programmes, self._rosters.holdings, said.button, now)
+        n, decision = self._keep(*counted) if counted else (0, refuse(Code.NOT_ELIGIBLE))
         self._show(decision, n, now.stamp.at_ms)
 
     def _stepped(self, step_ms: int | None) -> None:

@@ -57,6 +57,9 @@ class Settlement(msgspec.Struct, frozen=True):
     discount_yen: int = 0
     riders_pay_yen: int = 0
     arguments: Mapping[str, str] = msgspec.field(default_factory=dict)
+    left: tuple[Mapping[str, str], ...] = ()
+    """What each rider may still use after this ride, already written out; empty when it is refused,
+    and of a rider whose limits are not known."""
 
     @property
     def subsidy_yen(self) -> int:

@@ -188,15 +188,15 @@ class Left(msgspec.Struct, frozen=True):
             return "year"
         return "yen" if self.yen is not None and self.yen < rules.step_yen else ""
 
-    def after_one_more(self) -> dict[str, str]:
-        """Return what the sentence names, after one more ride."""
+    def after_one_more(self, yen: int = 0) -> dict[str, str]:
+        """Return what the sentence names, after one more ride for which the city pays `yen`."""
         said = {}
         if self.day is not None:
             said["day"] = f"{self.day - 1:,}"
         if self.year is not None:
             said["year"] = f"{self.year - 1:,}"
         if self.yen is not None:
-            said["yen"] = f"{self.yen:,}"
+            said["yen"] = f"{self.yen - yen:,}"
         return said
 
 
@@ -308,7 +308,16 @@ def settle(facts: RideFacts) -> Settlement:
         discount_yen,
         rest,
         said,
+        tuple(_left(rules, *one, facts) for one in zip(facts.riders, parts, strict=True)),
     )
+
+
+def _left(rules: Parameters, rider: RiderFacts, yen: int, facts: RideFacts) -> Mapping[str, str]:
+    """Return what a rider may still use after this ride."""
+    if rider.member is None or not facts.clock_known:
+        return {}
+    left = Left.of(rules, rider.member, facts.boarded_at_ms, rider.used)
+    return left.after_one_more(yen)
 
 
 def _discount(rules: Parameters, facts: RideFacts) -> int:
