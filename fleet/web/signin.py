@@ -35,8 +35,13 @@ from wire.clock import Clock
 
 FAILURES_MAX: Final = 5
 """A person mistypes twice or three times; a guesser needs thousands."""
+ADDRESS_FAILURES_MAX: Final = 50
+"""A whole counter hall may share one address; with 5 an account, it is a tenth of all guesses."""
+_ADDRESS: Final = "address "
 PAUSE_S: Final = 300
 """With 5 tries each 5 minutes a guesser has 1,440 a day: less than one word of a small list."""
+ADDRESS_CHARACTERS_MAX: Final = 45
+"""Of an IPv6 address, at its longest."""
 WATCHED_MAX: Final = 10_000
 """Names and addresses remembered, about 1 MB; beyond it the longest unused is forgotten."""
 HASHES_MAX: Final = 2
@@ -59,8 +64,8 @@ class SignInLimit:
         return [at for at in self._failures.get(key, []) if at > since]
 
     def paused(self, *keys: str) -> bool:
-        """True when one of these has failed FAILURES_MAX times within PAUSE_S."""
-        return any(len(self._recent(key)) >= FAILURES_MAX for key in keys)
+        """True when one of these has failed too often within PAUSE_S."""
+        return any(len(self._recent(key)) >= _failures_max(key) for key in keys)
 
     def reserve(self, *keys: str) -> bool:
         """Count an attempt as failed for each of these, in advance; False when one is paused."""
@@ -77,6 +82,16 @@ class SignInLimit:
         """Forget the failures of these."""
         for key in keys:
             self._failures.pop(key, None)
+
+
+def _failures_max(key: str) -> int:
+    return ADDRESS_FAILURES_MAX if key.startswith(_ADDRESS) else FAILURES_MAX
+
+
+def _address_of(request: web.Request) -> str:
+    """Return where a browser is: as the proxy in front says, which alone reaches this process."""
+    by_proxy = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return _ADDRESS + (by_proxy[:ADDRESS_CHARACTERS_MAX] or str(request.remote))
 
 
 P = ParamSpec("P")
@@ -142,7 +157,7 @@ async def sign_in(request: web.Request) -> web.Response:
     if form.errors:
         return await again(request, form, 422)
     limit, hashes, accounts = request.app[LIMIT], request.app[HASHES], request.app[ACCOUNTS]
-    keys = (f"account {form['account'].casefold()}", f"address {request.remote}")
+    keys = (f"account {form['account'].casefold()}", _address_of(request))
     if hashes.full:
         form.refuse("account", "web.login.busy", seconds=BUSY_S)
         return await again(request, form, 429)

@@ -14,9 +14,10 @@ import pytest
 from fleet.accounts import FAILURES_MAX as LOCK_AT
 from fleet.accounts import Accounts
 from fleet.schema import account, audit
-from fleet.web.signin import FAILURES_MAX, SignInLimit
+from fleet.web.signin import ADDRESS_FAILURES_MAX, FAILURES_MAX, SignInLimit
 from tests.web.conftest import Sites
 from tests.web.town import PASSWORD, StoppedClock, Town, town_in
+from tests.web.visitor import Visitor
 
 AT_ONCE = 40
 DEADLINE_S = 20
@@ -52,6 +53,24 @@ def test_guesses_sent_at_once_are_not_looked_at_beyond_the_limit(sites: Sites) -
 def town(towns: Path, tmp_path: Path) -> Town:
     shutil.copytree(towns / "empty", tmp_path / "state")
     return town_in(tmp_path / "state")
+
+
+def test_guesses_from_one_address_pause_nobody_at_another(sites: Sites) -> None:
+    """The proxy in front is the only one who ever connects, and says for whom."""
+    guesser, mori = Visitor(sites.office), Visitor(sites.office)
+    form = {"csrf": guesser.token(), "password": "wrong"}
+
+    def guess(n: int, through: str) -> int:
+        data = urlencode(form | {"account": f"anybody-{n}"}).encode()
+        return guesser.send("/login", data, **{"X-Forwarded-For": through}).status
+
+    by_proxy = "10.0.0.7, 203.0.113.9"  # what the guesser says himself stands before it
+    said = [guess(n, by_proxy) for n in range(ADDRESS_FAILURES_MAX + 1)]
+    assert said == [401] * ADDRESS_FAILURES_MAX + [429]
+    assert guess(ADDRESS_FAILURES_MAX, f"10.0.0.8, {by_proxy}") == 429
+    form = {"csrf": mori.token(), "account": "hana", "password": PASSWORD}
+    data = urlencode(form).encode()
+    assert mori.send("/login", data, **{"X-Forwarded-For": "203.0.113.10"}).status == 303
 
 
 def test_failures_at_the_same_moment_are_all_counted_and_lock_the_account(town: Town) -> None:
