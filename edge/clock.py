@@ -62,6 +62,10 @@ class ReaderClock:
         """UTC, ms since 1970; with an unknown clock the floor and the time since the start."""
         return self._run_ms() + self._offset_ms
 
+    def patience_ms(self) -> int:
+        """See wire.clock.patience_ms."""
+        return self._clock.monotonic_ns() // 1_000_000 + self._offset_ms
+
     def monotonic_ns(self) -> int:
         """See wire.clock.Clock."""
         return self._clock.monotonic_ns()

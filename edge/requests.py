@@ -64,7 +64,7 @@ class Requests:
 
         One from far ahead would make all that follow look like replays.
         """
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.patience_ms()
         if not self._newest_ms < request.at_ms <= now_ms + DESK_WAIT_MS_MAX:
             return False
         if request.expires_ms <= request.at_ms:

@@ -44,7 +44,7 @@ from fleet.roster_files import RosterArchive
 from fleet.store import Store, StoreUnready, open_fleet, open_persons
 from fleet.tally import Taken
 from programmes.register import RULEBOOKS
-from wire.clock import Clock
+from wire.clock import Clock, patience_ms
 from wire.envelope import Purpose, Signer
 from wire.messages import Ack
 from wire.mqtt import Message
@@ -272,8 +272,8 @@ class Books:
                 moves.move_card(connection, move, now_ms)
             for reader, message, received_at_ms in heard.unknown_cards:
                 triage.take(connection, reader.name, reader.place.name, message, received_at_ms)
-            for reader, answer, received_at_ms in heard.answers:
-                if not desk_wait.hear(connection, reader.name, answer, received_at_ms):
+            for reader, answer in heard.answers:
+                if not desk_wait.hear(connection, reader.name, answer, patience_ms(self._clock)):
                     unasked[Stranger(reader.name, Leaf.COMMAND_RESULT, "not-asked")] += 1
         if unasked:
             with self._fleet.write() as connection:

@@ -39,7 +39,7 @@ from fleet.lag import Figure
 from fleet.store import open_fleet, open_persons
 from fleet.workers import Holding
 from programmes.calendar import local_day
-from wire.clock import Clock
+from wire.clock import Clock, patience_ms
 from wire.envelope import Purpose, Signer
 from wire.messages import Ack, TwinDesired
 from wire.mqtt import Message
@@ -154,7 +154,7 @@ class DispatchBooks:
         """
         self._holding.require()
         self._refresh()
-        now_ms = self._clock.now_ms()
+        now_ms = patience_ms(self._clock)
         with self._people.read() as connection:
             asked = {one.id: one for one in desk_wait.asked(connection, now_ms)}
         over = [one for name, (one, _) in self._asking.items() if name not in asked]
@@ -215,7 +215,7 @@ class DispatchBooks:
             lag.forget(connection, now_ms)
         with self._people.write() as connection:
             triage.erase_old(connection, now_ms)
-            desk_wait.tidy(connection, now_ms)
+            desk_wait.tidy(connection, patience_ms(self._clock))
         grain.judge(self._fleet, self._people, local_day(now_ms))
 
     def measure(self, process: str, figures: Mapping[Figure, int], newly_dropped: int) -> None:

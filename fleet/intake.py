@@ -47,7 +47,7 @@ class Heard(NamedTuple):
     came_online: set[str]
     unknown_cards: list[tuple[Reader, Triage, int]]
     minutes: list[Minute]
-    answers: list[tuple[Reader, DeskAnswer, int]]
+    answers: list[tuple[Reader, DeskAnswer]]
 
 
 def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
@@ -145,7 +145,7 @@ def _triage(connection: sa.Connection, said: Said, heard: Heard) -> None:
 def _desk(_connection: sa.Connection, said: Said, heard: Heard) -> None:
     name = said.reader.name
     answer = open_envelope(said.payload, Purpose.DESK_ANSWER, name, said.reader.key, DeskAnswer)
-    heard.answers.append((said.reader, answer, said.received_at_ms))
+    heard.answers.append((said.reader, answer))
 
 
 def _empty(name: str) -> dict[str, Any]:

@@ -252,6 +252,7 @@ def _registered(place: Place) -> RegisteredPlace:
         triage_programmes=place.triage_programmes,
         label_ja=place.label_ja,
         label_en=place.label_en,
+        organisation=place.organisation,
     )
 
 

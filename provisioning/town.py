@@ -17,6 +17,7 @@
     front_end = "udp:127.0.0.1:54321"
     technologies = ["106B", "212F"]
     page_port = 18101
+    organisation = ""   # whose it is: a transport company; empty: the city's
 
 One reader stands at each place and has the place's name.
 """
@@ -67,6 +68,8 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page_port: Port
     line: Short = ""
     triage_programmes: Programmes = []
+    organisation: str = ""
+    """Whose it is, as in wire.registry."""
 
 
 class Town(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +105,8 @@ def _check(town: Town) -> None:
         parse_reader(str(town.reader_at(place)))
         for programme in place.programmes:
             parse_name(programme)
+        if place.organisation:
+            parse_name(place.organisation)
         if extra := set(place.triage_programmes) - set(place.programmes):
             raise ValueError(f"{place.name}: triage of {sorted(extra)}, which it does not serve")
         _once(f"{place.name}: programme", place.programmes)

@@ -42,6 +42,20 @@ class Leaping(Protocol):
         """How far it has leapt in all."""
 
 
+def patience_ms(clock: Clock) -> int:
+    """Return UTC without a clock's leaps, ms: by it people's waiting is measured.
+
+    For a clock that does not leap it is the time; in a town it is the same in every process, and a
+    minute of it is a minute.
+    """
+    if not isinstance(clock, Leaping):
+        return clock.now_ms()
+    while True:
+        leapt_ms, now_ms = clock.leapt_ms(), clock.now_ms()
+        if clock.leapt_ms() == leapt_ms:  # else it leapt in between
+            return now_ms - leapt_ms
+
+
 class SystemClock:
     """The machine's own clocks."""
 

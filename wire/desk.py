@@ -51,8 +51,8 @@ class DeskRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     programme: Name
     purpose: Name
     at_ms: AtMs
-    """The fleet's time of this very message: a reader takes none that is not newer than the last
-    one, so none can be replayed."""
+    """The fleet's time of this very message (wire.clock.patience_ms): a reader takes none that is
+    not newer than the last one, so none can be replayed."""
     expires_ms: AtMs
 
 

@@ -22,6 +22,7 @@ from fleet.web.pages import CLOCK, render
 from fleet.web.reach import require
 from fleet.web.session import account_of
 from fleet.web.words import language_of
+from wire.clock import patience_ms
 from wire.topics import parse_name
 
 WAIT: Final = 32
@@ -119,8 +120,9 @@ async def _begin(request: web.Request, part: DeskPart) -> None:
     if not desk.online or not desk.hears:
         part.refused = "old" if desk.online else "offline"
         return
-    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
-    what = (desk.reader, part.programme, part.purpose, who, now_ms)
+    who, clock = account_of(request).name, request.app[CLOCK]
+    times = patience_ms(clock), clock.now_ms()
+    what = (desk.reader, part.programme, part.purpose, who, *times)
     try:
         wait_id = await change(request.app[PERSONS], desk_wait.begin, *what)
     except DeskBusy as busy:
@@ -130,9 +132,9 @@ async def _begin(request: web.Request, part: DeskPart) -> None:
 
 
 async def _look(request: web.Request, part: DeskPart, wait_id: str) -> None:
-    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    who, at_ms = account_of(request).name, patience_ms(request.app[CLOCK])
     try:
-        found = await read(request.app[PERSONS], desk_wait.look, wait_id, who, now_ms)
+        found = await read(request.app[PERSONS], desk_wait.look, wait_id, who, at_ms)
     except DeskRefused:
         part.refused = "gone"
         return
@@ -167,10 +169,10 @@ async def press(request: web.Request) -> web.Response:
 
 async def _own(request: web.Request) -> tuple[DeskPart, Wait]:
     """Return a wait of this account and how it is shown. Raises HTTPNotFound."""
-    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    who, at_ms = account_of(request).name, patience_ms(request.app[CLOCK])
     store, wait_id = request.app[PERSONS], request.match_info["wait"]
     try:
-        wait = await read(store, desk_wait.look, wait_id, who, now_ms)
+        wait = await read(store, desk_wait.look, wait_id, who, at_ms)
     except DeskRefused:
         raise web.HTTPNotFound from None
     programme = require(request, wait.programme)
@@ -201,7 +203,7 @@ async def live(request: web.Request) -> web.StreamResponse:
 
     def stands() -> object:
         try:
-            now = look(wait.id, who, clock.now_ms())
+            now = look(wait.id, who, patience_ms(clock))
         except DeskRefused:
             return None
         return now.state, now.outcome

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from threading import Thread
+from typing import Final
 
 from hw.sim.air import FIELD_ON_US, TECHNOLOGIES, exchange_us
 from hw.sim.cards import Card
@@ -59,6 +60,8 @@ class Antenna:
         self._ready_s = 0.0  # when the field has been on long enough
         self._held: tuple[bytes, Address] | None = None  # came while a card was thinking
         self._closed = False
+        self.turn: Final = asyncio.Lock()
+        """Whose turn it is: for people of one event loop who may not hold cards together."""
         self._thread = Thread(target=self._serve, name=f"antenna {self.port}", daemon=True)
         self._thread.start()
 

@@ -16,6 +16,7 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 DEMO_PEOPLE_MAX = 5000
 CUT_S_MAX = 3600.0
+HOLD_S_MAX = 60.0
 
 Pid = Annotated[int | None, typer.Option("--pid", help="Of which demo, when more than one runs.")]
 
@@ -47,7 +48,7 @@ def demo(
         typer.Option(help="Keep everything in this new folder; else it goes at the end."),
     ] = None,
 ) -> None:
-    """Start broker, fleet and four readers, let people tap, and give account at the end."""
+    """Start broker, fleet and seven readers, let people tap, and give account at the end."""
     from hw.sim.demo import Options, run
 
     options = Options(seconds, report, seed, rate, people, card_ms, folder)
@@ -77,6 +78,25 @@ def cut(
     except ValueError as error:
         _refused(error)
     _give(Order("cut", name, seconds), pid)
+
+
+@app.command()
+def hold(
+    reader: Annotated[str, typer.Argument(help="A reader, such as desk-1 or taxi-1.")],
+    card: Annotated[
+        str,
+        typer.Argument(
+            help="A member's number, such as M5001; or a name that you think up, such as hanako: "
+            "a My Number Card that nobody else has, the same one for the same name."
+        ),
+    ],
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=HOLD_S_MAX, help="How long it is held at most.")
+    ] = 3.0,
+    pid: Pid = None,
+) -> None:
+    """Hold a card to a reader of the demo that runs, until it answers; say what people see."""
+    _give(Order("hold", reader, seconds, card), pid)
 
 
 def parse_seconds(text: str) -> float:

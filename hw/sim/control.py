@@ -29,9 +29,11 @@ class NoDemo(Exception):
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked of a demo."""
 
-    do: Literal["kill", "cut"]
+    do: Literal["kill", "cut", "hold"]
     name: str
     seconds: float = 0.0
+    card: str = ""
+    """Which card is held, for `hold`."""
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +82,7 @@ async def serve(path: Path, obey: Callable[[Order], Awaitable[Answer]]) -> async
 def send(order: Order, pid: int | None = None) -> Answer:
     """Give an order to the demo that runs, or to that of process `pid`. Raises NoDemo."""
     with _connect(pid) as connection:
+        connection.settimeout(ANSWER_S_MAX + order.seconds)
         connection.sendall(msgspec.json.encode(order) + b"\n")
         with connection.makefile("rb") as lines:
             line = lines.readline(LINE_BYTES_MAX)

@@ -23,8 +23,8 @@ from rich.console import Console
 from hw.sim import control, picture, summary
 from hw.sim.account import Account, give_account
 from hw.sim.control import Answer, Order
-from hw.sim.papers import PLACES, TRIAGE_AT
-from hw.sim.people import HIRED, draw_people
+from hw.sim.papers import DESK, GATES, TRIAGE_AT
+from hw.sim.people import HIRED, draw_people, draw_riders
 from hw.sim.services import CommandFailed, ServiceDied
 from hw.sim.site import Site
 from hw.sim.timetable import (
@@ -40,6 +40,9 @@ from hw.sim.town import SECONDS_PER_VISIT, Town
 from hw.sim.warp import TownClock
 
 PEOPLE: Final = 300
+RIDERS_SHARE: Final = 0.2
+"""For so many others one rides in a taxi; two rides a day are the most."""
+RIDERS_MIN: Final = 8
 EARLY_MS: Final = 5 * 60_000
 """The town opens at 06:40: the readers have their lists before anybody comes."""
 LATE_S_MAX: Final = 30.0
@@ -67,7 +70,12 @@ class Options:
             return self.people
         if self.seconds is None:
             return PEOPLE
-        return max(len(PLACES), min(PEOPLE, int(len(PLACES) * self.seconds / SECONDS_PER_VISIT)))
+        return max(len(GATES), min(PEOPLE, int(len(GATES) * self.seconds / SECONDS_PER_VISIT)))
+
+    @property
+    def riders(self) -> int:
+        """Those who ride in a taxi, besides."""
+        return max(RIDERS_MIN, round(self.headcount * RIDERS_SHARE))
 
 
 async def run(options: Options, out: Console) -> int:
@@ -114,8 +122,11 @@ class Demo:
         self._ends_ms = instant_ms(self._day, MORNING_ENDS if options.seconds else DAY_ENDS)
         rate = (self._ends_ms - begins_ms) / 1000 / options.seconds if options.seconds else None
         self._clock = TownClock.started(folder / "clock", begins_ms, rate or options.rate)
-        self._people = draw_people(options.seed, self._day, options.headcount, options.card_ms)
-        self._site = Site(folder, self._clock, self._day, self._people)
+        drawn = options.seed, self._day
+        self._people = draw_people(*drawn, options.headcount, options.card_ms)
+        self._riders = draw_riders(*drawn, options.riders, options.card_ms)
+        everybody = [*self._people, *self._riders]
+        self._site = Site(folder, self._clock, self._day, everybody)
         self._stop = asyncio.Event()
         self._up = False
 
@@ -138,7 +149,8 @@ class Demo:
     async def _play(self) -> Account:
         """Let people come until the morning or day is over or somebody stops it."""
         plan = plan_day(self._options.seed, self._day, self._people).until(self._ends_ms)
-        town = Town(plan, self._site.antennas, self._site.pages, self._clock)
+        antennas = {place: self._site.antennas[place] for place in GATES}
+        town = Town(plan, antennas, self._site.pages, self._clock)
         self._clock.open_town()
         async with picture.shown(self._out, town, self._site, self._clock):
             await self._unless_stopped(town.play(LATE_S_MAX))
@@ -183,7 +195,7 @@ class Demo:
 
     def _say_where(self) -> None:
         site, ports = self._site, self._site.ports
-        operator, clerk = site.logins
+        operator, clerk, *companies = site.logins
         sim = os.path.relpath(Path(sys.executable).with_name("kazasu-sim"))
         lines = [
             "",
@@ -191,6 +203,7 @@ class Demo:
             f"{operator.name} / {operator.password}",
             f"clerks' office       http://127.0.0.1:{ports.office}/   "
             f"{clerk.name} / {clerk.password}",
+            *(f"{'':20} for {one.name}: {one.name} / {one.password}" for one in companies),
             *(f"{place:<20} {page.address}" for place, page in site.pages.items()),
             "",
             *self._hired_lines(),
@@ -198,6 +211,7 @@ class Demo:
             "in another terminal:",
             f"  {sim} kill bus-2",
             f"  {sim} cut school-1 --for 30s",
+            f"  {sim} hold {DESK} hanako   (a card of her own, to be enrolled at that desk)",
             "Ctrl-C ends it and gives account",
             "",
         ]

@@ -2,7 +2,7 @@
 
 The town's description for `kazasu-provision local`, the people's lists with what a desk read from
 their cards for `kazasu-provision credentials`, on what ground each programme knows cards, to what
-members consent, and the rule tables of both programmes.
+members consent, and the rule tables of all programmes.
 """
 
 import csv
@@ -13,18 +13,34 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from hw.sim.people import ATTENDANCE, BUSES, SCHOOLS, SENIOR_PASS, Enrolment
+from hw.sim.people import ATTENDANCE, BUSES, SCHOOLS, SENIOR_PASS, TAXI, TAXIS, Enrolment
 from hw.sim.timetable import LINES
 from wire.credential import Scheme
 
 TENANT: Final = "kazasu-shi"
-PLACES: Final = (*BUSES, *SCHOOLS)
+GATES: Final = (*BUSES, *SCHOOLS)
+"""Where people come to a reader by themselves."""
+DESK: Final = "desk-1"
+"""A desk in the city hall: nobody comes there but who holds a card by `kazasu-sim hold`."""
+PLACES: Final = (*GATES, *TAXIS, DESK)
 LABELS: Final = {
     "bus-1": ("1系統 のりば", "Bus, line 1"),
     "bus-2": ("8系統 のりば", "Bus, line 8"),
     "school-1": ("第一小学校 玄関", "First school, entrance"),
     "school-2": ("第二小学校 玄関", "Second school, entrance"),
+    "taxi-1": ("ほくとタクシー 1号車", "Hokuto Taxi, car 1"),
+    "taxi-2": ("みなみタクシー 1号車", "Minami Taxi, car 1"),
+    DESK: ("市役所 1番窓口", "City hall, desk 1"),
 }
+COMPANIES: Final = {"taxi-1": "hokuto-taxi", "taxi-2": "minami-taxi"}
+"""Whose a taxi is; everything else is the city's."""
+SERVES: Final = {
+    **dict.fromkeys(BUSES, (SENIOR_PASS,)),
+    **dict.fromkeys(SCHOOLS, (ATTENDANCE,)),
+    **dict.fromkeys(TAXIS, (TAXI,)),
+    DESK: (TAXI, SENIOR_PASS, ATTENDANCE),
+}
+"""The programmes of each place, in the order of looking up."""
 TRIAGE_AT: Final = "school-1"
 """Where a clerk can assign a card that no roster knows."""
 REPEAT_WINDOW_S: Final = 600
@@ -70,15 +86,16 @@ def town_file(ports: Ports, readers: dict[str, ReaderPorts]) -> str:
     for place, own in readers.items():
         values = {
             "name": place,
-            "kind": "bus" if place in BUSES else "school",
+            "kind": place.partition("-")[0],
             "line": LINES.get(place, ""),
-            "programmes": [SENIOR_PASS if place in BUSES else ATTENDANCE],
+            "programmes": SERVES[place],
             "triage_programmes": [ATTENDANCE] if place == TRIAGE_AT else [],
             "label_ja": LABELS[place][0],
             "label_en": LABELS[place][1],
             "front_end": own.front_end,
             "technologies": ["106B", "212F", "106A"],
             "page_port": own.page,
+            "organisation": COMPANIES.get(place, ""),
         }
         lines += ["", "[[place]]"]
         lines += [
@@ -191,6 +208,20 @@ STATEMENTS: Final = (
         "教職員課",
         "公的個人認証法第38条の4に基づく業務委託契約（見本）",
     ),
+    Statement(
+        TAXI,
+        (Scheme.COMMON_AP,),
+        "政策部長 小林恵",
+        "交通政策課",
+        "タクシー利用支援要綱第6条",
+    ),
+    Statement(
+        TAXI,
+        (Scheme.JPKI_AUTH,),
+        "政策部長 小林恵",
+        "交通政策課",
+        "公的個人認証法第38条の4に基づく業務委託契約（見本）",
+    ),
 )
 """Made up, like the town; what a real one has to state is in docs/clerk.md."""
 
@@ -237,6 +268,14 @@ CONSENTS: Final = (
         "I consent to the city's using my card's identifier for attendance only.",
         "教職員課 0154-00-0001",
     ),
+    Consent(
+        TAXI,
+        "タクシー利用支援要綱（見本）",
+        "第6条第2項",
+        "タクシー運賃の支援に必要な範囲で、カードの識別子を市が利用することに同意します。",
+        "I consent to the city's using my card's identifier for the taxi subsidy only.",
+        "交通政策課 0154-00-0002",
+    ),
 )
 """Made up too; 0154-00 is no exchange that anybody has."""
 
@@ -262,5 +301,10 @@ def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:
             "version": f"{ATTENDANCE}/{april:%Y-%m}",
             "valid_from": april.isoformat(),
             "parameters": {"repeat_window_s": REPEAT_WINDOW_S},
+        },
+        TAXI: {
+            "version": f"{TAXI}/{april:%Y-%m}",
+            "valid_from": april.isoformat(),
+            "parameters": {"rides_per_year": 70, "to_time": "19:00:00"},
         },
     }

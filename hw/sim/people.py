@@ -26,8 +26,10 @@ from wire.credential import Scheme
 
 BUSES = ("bus-1", "bus-2")
 SCHOOLS = ("school-1", "school-2")
+TAXIS = ("taxi-1", "taxi-2")
 SENIOR_PASS = "senior-pass"  # noqa: S105  a programme
 ATTENDANCE = "attendance"
+TAXI = "taxi"
 
 SCHOOLS_SHARE = 0.37
 """Of the people, those who work at a school; the rest ride a bus."""
@@ -95,7 +97,30 @@ TEACHERS = (
     Kind("retired in spring", 3, "my-number", expects=Code.EXPIRED, category="teacher"),
     Kind("token was lost", 2, "token", expects=Code.STOP_LISTED, category="teacher"),
 )
+RIDERS = (
+    Kind("taxi rider", 74, "my-number"),
+    Kind("taxi rider with certificate", 10, "certificate"),
+    Kind("taxi rider who makes sure", 6, "my-number", Habit.TWICE),
+    Kind("taxi card was reported lost", 4, "my-number", expects=Code.STOP_LISTED),
+    Kind("passenger who is no member", 6, "my-number", expects=Code.UNKNOWN),
+)
 STRANGERS = frozenset({Code.UNKNOWN, Code.CARD_NOT_USABLE})
+
+
+class Circle(NamedTuple):
+    """Those who come to one sort of place: where, for what, what their numbers begin with."""
+
+    places: tuple[str, ...]
+    programme: str
+    initial: str
+    ages: tuple[int, int]
+
+
+RIDE_A_BUS = Circle(BUSES, SENIOR_PASS, "S", (70, 95))
+WORK_AT_SCHOOL = Circle(SCHOOLS, ATTENDANCE, "T", (22, 64))
+RIDE_A_TAXI = Circle(TAXIS, TAXI, "M", (75, 97))
+FIRST_RIDER = 5_001
+"""Number of the first who rides a taxi: behind all the others."""
 
 
 class Enrolment(NamedTuple):
@@ -150,11 +175,22 @@ def draw_people(
     """Draw so many people (1 to 5000) for a day; every kind at least once when they are enough."""
     rng = random.Random(f"kazasu town {seed}")
     teachers = round(people * SCHOOLS_SHARE)
-    kinds = [(kind, BUSES) for kind in _deal(rng, SENIORS, people - teachers)]
-    kinds += [(kind, SCHOOLS) for kind in _deal(rng, TEACHERS, teachers)]
+    kinds = [(kind, RIDE_A_BUS) for kind in _deal(rng, SENIORS, people - teachers)]
+    kinds += [(kind, WORK_AT_SCHOOL) for kind in _deal(rng, TEACHERS, teachers)]
     return [
-        _person(rng, number, kind, kind.place or places[number % 2], day, apdu_ms)
-        for number, (kind, places) in enumerate(kinds, 1)
+        _person(rng, number, kind, circle, day, apdu_ms)
+        for number, (kind, circle) in enumerate(kinds, 1)
+    ]
+
+
+def draw_riders(
+    seed: int, day: datetime.date, riders: int, apdu_ms: float = APDU_MS
+) -> list[Person]:
+    """Draw so many people who ride in a taxi on a day; their `place` is where most of them do."""
+    rng = random.Random(f"kazasu riders {seed}")
+    return [
+        _person(rng, number, kind, RIDE_A_TAXI, day, apdu_ms)
+        for number, kind in enumerate(_deal(rng, RIDERS, riders), FIRST_RIDER)
     ]
 
 
@@ -171,12 +207,12 @@ def _person(
     rng: random.Random,
     number: int,
     kind: Kind,
-    place: str,
+    circle: Circle,
     day: datetime.date,
     apdu_ms: float,
 ) -> Person:
-    rides = place in BUSES
-    born = _birthday(rng, day, (70, 95) if rides else (22, 64))
+    place = kind.place or circle.places[number % len(circle.places)]
+    born = _birthday(rng, day, circle.ages)
     name = f"{rng.choice(FAMILY_NAMES)} {rng.choice(GIVEN_NAMES)}"
     carried = _carried(rng, kind.carries, day, apdu_ms)
     if kind is HIRED:
@@ -184,8 +220,8 @@ def _person(
     enrolment = None
     if kind is HIRED or (carried.scheme and kind.expects not in STRANGERS):
         enrolment = Enrolment(
-            SENIOR_PASS if rides else ATTENDANCE,
-            f"{'S' if rides else 'T'}{number:04}",
+            circle.programme,
+            f"{circle.initial}{number:04}",
             name,
             born,
             kind.category,
@@ -195,6 +231,11 @@ def _person(
             carried.identifier,
         )
     return Person(number, kind, place, born, name, carried.card, enrolment)
+
+
+def drawn_card(name: str, day: datetime.date) -> Card:
+    """Return a My Number Card for a name that somebody thinks up: the same for the same name."""
+    return MyNumberCard(ChipData.drawn(random.Random(f"kazasu card {name}"), day))
 
 
 def _birthday(rng: random.Random, day: datetime.date, ages: tuple[int, int]) -> datetime.date:

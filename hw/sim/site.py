@@ -1,4 +1,4 @@
-"""A town's whole machinery on this machine: identities, lists, broker, fleet and four readers.
+"""A town's whole machinery on this machine: identities, lists, broker, fleet and seven readers.
 
 Everything of the product is reached as its users reach it: by its commands, its files, its ports.
 Nothing is left running: `close` stops every process by its id.
@@ -23,8 +23,8 @@ from hw.sim.antenna import Antenna
 from hw.sim.control import Answer, Order
 from hw.sim.network import Network
 from hw.sim.page import Page
-from hw.sim.papers import PLACES, TENANT, Ports, ReaderPorts
-from hw.sim.people import ATTENDANCE, SENIOR_PASS, Enrolment, Person
+from hw.sim.papers import COMPANIES, PLACES, TENANT, Ports, ReaderPorts
+from hw.sim.people import ATTENDANCE, SENIOR_PASS, TAXI, Enrolment, Person, drawn_card
 from hw.sim.report import OpenGap, Row, journal_rows, ledger_rows
 from hw.sim.services import (
     CommandFailed,
@@ -66,7 +66,14 @@ class Login(NamedTuple):
 
     name: str
     role: str
+    right: str
+    """For the office, as `accounts add --right` reads it; empty: whatever the role may."""
     password: str
+
+    @classmethod
+    def drawn(cls, name: str, role: str, right: str = "") -> "Login":
+        """Return an account with a password that nobody knows yet."""
+        return cls(name, role, right, secrets.token_urlsafe(PASSWORD_BYTES))
 
 
 class Site:
@@ -86,13 +93,14 @@ class Site:
         self.networks: Final = {
             place: Network(self.ports.readers, self.ports.devices) for place in PLACES
         }
-        self.logins: Final = tuple(
-            Login(role, role, secrets.token_urlsafe(PASSWORD_BYTES))
-            for role in ("operator", "clerk")
+        self.logins: Final = (
+            Login.drawn("operator", "operator"),
+            Login.drawn("clerk", "clerk"),
+            *(Login.drawn(one, "clerk", f"{TAXI}:company:{one}") for one in COMPANIES.values()),
         )
         self.services: Final = Services()
         self.events: Final[list[str]] = []
-        """Kills and cuts, as they happened."""
+        """Kills, cuts and cards held by somebody at a keyboard, as they happened."""
         self._page_ports = dict(zip(PLACES, ports, strict=False))
         self._folder, self._home, self._logs = folder, folder / "town", folder / "logs"
         self._clock, self._day, self._people = clock, day, people
@@ -109,7 +117,7 @@ class Site:
         await self._fill_fleet()
         say("broker and fleet: starting ...")
         await self._start_fleet()
-        say("readers: starting four agents ...")
+        say("readers: starting seven agents ...")
         await self._start_readers()
 
     async def _make_identities(self) -> None:
@@ -138,7 +146,7 @@ class Site:
         members = [person.enrolment for person in self._people if person.enrolment]
         await asyncio.gather(
             self._add_rules(),
-            *(self._enrol(name, members) for name in (SENIOR_PASS, ATTENDANCE)),
+            *(self._enrol(name, members) for name in (SENIOR_PASS, ATTENDANCE, TAXI)),
             *(self._add_account(login) for login in self.logins),
         )
 
@@ -150,7 +158,8 @@ class Site:
 
     async def _add_account(self, login: Login) -> None:
         add = ("accounts", "add", login.name, login.role, "--password-file", "-")
-        await self._fleet(*add, typed=f"{login.password}\n".encode())
+        right = ("--right", login.right) if login.right else ()
+        await self._fleet(*add, *right, typed=f"{login.password}\n".encode())
 
     async def _enrol(self, programme: str, everybody: Sequence[Enrolment]) -> None:
         """From what a desk read from the cards to members with credentials, and stop some."""
@@ -212,11 +221,13 @@ class Site:
     # --- what happens to it ----------------------------------------------------------------------
 
     async def obey(self, order: Order) -> Answer:
-        """Kill or cut, as a second terminal asks for."""
+        """Kill, cut or hold a card, as a second terminal asks for."""
         known = self.services.groups if order.do == "kill" else self.networks
         if order.name not in known:
             return Answer(False, f"there is no {order.name!r}; there are: {', '.join(known)}")
-        if order.do == "kill":
+        if order.do == "hold":
+            said = await self._hold(order)
+        elif order.do == "kill":
             killed = self.services.kill(order.name)
             said = f"killed {', '.join(service.name for service in killed)}"
         else:
@@ -224,6 +235,21 @@ class Site:
             said = f"cut {order.name} off for {order.seconds:g} s"
         self.events.append(f"{clock_text(self._clock.now_ms())} {said}")
         return Answer(True, said)
+
+    async def _hold(self, order: Order) -> str:
+        """Let somebody hold a card until a sentence appears; return what it says."""
+        antenna, page = self.antennas[order.name], self.pages[order.name]
+        holder = next((p for p in self._people if p.card and _number(p) == order.card), None)
+        card = holder.card() if holder and holder.card else drawn_card(order.card, self._day)
+        async with antenna.turn:
+            seen = len(page.sightings)
+            antenna.place(card)
+            try:
+                sighting = await page.next_sighting(seen, order.seconds)
+            finally:
+                antenna.remove()
+        said = page.sentence if sighting else "nothing appeared"
+        return f"held {order.card} at {order.name}: {said}"
 
     def mend_networks(self) -> None:
         """Bring every network back."""
@@ -312,6 +338,10 @@ class Site:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _number(person: Person) -> str:
+    return person.enrolment.member if person.enrolment else ""
 
 
 def free_ports(count: int) -> list[int]:

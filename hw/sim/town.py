@@ -92,15 +92,14 @@ class Gate:
 
     async def serve(self, visits: Iterable[Visit]) -> None:
         """Let everybody come at their time and wait for their turn."""
-        turn = asyncio.Lock()
         async with asyncio.TaskGroup() as arrivals:
             for visit in visits:
                 await asyncio.sleep(self._clock.real_s_until(visit.at_ms))
                 self.queue += 1
-                arrivals.create_task(self._take_turn(turn, visit.person))
+                arrivals.create_task(self._take_turn(visit.person))
 
-    async def _take_turn(self, turn: asyncio.Lock, person: Person) -> None:
-        async with turn:
+    async def _take_turn(self, person: Person) -> None:
+        async with self._antenna.turn:
             if not (person.kind is HIRED and person.number in self._accepted):
                 await self._meet(person)
             self.queue -= 1

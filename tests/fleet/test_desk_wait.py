@@ -171,9 +171,11 @@ def test_a_replayed_answer_gives_no_card_to_the_next_wait(fleet: VirtualFleet) -
 
 
 def test_a_clock_that_is_set_back_leaves_no_reader_to_nobody(fleet: VirtualFleet) -> None:
-    write(fleet, lambda c: desk_wait.begin(c, DESK_1, PASS, "enrol", "hana", NOON_MS))
+    write(fleet, lambda c: desk_wait.begin(c, DESK_1, PASS, "enrol", "hana", NOON_MS, NOON_MS))
     hour_ms = NOON_MS - 3_600_000
-    assert write(fleet, lambda c: desk_wait.begin(c, DESK_1, PASS, "enrol", "umi", hour_ms))
+    assert write(
+        fleet, lambda c: desk_wait.begin(c, DESK_1, PASS, "enrol", "umi", hour_ms, hour_ms)
+    )
 
 
 def test_a_second_clerk_at_the_same_reader_is_told_who_waits_there(fleet: VirtualFleet) -> None:

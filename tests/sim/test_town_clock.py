@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hw.sim.warp import JUMP_NS, TownClock
+from wire.clock import patience_ms
 
 START_MS = 1_780_440_000_000
 
@@ -50,6 +51,17 @@ def test_the_open_town_runs_faster_and_never_back_and_the_closed_one_as_real(
     closed = clock.now_ms()
     time.sleep(AFTER_A_JUMP_S)
     assert JUMP_NS / 1e6 <= clock.now_ms() - closed < 5000
+
+
+def test_what_people_s_waiting_is_measured_by_runs_as_a_real_clock(tmp_path: Path) -> None:
+    clock = TownClock.started(tmp_path / "clock", START_MS, rate=1000)
+    clock.open_town()
+    began_ms, began_s = patience_ms(clock), time.monotonic()
+    while clock.leapt_ms() == 0:
+        assert abs(patience_ms(clock) - began_ms - 1000 * (time.monotonic() - began_s)) < 900
+    after_ms, real_ms = patience_ms(clock) - began_ms, 1000 * (time.monotonic() - began_s)
+    assert clock.now_ms() - began_ms > 900_000
+    assert 0 <= real_ms - after_ms + 5 < 900
 
 
 def test_between_two_jumps_nothing_is_warped(tmp_path: Path) -> None:

@@ -42,9 +42,14 @@ def office(town: WholeTown, do: Callable[[sa.Connection, int], T]) -> T:
 
 def begin(town: WholeTown, agent: Agent, who: str) -> str:
     """Wait at a reader; return when its screen asks for the card."""
-    wait = office(town, lambda c, at_ms: desk_wait.begin(c, agent.name, PASS, "enrol", who, at_ms))
+    wait = _begin(town, agent, who)
     until(lambda: outcome(town, wait, who) is Outcome.ASKING, f"{agent.name} asks")
     return wait
+
+
+def _begin(town: WholeTown, agent: Agent, who: str) -> str:
+    waits_at = (agent.name, PASS, "enrol", who)
+    return office(town, lambda c, at_ms: desk_wait.begin(c, *waits_at, at_ms, at_ms))
 
 
 def outcome(town: WholeTown, wait: str, who: str) -> Outcome:
@@ -129,9 +134,7 @@ def test_halves_that_are_killed_ask_again_and_a_reader_that_is_gone_is_told() ->
             _held_until_read(town, reader, wait)
             assert found(town, MEMBER) in take(town, wait, "hana")
         reader.stop(how=signal.SIGKILL)
-        wait = office(
-            town, lambda c, at_ms: desk_wait.begin(c, reader.name, PASS, "enrol", "hana", at_ms)
-        )
+        wait = _begin(town, reader, "hana")
         until(lambda: outcome(town, wait, "hana") is Outcome.AWAY, "the reader is away")
         stands = office(town, lambda c, at_ms: desk_wait.look(c, wait, "hana", at_ms))
         assert stands.state is State.OVER
