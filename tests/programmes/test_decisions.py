@@ -75,7 +75,7 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         optional={
             "rides_per_day": st.none() | st.integers(1, 3),
             "rides_per_year": st.none() | st.integers(1, 1_000),
-            "yen_per_year": st.integers(1, 10**6),
+            "yen_per_year": st.integers(10, 10**6),
             "part_year": st.sampled_from(["whole", "by-month"]),
             "from_time": st.just("07:00:00"),
             "to_time": st.sampled_from(["07:00:00", "20:00:00", "23:59:59"]),
