@@ -51,9 +51,8 @@ class History:
     def take(self, entry: Entry) -> None:
         """Remember an entry if it booked something for a card, or says how the clock jumped."""
         match entry:
-            case Start() if entry.boot != self._boot:
-                self._boot = entry.boot
-                self._unsure.clear()
+            case Start():
+                self.boots(entry.boot)
             case ClockStep():
                 self._step(entry.step_ms)
             case Tap():
@@ -61,6 +60,12 @@ class History:
                 self._link(entry)
                 if entry.outcome is Outcome.ACCEPTED and entry.credential is not None:
                     self._book((entry.programme, entry.credential), entry)
+
+    def boots(self, boot: str) -> None:
+        """Hear in which boot all that follows is written."""
+        if boot != self._boot:
+            self._boot = boot
+            self._unsure.clear()
 
     def _link(self, tap: Tap) -> None:
         """Remember that two credentials are one card's."""
@@ -132,9 +137,13 @@ class History:
 
 
 def rebuild(
-    folder: Path, reader: str, own: OwnEntries | None = None, riding: Riding | None = None
+    folder: Path,
+    reader: str,
+    own: OwnEntries | None = None,
+    riding: Riding | None = None,
+    boot: str = "",
 ) -> History:
-    """Return what the journals in a folder booked.
+    """Return what the journals in a folder booked; what follows is written in `boot`.
 
     What counts as used is put into `own`, what is said of rides into `riding`.
 
@@ -150,4 +159,6 @@ def rebuild(
             own.take(file.journal, kept.n, kept.entry)
             riding.take(file.journal, kept.n, kept.entry)
     history.doubt_latest()
+    history.boots(boot)
+    riding.boots(boot)
     return history

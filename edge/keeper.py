@@ -94,7 +94,9 @@ class Keeper:
         if self._time.state is ClockState.SYNCHRONISED and now_ns >= self._prune_ns:
             self._prune_ns = now_ns + PRUNE_S * 1_000_000_000
             removed = prune(folder, acknowledged, self._time.now_ms() - KEPT_MS)
-            self.own.forget({file.journal for file in removed})
+            gone = {file.journal for file in removed}
+            self.own.forget(gone)
+            self._riding.forget(gone)
 
     def _write_step(self) -> None:
         if self._unwritten_step_ms:

@@ -7,7 +7,7 @@ settled is taken back by an entry of its own, once.
 """
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -63,8 +63,6 @@ class Riding:
         match entry:
             case Tap() if entry.outcome is Outcome.ACCEPTED and _by_ride(entry.programme):
                 self._board((journal, n), entry)
-                if len(self._aboard) > RIDERS_MAX:
-                    del self._aboard[next(iter(self._aboard))]
             case Ride():
                 self._aboard.clear()
                 self._rides[journal, n] = entry
@@ -78,14 +76,25 @@ class Riding:
                 if self.driver:
                     self._aboard.clear()
                 self.driver = entry.driver if entry.began else ""
-            case Start() if entry.boot != self._boot:
-                self._boot = entry.boot
-                self._unsure.clear()
+            case Start():
+                self.boots(entry.boot)
             case ClockStep():
                 self._step(entry.step_ms)
 
+    def boots(self, boot: str) -> None:
+        """Hear in which boot all that follows is written."""
+        if boot != self._boot:
+            self._boot = boot
+            self._unsure.clear()
+
     def _board(self, ref: Ref, tap: Tap) -> None:
+        """Put a tap on the list; a former one of the card, which a set clock brings back, goes."""
+        cards = _cards(tap)
+        for other in [other for other, one in self._aboard.items() if cards & _cards(one)]:
+            del self._aboard[other]
         self._aboard[ref] = tap
+        if len(self._aboard) > RIDERS_MAX:
+            del self._aboard[next(iter(self._aboard))]
         if tap.clock is not ClockState.SYNCHRONISED:
             self._unsure.add(ref)
 
@@ -96,6 +105,10 @@ class Riding:
             tap = self._aboard[ref]
             self._aboard[ref] = replace(tap, at_ms=max(0, tap.at_ms + step_ms))
 
+    def forget(self, journals: Collection[JournalId]) -> None:
+        """Forget rides of journals that were removed from the disk, as a restart would."""
+        self._rides = {ref: ride for ref, ride in self._rides.items() if ref[0] not in journals}
+
     def aboard(self, now_ms: int) -> dict[Ref, Tap]:
         """Return the taps of those who are aboard, in their order."""
         return {ref: tap for ref, tap in self._aboard.items() if tap.at_ms > now_ms - UNDER_WAY_MS}
@@ -103,14 +116,15 @@ class Riding:
     def is_aboard(self, cards: Iterable[Credential], now_ms: int) -> bool:
         """True when one of these credentials is on the list."""
         named = set(cards)
-        return any(
-            tap.credential in named or tap.older_credential in named
-            for tap in self.aboard(now_ms).values()
-        )
+        return any(named & _cards(tap) for tap in self.aboard(now_ms).values())
 
     def ride(self, ref: Ref) -> Ride | None:
         """Return a ride that can be taken back."""
         return self._rides.get(ref)
+
+
+def _cards(tap: Tap) -> set[str]:
+    return {one for one in (tap.credential, tap.older_credential) if one}
 
 
 def _by_ride(programme: str) -> bool:

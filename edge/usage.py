@@ -30,6 +30,9 @@ SUFFIX: Final = "usage"
 OWN_MAX: Final = 100_000
 """Own entries remembered: three months of a busy bus without a network, about 30 MB. Beyond it the
 oldest are forgotten: the reader then rather accepts too much, and the city bears it."""
+RIDES_KEPT: Final = 1_000
+"""Rides that can still be taken back at this reader: two weeks of a busy taxi. Older ones the
+office does."""
 _NOTHING: Final = Used()
 
 
@@ -40,6 +43,8 @@ class Own(NamedTuple):
     n: int
     periods: tuple[str, ...]
     used: Used
+    of: tuple[JournalId, int] | None = None
+    """The ride that is taken back."""
 
 
 class OwnEntries:
@@ -62,17 +67,20 @@ class OwnEntries:
         """Remember an entry if it counts."""
         self.note(journal)
         for booking in bookings(entry):
-            self._add(journal, n, booking)
+            self._add(booking, Own(journal, n, booking.periods, booking.used))
         if isinstance(entry, Ride):
             self._rides[journal, n] = entry
+            if len(self._rides) > RIDES_KEPT:
+                del self._rides[next(iter(self._rides))]
         elif isinstance(entry, Cancel):
-            taken_back = self._rides.pop((JournalId(entry.of_journal), entry.of_n), None)
+            of = JournalId(entry.of_journal), entry.of_n
+            taken_back = self._rides.pop(of, None)
             for booking in bookings(taken_back) if taken_back else ():
-                self._add(journal, n, booking.taken_back())
+                undone = booking.taken_back()
+                self._add(undone, Own(journal, n, undone.periods, undone.used, of))
 
-    def _add(self, journal: JournalId, n: int, booking: Booking) -> None:
+    def _add(self, booking: Booking, own: Own) -> None:
         key = (booking.programme, booking.credential)
-        own = Own(journal, n, booking.periods, booking.used)
         self._of.setdefault(key, deque()).append(own)
         self._written.append(key)
         if len(self._written) > OWN_MAX:
@@ -127,14 +135,22 @@ class Held:
     def includes(self, one: Own, own: OwnEntries) -> bool:
         """True when the file's sums contain this entry.
 
+        A ride is taken back in them once both entries have arrived.
+        """
+        has = self._has(one.journal, one.n, own)
+        return has and (one.of is None or self._has(*one.of, own))
+
+    def _has(self, journal: JournalId, n: int, own: OwnEntries) -> bool:
+        """True when an entry has arrived.
+
         A journal that is not named has never arrived, or was left out for its age: then it stands
         before the oldest that is named.
         """
         named = self._marks.journals
-        spans = named.get(one.journal)
+        spans = named.get(journal)
         if spans is None:
-            return self._marks.left_out and own.is_before(one.journal, named)
-        return any(first <= one.n <= last for first, last in spans)
+            return self._marks.left_out and own.is_before(journal, named)
+        return any(first <= n <= last for first, last in spans)
 
     def find(self, credentials: Iterable[str]) -> Mapping[str, Used]:
         """Return the fleet's sums for a card; nothing for a member who is far from any limit."""
