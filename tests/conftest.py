@@ -12,11 +12,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, TypeVar
 
+import hypothesis
 import pytest
 
 from tests.real_postgres import Postgres, start_postgres
 
 T = TypeVar("T")
+
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")  # how fast a machine is decides no test
 
 # Many times what the slowest real part (mosquitto, Chromium) takes on two busy cores.
 WITHIN_S = 15.0

@@ -33,6 +33,7 @@ from fleet.web import (
     members_export_page,
     members_page,
     moving_page,
+    office_rides_page,
     oidc,
     people_page,
     proposal_page,
@@ -48,15 +49,19 @@ from fleet.web import (
     signin,
     start_page,
     statement_page,
+    taxi_page,
     triage_page,
     uploads,
+    vehicles_check_page,
+    vehicles_page,
+    vehicles_reach,
 )
 from fleet.web.app import build, run_until_stopped
 from fleet.web.data import PERSONS
 from fleet.web.reports_page import COUNTS
 from fleet.web.session import Page, Site, session_key
 from fleet.web.sheets import PRESS
-from programmes import attendance, senior_pass
+from programmes import attendance, senior_pass, taxi
 from wire.clock import Clock
 
 CLERK: Final = frozenset({OfficeRole.CLERK})
@@ -68,12 +73,16 @@ COUNTER: Final = "web.group.counter"
 """What a clerk does with people at the counter."""
 PROGRAMME: Final = "web.group.programme"
 """By what a programme goes: its rules, its grounds, its schemes, its files."""
+COMPANIES: Final = "web.group.vehicles"
+"""A transport company's vehicles and rides."""
 FIGURES: Final = "web.group.figures"
 """What it came to."""
 OVERSIGHT: Final = "web.group.oversight"
 """Who may do what, who looked at whom, other systems."""
 
 REPORTS: Final = frozenset(reports_page.READERS)
+COMPANY: Final = frozenset({OfficeRole.COMPANY, OfficeRole.CLERK})
+VEHICLES: Final = vehicles_reach.READERS
 
 SITE = Site(
     name="office",
@@ -89,7 +98,11 @@ SITE = Site(
         Page("/schemes", "web.schemes.title", CLERK, group=PROGRAMME),
         Page("/moving", "web.moving.title", CLERK, group=PROGRAMME),
         Page("/import", "web.import.title", CLERK, group=PROGRAMME),
+        Page("/vehicles", "web.vehicles.title", VEHICLES, taxi.NAME, COMPANIES),
+        Page("/vehicles/check", "web.check.title", VEHICLES, taxi.NAME, COMPANIES),
+        Page("/vehicles/enter", "web.office-ride.title", COMPANY, taxi.NAME, COMPANIES),
         Page("/reports", "web.report.title", REPORTS, group=FIGURES),
+        Page("/taxi", "web.taxi.nav", REPORTS, taxi.NAME, FIGURES),
         Page("/rides", "web.rides.title", CLERK, senior_pass.NAME, FIGURES),
         Page("/looks", "web.looks.title", AUDITOR, group=OVERSIGHT),
         Page("/people", "web.people.title", ADMIN, group=OVERSIGHT),
@@ -110,10 +123,12 @@ SITE = Site(
         "/moving.csv": CLERK,
         "/import": CLERK,
         "/reports": REPORTS,
+        "/vehicles": VEHICLES,
         "/looks": AUDITOR,
         "/people": ADMIN,
         "/links": ADMIN,
         "/rides": CLERK,
+        "/taxi": REPORTS,
         "/security": frozenset(),
         "/second": frozenset(),
         "/held": frozenset(),
@@ -147,7 +162,11 @@ ROUTES = (
     people_page.routes,
     links_page.routes,
     rides_page.routes,
+    taxi_page.routes,
     security_page.routes,
+    vehicles_page.routes,
+    vehicles_check_page.routes,
+    office_rides_page.routes,
     second_factor.routes,
     oidc.routes,
 )

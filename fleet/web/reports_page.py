@@ -6,30 +6,30 @@ of (`report_rows_page`). The file holds the very tables that the page shows, cel
 
 import asyncio
 import datetime
-import unicodedata
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlencode
 
 from aiohttp import web
+from yarl import URL
 
-from fleet import budgets, report_rows, reports
-from fleet.budgets import BudgetRefused, Forecast
+from fleet import report_rows, reports
 from fleet.months import next_month
 from fleet.report_counts import Counting, Counts
 from fleet.reports import Line, Period, Report, Table
 from fleet.rights import OfficeRole
-from fleet.web.data import FLEET, PERSONS, change, read
+from fleet.web.data import FLEET, PERSONS, read
 from fleet.web.exports import download
-from fleet.web.forms import Form, empty_form, read_form
+from fleet.web.forms import Form, empty_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programme_of, programmes_of, require
-from fleet.web.report_file import Shown, Spending, Step, compared, rows_of
+from fleet.web.report_file import Shown, Spending, compared, rows_of
 from fleet.web.report_words import words_of
-from fleet.web.session import Flash, account_of, flash
+from fleet.web.spending import shown, spending_of, take_budget
 from fleet.web.triage_page import place_labels
 from fleet.web.words import language_of
 from programmes.calendar import fiscal_year, local_day
+from programmes.register import rulebook
 from programmes.texts import say
 
 READERS: Final = (OfficeRole.CLERK, OfficeRole.APPROVER, OfficeRole.AUDITOR)
@@ -125,7 +125,7 @@ async def _page(
     except Counting as error:
         return await still_counting(request, error)
     today = local_day(request.app[CLOCK].now_ms())
-    words, forecast = await words_of(request), spending.forecast
+    words = await words_of(request)
     form.values.setdefault("fiscal_year", str(of.year))
     return await render(
         request,
@@ -141,22 +141,29 @@ async def _page(
         words=words,
         total=Table("total", report.months.columns, (report.total,)),
         compared=lambda column: compared(report.compared, column, form.language, words),
-        budget_years=[(str(one), words.year(one)) for one in (*years, years.stop)][::-1],
         link=lambda table, line, column: rows_link(programme, of, table, line, column),
         enrolled=enrolled,
         unsent=await read(request.app[FLEET], report_rows.unsent, programme),
         places=await place_labels(request),
-        may_set=account_of(request).rights.may(programme, OfficeRole.CLERK),
         form=form,
-        budget_figures=budgets.figures(spending.budget, forecast) if forecast else {},
-        **spending._asdict(),
+        **shown(
+            request,
+            programme,
+            spending,
+            years,
+            words,
+            f"/reports/{programme}/budget?year={of.year}&month={of.month}",
+        ),
     )
 
 
 @routes.get("/reports")
 async def show(request: web.Request) -> web.Response:
-    """The report of one programme and period."""
-    return await _page(request, programme_of(request, *READERS), empty_form(request))
+    """The report of one programme and period; what settles rides has a page of its own."""
+    programme = programme_of(request, *READERS)
+    if rulebook(programme).rides is not None:
+        raise web.HTTPSeeOther(URL("/taxi").with_query(programme=programme))
+    return await _page(request, programme, empty_form(request))
 
 
 @routes.get("/reports/export")
@@ -165,15 +172,15 @@ async def export(request: web.Request) -> web.StreamResponse:
     programme = programme_of(request, *READERS)
     of, _ = await period(request)
     try:
-        shown = await _shown(request, programme, of)
+        found = await _shown(request, programme, of)
     except Counting as error:
         return await still_counting(request, error)
     words, language = await words_of(request), language_of(request)
     about = [f"web.programme.{programme}", "web.report.title", "web.report.as-of"]
     name, title, as_of = (say(one, language) for one in about)
     heads = [f"{name} {title}", words.period(of)]
-    heads.append(f"{as_of} {words.instant(shown.report.as_of_ms)}")
-    rows = rows_of(shown, words, language)
+    heads.append(f"{as_of} {words.instant(found.report.as_of_ms)}")
+    rows = rows_of(found, words, language)
     return await download(request, f"report-{programme}-{of.month or of.year}", heads, rows)
 
 
@@ -184,27 +191,12 @@ async def _spending(request: web.Request, programme: str, year: int) -> Spending
     """Return what the page says of the budget; nothing where the city pays nobody."""
     if "city_yen" not in reports.columns_of(programme):
         return Spending()
-    history = await read(request.app[FLEET], budgets.history, programme, year)
     whole = await report_of(request, programme, Period(year))
     begun = [line for line in whole.months.lines if line.values]
     spent = [line.values["city_yen"] or 0 for line in begun]
     over = sum(not line.running for line in begun)
     before = [line.values["city_yen"] or 0 for line in whole.before]
-    forecast = budgets.forecast(spent, over, before)
-    budget = history[0].yen if history else None
-    return Spending(budget, history, forecast, _burn(year, spent, over, forecast))
-
-
-def _burn(year: int, spent: list[int], whole: int, forecast: Forecast) -> list[Step]:
-    """Return the curve: what was, and from the last whole month on what is expected."""
-    return [
-        Step(
-            reports.name_of(month),
-            sum(spent[: at + 1]) if at < len(spent) else None,
-            forecast.by_month[at] if at >= whole - 1 and whole else None,
-        )
-        for at, month in enumerate(reports.months_of(year))
-    ]
+    return await spending_of(request, programme, year, spent, over, before)
 
 
 @routes.post("/reports/{programme}/budget")
@@ -213,36 +205,8 @@ async def set_budget(request: web.Request) -> web.Response:
     programme = require(request, request.match_info["programme"])
     if "city_yen" not in reports.columns_of(programme):
         raise web.HTTPNotFound
-    form = await read_form(request, {"fiscal_year": 4, "yen": 24, "why": budgets.WHY_MAX})
-    form.require("fiscal_year", "yen")
-    yen = _yen(form)
     _, years = await period(request)
-    if form["fiscal_year"] not in map(str, [*years, years.stop]):  # the next one too
-        form.refuse("fiscal_year", "web.report.budget.refused.year")
-    if not form.errors and yen is not None:
-        year = int(form["fiscal_year"])
-        who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
-        try:
-            await change(
-                request.app[FLEET], budgets.set_yen, programme, year, yen, form["why"], who, now_ms
-            )
-        except BudgetRefused as error:
-            field = "why" if error.reason == "why" else "yen"
-            form.refuse(field, f"web.report.budget.refused.{error.reason}")
+    form = await take_budget(request, programme, years, await words_of(request))
     if form.errors:
         return await _page(request, programme, form, 422)
-    words = await words_of(request)
-    kept = {"year": words.year(int(form["fiscal_year"]))}
-    await flash(request, Flash("ok", "web.report.budget.kept", kept))
     raise web.HTTPSeeOther(f"/reports?programme={programme}&year={request.query.get('year', '')}")
-
-
-def _yen(form: Form) -> int | None:
-    """Return the amount that was typed: 12,000,000 or １２０００円; None when it is none."""
-    plain = unicodedata.normalize("NFKC", form["yen"]).replace(",", "").replace(" ", "")
-    digits = plain.removesuffix("円").removeprefix("¥").removeprefix("\\")
-    if digits.isascii() and digits.isdecimal():
-        return int(digits)
-    if form["yen"]:
-        form.refuse("yen", "web.report.budget.refused.amount")
-    return None

@@ -40,7 +40,7 @@ OF_A = {
     "school": f"{A}:school:school-1",
 }
 REFUSED = {303, 401, 403, 404}
-EVERYONES = {"/", "/security", "/second"}
+EVERYONES = {"/", "/security", "/second", "/held"}
 """Pages for everybody who is signed in: one's own, and where the day begins."""
 WISHES = {
     "programme": B,
