@@ -21,6 +21,7 @@ from fleet import (
     cli_audit,
     cli_backup,
     cli_cards,
+    cli_claims,
     cli_consent,
     cli_enrolment,
     cli_ledger,
@@ -98,6 +99,7 @@ app.add_typer(cli_ledger.ledger_app, name="ledger")
 app.add_typer(cli_audit.audit_app, name="audit")
 app.add_typer(cli_audit.retention_app, name="retention")
 app.add_typer(cli_cards.card_proof_app, name="card-proof")
+app.add_typer(cli_claims.claims_app, name="claims")
 app.add_typer(cli_api.api_app, name="api")
 app.command("backup")(cli_backup.back_up)
 app.command()(cli_backup.restore)

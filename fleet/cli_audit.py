@@ -11,13 +11,11 @@ from typing import Annotated, Final
 
 import sqlalchemy as sa
 import typer
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fleet import audit_page, audits, evidence, evidence_db, registry, retention
 from fleet.books import read_signing_key
-from fleet.config import ConfigRefused
+from fleet.cli_claims import read_public_key
 from fleet.evidence_db import Scope
 from fleet.terminal import Site, Why, err, guard, out, show, site_of, who
 from fleet.verdict import AuditLine, Proof
@@ -149,12 +147,7 @@ def _judge_database(site: Site, scope: Scope) -> Proof:
 
 
 def _judge_bundle(path: Path, key_path: Path) -> Proof:
-    try:
-        key = load_pem_public_key(key_path.read_bytes())
-    except ValueError as error:
-        raise ConfigRefused(f"{key_path}: {error}") from error
-    if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise ConfigRefused(f"{key_path}: the fleet's key is an Ed25519 key")
+    key = read_public_key(key_path)
     with _bar("entries", None) as progress:
         return audits.judge(evidence.read_bundle(path, key), key, progress)
 

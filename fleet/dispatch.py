@@ -18,6 +18,7 @@ import structlog
 
 from fleet import broker, rosters, usage_files
 from fleet.books import read_signing_key
+from fleet.claim_seal import ClaimSigner
 from fleet.config import Config
 from fleet.dispatch_books import DispatchBooks
 from fleet.grants import Role
@@ -74,19 +75,22 @@ class Dispatcher:
         self._desk = ThreadPoolExecutor(1, thread_name_prefix="dispatch")
         self._fleet = open_fleet(config.databases, Role.DISPATCH)
         self._people = open_persons(config.databases, Role.DISPATCH)
+        self._clock = clock
+        signer = Signer(read_signing_key(config.signing_key))
+        self._claims = ClaimSigner(self._fleet, config.tenant, signer)
         self._rosters = rosters.Builder(
             self._fleet,
             self._people,
             config.state_folder,
             config.tenant,
-            Signer(read_signing_key(config.signing_key)),
+            signer,
             clock,
         )
         self._usage = usage_files.UsageBuilder(
             self._fleet,
             self._people,
             config.tenant,
-            Signer(read_signing_key(config.signing_key)),
+            signer,
             clock,
         )
         self._online: asyncio.Queue[set[str]] = asyncio.Queue()
@@ -129,7 +133,7 @@ class Dispatcher:
             await asyncio.sleep(BUILD_EVERY_S)
 
     def _build_changed(self) -> bool:
-        """Build what readers fetch; True when they are to hear of something new."""
+        """Build what readers fetch, sign claims; True when readers are to hear of something new."""
         self._holding.require()
         built = [one for one in self._rosters.build_changed(_warn) if one.changed]
         for one in built:
@@ -138,6 +142,8 @@ class Dispatcher:
         for file in fed:
             if file.trouble:
                 log.warning("usage not told", **file._asdict())
+        for claim in self._claims.sign_waiting(self._clock.now_ms()):
+            log.info("claim signed", claim=claim)
         return bool(built) or bool(fed)
 
     async def _every(self, seconds: float, work: Callable[[], None]) -> None:

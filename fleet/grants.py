@@ -217,6 +217,10 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.ledger_month, delete=True),
                 _change(_S.roster, delete=True),
                 _change(_S.lag, delete=True),
+                _read(_S.ride),
+                _read(_S.claim_line),
+                _only(_S.claim, _columns(_S.claim), "seal", "signature", "key_id"),
+                _append(_S.audit),
             )
         ),
         "persons": dict(
@@ -294,8 +298,9 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.ride),
                 _append(_S.ride_share),
                 _read(_S.ride_taken_back),
-                _change(_S.claim, "state", *_DECIDED[:2], "why"),
+                _change(_S.claim, "state", *_DECIDED[:2], "why", "paid_on", "paid_by"),
                 _change(_S.claim_line, "stands"),
+                _only(_S.gap, ("id", "journal_id", "missing", "closed_at_ms")),
                 _change(_S.usage, "times", "yen"),
                 _append(_S.rule),
                 _change(_S.rule_proposal, "state", "proposed_at_ms", *_DECIDED),

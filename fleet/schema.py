@@ -448,21 +448,36 @@ claim: Final = sa.Table(
     _text("programme"),
     _text("organisation"),
     _text("month"),
+    sa.Column("until", sa.Date, nullable=False),
     _text("state"),
     _number("made_at_ms"),
     _text("made_by"),
-    _number("through_id"),
     _number("lines"),
     _number("subsidy_yen"),
+    sa.Column("file", sa.LargeBinary, nullable=False),
     sa.Column("sha256", sa.LargeBinary, nullable=False),
-    sa.Column("line", sa.LargeBinary, nullable=False),
+    sa.Column("seal", sa.LargeBinary),
+    sa.Column("signature", sa.LargeBinary),
+    _text("key_id", ""),
     sa.Column("decided_at_ms", sa.BigInteger),
     _text("decided_by", ""),
     _text("why", ""),
+    sa.Column("paid_on", sa.Date),
+    _text("paid_by", ""),
     sa.Index("ix_claim_programme_organisation", "programme", "organisation"),
-    comment="What a transport company claims of the city. month: YYYY-MM; state: made, approved, "
-    "returned or paid; through_id: the last row of ride that was there; sha256: of its CSV file; "
-    "line: what the fleet signed of it.",
+    comment="What a transport company claims of the city: all its rides through the day `until`, "
+    "in the month YYYY-MM. state: made, approved, returned or paid; file: its CSV without the "
+    "signature (UTF-8, zlib), sha256: of these bytes; seal, signature, key_id: what the fleet "
+    "signed of it, null until it has; decided: approved or returned (then why).",
+)
+sa.Index(
+    "ix_claim_once",
+    claim.c.programme,
+    claim.c.organisation,
+    claim.c.until,
+    unique=True,
+    sqlite_where=sa.text("state <> 'returned'"),
+    postgresql_where=sa.text("state <> 'returned'"),
 )
 
 claim_line: Final = sa.Table(

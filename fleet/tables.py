@@ -195,13 +195,14 @@ def _written(
     for line, row in enumerate(rows, 2):
         writer.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in row])
         if line % _WRITTEN_AT_ONCE == 0:
-            yield _encoded(text.getvalue(), encoding)
+            yield encoded(text.getvalue(), encoding)
             text.seek(0)
             text.truncate()
-    yield _encoded(text.getvalue(), encoding)
+    yield encoded(text.getvalue(), encoding)
 
 
-def _encoded(text: str, encoding: str) -> bytes:
+def encoded(text: str, encoding: str) -> bytes:
+    """Return text in the encoding of a file. Raises TableRefused for signs that it has not got."""
     if encoding == "cp932":
         text = text.translate(_FOR_CP932)
     try:

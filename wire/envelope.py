@@ -50,6 +50,7 @@ class Purpose(enum.StrEnum):
     USAGE = "usage"
     DESK_REQUEST = "desk-request"
     DESK_ANSWER = "desk-answer"
+    CLAIM = "claim"
 
 
 _IN_FILES: Final = frozenset({Purpose.ROSTER, Purpose.USAGE})
@@ -110,15 +111,18 @@ class Signer:
         self._key = key
         self.key_id: Final = key_id(key.public_key())
 
-    def seal(self, purpose: Purpose, audience: str, body: msgspec.Struct) -> bytes:
-        """Return the signed message that carries `body`. Raises TooLarge."""
+    def sign(self, purpose: Purpose, audience: str, body: msgspec.Struct) -> "Proof":
+        """Return what proves who said `body`, for what carries the proof in a form of its own."""
         raw = msgspec.json.encode(body)
         message = _signed_bytes(purpose, audience, raw)
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
-            signature = self._key.sign(message)
-        else:
-            signature = self._key.sign(message, _ECDSA)
-        envelope = _Envelope(v=1, key=self.key_id, signature=signature, body=msgspec.Raw(raw))
+            return Proof(self.key_id, self._key.sign(message), raw)
+        return Proof(self.key_id, self._key.sign(message, _ECDSA), raw)
+
+    def seal(self, purpose: Purpose, audience: str, body: msgspec.Struct) -> bytes:
+        """Return the signed message that carries `body`. Raises TooLarge."""
+        key, signature, raw = self.sign(purpose, audience, body)
+        envelope = _Envelope(v=1, key=key, signature=signature, body=msgspec.Raw(raw))
         payload = msgspec.json.encode(envelope)
         if purpose not in _IN_FILES and len(payload) > PAYLOAD_BYTES_MAX:
             raise TooLarge(f"{purpose} of {len(payload)} bytes; at most {PAYLOAD_BYTES_MAX}")

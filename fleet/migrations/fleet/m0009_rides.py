@@ -88,16 +88,29 @@ def _claims() -> None:
         sa.Column("id", _Id, autoincrement=True, nullable=False),
         *(sa.Column(name, sa.Text(), nullable=False) for name in ("programme", "organisation")),
         sa.Column("month", sa.Text(), nullable=False),
+        sa.Column("until", sa.Date(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        *(_number(name) for name in ("made_at_ms", "through_id", "lines", "subsidy_yen")),
+        _number("made_at_ms"),
         sa.Column("made_by", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("line", sa.LargeBinary(), nullable=False),
+        *(_number(name) for name in ("lines", "subsidy_yen")),
+        *(sa.Column(name, sa.LargeBinary(), nullable=False) for name in ("file", "sha256")),
+        *(sa.Column(name, sa.LargeBinary(), nullable=True) for name in ("seal", "signature")),
+        _text("key_id"),
         sa.Column("decided_at_ms", sa.BigInteger(), nullable=True),
         *(_text(name) for name in ("decided_by", "why")),
+        sa.Column("paid_on", sa.Date(), nullable=True),
+        _text("paid_by"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_claim")),
     )
     op.create_index("ix_claim_programme_organisation", "claim", ["programme", "organisation"])
+    op.create_index(
+        "ix_claim_once",
+        "claim",
+        ["programme", "organisation", "until"],
+        unique=True,
+        sqlite_where=sa.text("state <> 'returned'"),
+        postgresql_where=sa.text("state <> 'returned'"),
+    )
     op.create_table(
         "claim_line",
         sa.Column("claim_id", _Id, nullable=False),
