@@ -17,7 +17,16 @@ import sqlalchemy as sa
 from fleet import audit, consent, member_events, member_life, store
 from fleet.consent import Consent
 from fleet.member_events import Event
-from fleet.schema import card, entry, journal, person_audit, place, reader
+from fleet.schema import (
+    card,
+    entry,
+    journal,
+    person_audit,
+    place,
+    reader,
+    ride,
+    ride_share,
+)
 from fleet.store import AnyRow
 
 USES_MAX: Final = 10_000
@@ -57,6 +66,8 @@ class Use(NamedTuple):
     code: str
     declared: str
     yen: int | None
+    subsidy_yen: int | None = None
+    """Of a ride: what the city paid for this member; below zero where it was taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +215,36 @@ def uses(
         .order_by(entry.c.at_ms.desc(), entry.c.position.desc())
         .limit(limit + 1)
     )
-    return [
+    found = [
         Use(at_ms, ja or name, en or name, outcome or "", code or "", declared or "", yen)
         for at_ms, ja, en, name, outcome, code, declared, yen in rows
     ]
+    found += _rides(fleet, programme, credentials, limit)
+    return sorted(found, key=lambda use: use.at_ms, reverse=True)[: limit + 1]
+
+
+def _rides(
+    fleet: sa.Connection, programme: str, credentials: Collection[str], limit: int
+) -> Iterator[Use]:
+    """Yield the rides of these cards, also those that were taken back, with what the city paid."""
+    rows = fleet.execute(
+        sa.select(
+            ride.c.boarded_at_ms,
+            place.c.label_ja,
+            place.c.label_en,
+            ride.c.place,
+            ride.c.outcome,
+            ride.c.code,
+            ride_share.c.subsidy_yen,
+        )
+        .select_from(ride_share.join(ride, ride.c.id == ride_share.c.ride_id))
+        .join(place, place.c.name == ride.c.place, isouter=True)
+        .where(
+            ride_share.c.credential.in_(sorted(credentials)[: store.IN_MAX]),
+            ride.c.programme == programme,
+        )
+        .order_by(ride.c.id.desc())
+        .limit(limit + 1)
+    )
+    for at_ms, ja, en, name, outcome, code, subsidy_yen in rows:
+        yield Use(at_ms, ja or name, en or name, outcome, code, "", None, subsidy_yen)

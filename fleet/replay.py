@@ -38,7 +38,7 @@ BREATH_S: Final = 0.001
 on being answered while a year is replayed."""
 STAYS: Final = NOT_DECIDED | {Code.STOP_LISTED, Code.NOT_YET, Code.EXPIRED, Code.NOT_ELIGIBLE}
 """What was decided about the card or the member, under any table."""
-_ALWAYS: Final = datetime.date(1, 1, 1)
+ALWAYS: Final = datetime.date(1, 1, 1)
 _EVERY_MS: Final = 24 * 3_600_000
 """A reader's clock may have been ahead by a day: so much earlier is looked for entries."""
 Progress = Callable[[float], None]
@@ -103,7 +103,7 @@ def replay(
     Raises TooMuch, RuleTableRefused when a table does not fit the programme.
     """
     begin_ms, end_ms = bounds_ms(month)
-    would_be = _Run(book, (changed(table, valid_from=_ALWAYS),))
+    would_be = _Run(book, (changed(table, valid_from=ALWAYS),))
     again = _Run(book, tables)
     since_ms = _since_ms(book, begin_ms, (*tables, would_be.rules[0]))
     paid = {one.version: book.city_pays(one) for one in tables} if book.city_pays else {}
@@ -137,7 +137,7 @@ def _since_ms(book: Rulebook, begin_ms: int, tables: Sequence[RuleTable]) -> int
     if book.near is None:
         return look_back_ms
     try:
-        is_limited = any(book.near(begin_ms, (changed(one, valid_from=_ALWAYS),)) for one in tables)
+        is_limited = any(book.near(begin_ms, (changed(one, valid_from=ALWAYS),)) for one in tables)
     except RuleTableRefused:
         is_limited = True
     if not is_limited:

@@ -16,8 +16,9 @@ from fleet import audit, usage
 from fleet.months import month_of, next_month
 from fleet.report_counts import USED, WHEN, city_pays
 from fleet.reports import columns_of, months_of
-from fleet.schema import entry, member, person
+from fleet.schema import entry, member, person, ride, ride_share
 from programmes.calendar import local_day, start_of_day_ms
+from programmes.register import rulebook
 
 
 class Whose(NamedTuple):
@@ -77,6 +78,8 @@ def of_year(
 ) -> Statement:
     """Return what was used of a fiscal year under these cards, as far as the ledger has it."""
     today = local_day(at_ms)
+    if rulebook(programme).rides is not None:
+        return _of_rides(connection, programme, credentials, year, today)
     columns = columns_of(programme)
     riders, city = (0 if name in columns else None for name in ("rider_yen", "city_yen"))
     begun = [month for month in months_of(year) if month <= today]
@@ -88,6 +91,39 @@ def of_year(
         for one in (sums.get(month_of(used.when_ms)), total):
             if one is not None:
                 _add(one, used.rider_pays_yen or 0, priced)
+    running = bool(begun) and next_month(begun[-1]) > today
+    return Statement(year, tuple(sums.items()), total, running, today)
+
+
+def _of_rides(
+    connection: sa.Connection,
+    programme: str,
+    credentials: Collection[str],
+    year: int,
+    today: datetime.date,
+) -> Statement:
+    """Return a year's rides and what the city paid for this member; what was taken back is none.
+
+    What riders pay together is nobody's alone, so that it does not stand here.
+    """
+    begun = [month for month in months_of(year) if month <= today]
+    sums, total = {month: Sum(0, None, 0) for month in begun}, Sum(0, None, 0)
+    first_ms, after_ms = (start_of_day_ms(datetime.date(one, 4, 1)) for one in (year, year + 1))
+    wanted = (
+        sa.select(ride.c.boarded_at_ms, ride_share.c.times, ride_share.c.subsidy_yen)
+        .join(ride, ride.c.id == ride_share.c.ride_id)
+        .where(
+            ride_share.c.credential.in_(credentials),
+            ride.c.programme == programme,
+            ride.c.boarded_at_ms >= first_ms,
+            ride.c.boarded_at_ms < after_ms,
+        )
+    )
+    for at_ms, times, yen in connection.execute(wanted):
+        for one in (sums.get(month_of(at_ms)), total):
+            if one is not None:
+                one.times += times
+                one.city_yen = (one.city_yen or 0) + yen
     running = bool(begun) and next_month(begun[-1]) > today
     return Statement(year, tuple(sums.items()), total, running, today)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from fleet import evidence
 from wire.codes import Outcome
-from wire.entries import Hash, Press, Tap
+from wire.entries import Cancel, Hash, Press, Ride, Tap
 
 LISTED_MAX: Final = 1_000
 """Exceptions and faults listed one by one; every one is counted."""
@@ -32,11 +32,18 @@ class Noted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sum(msgspec.Struct, forbid_unknown_fields=True):
-    """What the entries of one programme come to: accepted taps, presses, yen that riders pay."""
+    """What the entries of one programme come to: accepted taps, presses, yen that riders pay.
+
+    Rides as they were settled, whether taken back later or not (`cancels`), and what the city pays
+    for them.
+    """
 
     accepted: int = 0
     presses: int = 0
     rider_pays_yen: int = 0
+    rides: int = 0
+    cancels: int = 0
+    subsidy_yen: int = 0
 
 
 class ReaderLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,6 +146,13 @@ def count(sums: dict[str, Sum], entry: object) -> None:
         programme = sums.setdefault(entry.programme, Sum())
         programme.accepted += 1
         programme.rider_pays_yen += entry.rider_pays_yen or 0
+    elif isinstance(entry, Ride):
+        programme = sums.setdefault(entry.programme, Sum())
+        programme.rides += 1
+        programme.subsidy_yen += entry.subsidy_yen
+        programme.rider_pays_yen += entry.riders_pay_yen
+    elif isinstance(entry, Cancel):
+        sums.setdefault(entry.programme, Sum()).cancels += 1
     elif isinstance(entry, Press):
         programme = sums.setdefault(entry.programme, Sum())
         programme.presses += 1

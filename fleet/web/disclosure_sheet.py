@@ -104,6 +104,9 @@ def _changed(event: Event, language: Language) -> str:
 
 def outcome(use: Use, language: Language) -> str:
     """Return what became of a presentation, in words; its stable word for one that is newer."""
+    if use.subsidy_yen is not None:
+        kind = "ride-back" if use.subsidy_yen < 0 else "ride"
+        return say(f"web.use.{kind}", language, yen=f"{abs(use.subsidy_yen):,}")
     try:
         return say(f"web.use.{use.outcome}", language)
     except NoSuchText:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import golden, months, proposals, replay, rules
+from fleet import golden, months, proposals, replay, replay_rides, rules
 from fleet.proposals import Proposal, ProposalRefused, State
 from fleet.replay import Progress, Replayed
 from fleet.rights import OfficeRole
@@ -89,8 +89,8 @@ def _replayed(request: web.Request, proposal: Proposal) -> dict[str, Any]:
         "month": month,
         "months": _months(today(request.app[CLOCK].now_ms())),
         "is_few": is_few,
-        "has_fare": book.fare is not None,
-        "has_city": book.city_pays is not None,
+        "has_fare": book.fare is not None or book.rides is not None,
+        "has_city": book.city_pays is not None or book.rides is not None,
         "entries_max": replay.ENTRIES_MAX,
         "proposal": proposal,
     }
@@ -104,7 +104,8 @@ def _run(
     def run(connection: sa.Connection) -> Replayed:
         standing = rules.load(connection, proposal.programme)
         book = RULEBOOKS[proposal.programme]
-        return replay.replay(connection, book, month, proposal.table, standing, members, progress)
+        again = replay_rides.replay if book.rides else replay.replay
+        return again(connection, book, month, proposal.table, standing, members, progress)
 
     return reading(app[FLEET], run)()
 

@@ -11,7 +11,7 @@ from fleet import anomalies, ride_figures, scoreboard
 from fleet.schema import card, finding, member, person, ride
 from fleet.store import Store
 from programmes import taxi
-from tests.fleet.ride_kit import (
+from tests.fleet.ridden_kit import (
     COMPANIES,
     JOURNAL_ID,
     Ridden,

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from fleet.schema import budget, person_audit
 from programmes import taxi
-from tests.fleet.ride_kit import Ridden, add_rides, add_taxis
+from tests.fleet.ridden_kit import Ridden, add_rides, add_taxis
 from tests.web.conftest import Sites, open_sites, sign_in
 from tests.web.town import empty_town
 from tests.web.visitor import Visitor, visitor
