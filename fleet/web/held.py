@@ -1,7 +1,8 @@
 """What somebody had typed when his session had ended: held until he has signed in again.
 
-Only in memory, the last form of an account for HELD_MS, and shown to that account alone. A file is
-never held: a browser gives it once, and it is chosen again.
+Only in memory, the last form of an account for HELD_MS, and shown to that account alone, who looks
+at it and sends it, or does not. A file is never held: a browser gives it once, and it is chosen
+again; nor is what looks like an individual number, nor what no page of ours takes.
 """
 
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from fleet.web.forms import read_post
 from wire.clock import Clock
+from wire.individual_number import looks_like_individual_number
 
 HELD_MS: Final = 60 * 60_000
 """A lunch break."""
@@ -20,6 +22,8 @@ ACCOUNTS_MAX: Final = 200
 FIELDS_MAX: Final = 100
 """Of a form that goes on afterwards; the longest of ours has some twenty."""
 HELD_PATH: Final = "/held"
+TOLD: Final = ("registration_number", "name", "kana", "account", "client", "url", "why")
+"""Fields that tell a person which form it is: two may have been open."""
 
 Fields = list[tuple[str, str]]
 
@@ -31,6 +35,11 @@ class HeldForm:
     path: str
     fields: Fields
     until_ns: int
+
+    @property
+    def told(self) -> Fields:
+        """By what its owner knows it again."""
+        return [(name, value) for name, value in self.fields if name in TOLD and value]
 
 
 class HeldForms:
@@ -60,9 +69,12 @@ class HeldForms:
         """Hold nothing of this account any more."""
         self._forms.pop(account, None)
 
-    def sent(self, account: str, path: str) -> None:
-        """Forget a form that has come after all."""
-        if (form := self._forms.get(account)) is not None and form.path == path:
+    async def sent(self, account: str, request: web.Request) -> None:
+        """Forget a form that has come after all; another one for the same page is another one."""
+        form = self._forms.get(account)
+        if form is None or form.path != str(request.rel_url):
+            return
+        if await fields_of(request) == form.fields:
             self.forget(account)
 
 
@@ -70,9 +82,14 @@ HELD: Final = web.AppKey("held_forms", HeldForms)
 
 
 async def fields_of(request: web.Request, *without: str) -> Fields | None:
-    """Return what a form sent, without these fields; None when it has a file or too much."""
+    """Return what a form sent, without these fields.
+
+    None when it has a file, too much, or what looks like an individual number.
+    """
     sent = await read_post(request)
     fields = [(name, value) for name, value in sent.items() if isinstance(value, str)]
     if len(fields) != len(sent) or len(fields) > FIELDS_MAX:
+        return None
+    if any(looks_like_individual_number(value) for _, value in fields):
         return None
     return [(name, value) for name, value in fields if name not in (*without, "csrf")]

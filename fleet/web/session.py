@@ -247,7 +247,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     _require_first_steps(request, by_password=session.get("by") != PROVIDER)
     _require_right(request)
     if request.method not in _SAFE:
-        request.app[HELD].sent(account_of(request).name, str(request.rel_url))
+        await request.app[HELD].sent(account_of(request).name, request)
     return await handler(request)
 
 
@@ -260,6 +260,8 @@ def _somebody_is_there(request: web.Request) -> bool:
 async def _hold(request: web.Request, who: str) -> None:
     """Keep what was typed by somebody whose session has ended, and lead to signing in for it."""
     if not who or request.method in _SAFE or "HX-Request" in request.headers:
+        return
+    if request.match_info.http_exception is not None:
         return
     if request.path.split("/")[1] in _NOT_HELD or (fields := await fields_of(request)) is None:
         return

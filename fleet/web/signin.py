@@ -207,7 +207,8 @@ async def go_on(request: web.Request) -> web.Response:
     if held is None:
         await flash(request, Flash("warn", "web.held.gone"))
         raise web.HTTPSeeOther("/")
-    return await render(request, "held.html", form_held=held)
+    first = "/" + held.path[1:].partition("/")[0]
+    return await render(request, "held.html", section=first, form_held=held)
 
 
 @routes.post("/logout")

@@ -6,6 +6,7 @@ from fleet.schema import session
 from fleet.web.held import ACCOUNTS_MAX, HELD_MS, HeldForms
 from fleet.web.session import SESSION_S
 from tests.web.conftest import Sites
+from tests.web.test_second_factor import set_up, shown
 from tests.web.town import PASSWORD, StoppedClock
 from tests.web.visitor import Visitor, visitor
 
@@ -148,6 +149,36 @@ def test_no_secret_and_no_file_is_held(sites: Sites, mori: Visitor) -> None:
     secret = {"fresh": "noch ein langer Satz", "again": "noch ein langer Satz"}
     assert mori.post("/security/password", **secret).location == "/login"
     assert mori.post("/logout").location == "/login"
+
+
+def test_one_sees_which_form_is_held_and_another_for_the_same_page_does_not_end_it(
+    sites: Sites, mori: Visitor
+) -> None:
+    late(sites, mori)
+    mori.sign_in("mori")
+    assert "<dd>山本 葉子</dd>" in mori.get("/held").text
+    mori.post("/members/1/correct?programme=attendance", name="佐藤 はるか")
+    assert "<dd>山本 葉子</dd>" in mori.get("/held").text
+
+
+@pytest.mark.parametrize("path", ["/members", "/nothing", "//elsewhere.example/members/1/correct"])
+def test_nothing_is_held_that_no_page_takes(sites: Sites, mori: Visitor, path: str) -> None:
+    sites.town.clock.at_ms += IDLE_MS + 1
+    assert mori.post(path, name="山本 葉子").location == "/login"
+
+
+def test_an_individual_number_is_not_held(sites: Sites, mori: Visitor) -> None:
+    sites.town.clock.at_ms += IDLE_MS + 1
+    assert mori.post("/members/1/correct", name="1234 5678 9018").location == "/login"
+
+
+def test_a_form_that_is_held_waits_for_the_second_factor_too(sites: Sites, mori: Visitor) -> None:
+    app = set_up(sites, mori)
+    late(sites, mori)
+    mori.post("/login", account="mori", password=PASSWORD, next="/held")
+    assert mori.get("/held").location == "/second?next=/held"
+    assert shown(sites, app, mori, second_next="/held").location == "/held"
+    assert "<dd>山本 葉子</dd>" in mori.get("/held").text
 
 
 def test_forms_are_held_for_so_many_accounts_only() -> None:
