@@ -13,8 +13,9 @@ from typing import Final
 import sqlalchemy as sa
 
 from fleet import ledger
+from fleet.findings import Names
 from fleet.plain import Plan
-from fleet.reconcile import Last, Names, looks_back_ms
+from fleet.reconcile import Last, looks_back_ms
 from wire.entries import Tap
 
 READERS_MAX: Final = 2_000

@@ -30,6 +30,7 @@ from fleet import (
     usage,
 )
 from fleet.config import Config, ConfigRefused
+from fleet.findings import Known
 from fleet.grants import Role
 from fleet.ingest import Ingest, NotAtOnce
 from fleet.intake import Heard, Said, Stranger
@@ -38,7 +39,6 @@ from fleet.lag import Figure
 from fleet.months import Months
 from fleet.moves import Move
 from fleet.opening import Arrived, Opened, Refused, credentials, open_batch
-from fleet.reconcile import Known
 from fleet.registry import Reader
 from fleet.roster_files import RosterArchive
 from fleet.store import Store, StoreUnready, open_fleet, open_persons

@@ -14,15 +14,15 @@ import structlog
 
 from fleet import gaps, journals, ledger, quarantine, reconcile, rides, store, usage
 from fleet.alarms import AlarmKind, settle, sound
+from fleet.findings import Finding
 from fleet.journals import Family, Journal
 from fleet.ledger import NewEntry
 from fleet.opening import Deciding, Opened
 from fleet.plain import signature
 from fleet.quarantine import Numbers, Source
-from fleet.reconcile import Finding, History, Judging
+from fleet.reconcile import History, Judging
 from fleet.schema import finding, gap, joint
 from fleet.tally import Taken, Tally
-from programmes.bookings import bookings
 from wire.entries import Cancel, ClockStep, EntryRefused, Start, Tap
 
 log: Final = structlog.get_logger("fleet.ingest")
@@ -190,11 +190,9 @@ def _judge(
     taps = [one for one in deciding if isinstance(one, Tap)]
     if judging:
         judging.known.usage.expect(connection, usage.boarded(deciding))
-    if judging is None or not in_order:
-        state.unreplayed += sum(not isinstance(one, Cancel) for one in deciding)
-        if judging:
-            for one in deciding:
-                judging.known.usage.book(bookings(one))
+    unreplayed = sum(not isinstance(one, Cancel) for one in deciding)
+    if judging is None:
+        state.unreplayed += unreplayed
         return []
     reader = opened.arrived.reader
     names = dict(judging.known.names)
@@ -211,7 +209,12 @@ def _judge(
         reader=reader.name,
         ride=functools.partial(rides.find, connection, reader.name),
     )
-    findings, unreplayed = reconcile.judge_all(deciding, reader.place, judging, history)
+    findings: list[Finding] = []
+    if in_order:
+        findings, unreplayed = reconcile.judge_all(deciding, reader.place, judging, history)
+    else:
+        for one in deciding:
+            reconcile.book(one, judging, history)
     state.unreplayed += unreplayed
     return findings
 

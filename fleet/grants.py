@@ -162,6 +162,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.ride),
                 _append(_S.ride_share),
                 _append(_S.ride_taken_back),
+                _only(_S.claim_line, ("ride_id",)),  # SQLite looks for rows that refer to a ride
                 _append(_S.joint),
                 _read(_S.retired_journal),
                 _change(_S.journal),

@@ -29,11 +29,12 @@ from fleet import (
 )
 from fleet.alarms import sound
 from fleet.bookings import Bookings
+from fleet.findings import Finding, Known, Names
 from fleet.journals import Family, Journal
-from fleet.opening import Opened, Refused
+from fleet.opening import Deciding, Opened, Refused
 from fleet.plain import Plan
 from fleet.quarantine import Source
-from fleet.reconcile import Finding, History, Judging, Known, Last
+from fleet.reconcile import History, Judging, Last
 from fleet.roster_files import RosterArchive
 from fleet.tally import Taken, Tally
 from wire.entries import Cancel, ClockStep, Ride, Tap
@@ -45,10 +46,14 @@ def lock(connection: sa.Connection, opened: Iterable[Opened | Refused], known: K
     """Let no other worker touch these readers' journals, nor what limited programmes count."""
     store.lock(connection, "reader", {one.arrived.reader.name for one in opened})
     some = (each for one in opened if isinstance(one, Opened) for each in one.deciding)
-    hours = {(one.programme, one.at_ms // usage.HOUR_MS) for one in some}
+    hours = {(one.programme, _counts_at_ms(one) // usage.HOUR_MS) for one in some}
     limits = known.usage.limits
     limited = {name for name, hour in hours if limits(name, hour * usage.HOUR_MS)}
     store.lock(connection, "programme", limited)
+
+
+def _counts_at_ms(one: Deciding) -> int:
+    return one.boarded_at_ms if isinstance(one, Ride) else one.at_ms
 
 
 class NotAtOnce(Exception):
@@ -192,7 +197,7 @@ def _is_stepped(
     return is_stepped
 
 
-def _look_up(connection: sa.Connection, state: Journal, names: reconcile.Names) -> reconcile.LookUp:
+def _look_up(connection: sa.Connection, state: Journal, names: Names) -> reconcile.LookUp:
     def look_up(tap: Tap) -> Mapping[str, Last]:
         asked = ledger.Asked.of([(state.reader, [tap])], state.received_at_ms, names)
         return ledger.last_bookings(connection, asked).get(state.reader, {})

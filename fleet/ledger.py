@@ -16,9 +16,10 @@ import sqlalchemy as sa
 
 from fleet import audit, bulk, store
 from fleet.alarms import AlarmKind, sound
+from fleet.findings import Names
 from fleet.journals import Journal
 from fleet.quarantine import ENTRY
-from fleet.reconcile import BOOKED_KEPT_MS, Last, Names, names_of
+from fleet.reconcile import BOOKED_KEPT_MS, Last, names_of
 from fleet.registry import Reader
 from fleet.schema import (
     conflict,

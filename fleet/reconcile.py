@@ -14,20 +14,18 @@ from typing import Final, Literal, NamedTuple, cast
 
 from msgspec.structs import replace
 
+from fleet.findings import Basis, Finding, Kind, Known, Names, decide
 from fleet.opening import Deciding
 from fleet.registry import Place
+from fleet.ride_findings import judge_ride, over_caps
 from fleet.roster_files import RosterArchive
-from fleet.usage import Boarded, Running
 from programmes.bookings import Booking, bookings
 from programmes.register import RULEBOOKS
-from programmes.rides import RideFacts, RiderFacts, Settlement
-from programmes.rulebook import Booked, Decision, Facts, Rulebook, RuleTableRefused
+from programmes.rulebook import Booked, Decision, Facts, Rulebook
 from programmes.rulebook import Place as RulePlace
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
-from wire.credential import Credential
-from wire.entries import Cancel, Ride, Tap
-from wire.roster import Roster, RosterRow, RuleTable
+from wire.entries import Ride, Tap
 
 NOT_DECIDED: Final = frozenset(
     {
@@ -45,21 +43,9 @@ BOOKED_KEPT_MS: Final = 7 * 24 * 3_600_000
 """How far back a reader looks for a card's own bookings (programmes.rulebook.Facts.booked)."""
 _LOOKS_BACK_MS: Final = {name: 1000 * book.looks_back_s for name, book in RULEBOOKS.items()}
 LookUp = Callable[[Tap], Mapping[str, "Last"]]
-Names = Mapping[str, tuple[str, ...]]
-"""Other credentials of a card by each of them: former ones, or the present one."""
 Ask = Callable[[], bool]
 """A question to the database that is rarely asked."""
-Tables = Sequence[RuleTable]
-Kind = Literal["replay", "roster-lag", "allowance"]
 PlaceKind = Literal["bus", "taxi", "school", "desk", "kiosk"]
-
-
-class Finding(NamedTuple):
-    """A decision that the ledger would have made differently, and what it would have been."""
-
-    n: int
-    kind: Kind
-    decision: Decision
 
 
 class Last(NamedTuple):
@@ -67,18 +53,6 @@ class Last(NamedTuple):
 
     journal: str
     booked: Booked
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the fleet knows now about the cards of one batch."""
-
-    cards: Mapping[tuple[str, str], RosterRow]
-    rules: Mapping[str, Sequence[RuleTable]]
-    names: Names = field(default_factory=dict)
-    """What else cards are or were known as."""
-    usage: Running = field(default_factory=lambda: Running({}, {}))
-    """What members have used, at each tap's place in the order of commit."""
 
 
 @dataclass(slots=True)
@@ -161,8 +135,9 @@ class Judging(NamedTuple):
 
     archive: RosterArchive
     known: Known
-    settled: dict[tuple[str, str, int], Ride]
-    """Rides of this group by reader, journal and number: they may be taken back in it."""
+    settled: dict[tuple[str, str, int], Ride | None]
+    """Rides of this group by reader, journal and number, which may be taken back in it; None for
+    what it has taken back."""
 
 
 def judge_all(
@@ -181,47 +156,44 @@ def judge_all(
                 basis = _basis(one, place, judging)
             if basis is None:
                 unreplayed += 1
+                found += over_caps(one, judging.known) if isinstance(one, Ride) else ()
             elif isinstance(one, Ride):
                 found += judge_ride(one, basis, judging.known)
             else:
                 found += _judge(one, place, basis, judging.known, history)
         if isinstance(one, Tap):
             history.book(one)
-        judging.known.usage.book(_booked(one, judging, history))
+        book(one, judging, history)
     return found, unreplayed
 
 
-def _booked(one: Deciding, judging: Judging, history: History) -> Iterable[Booking]:
-    """Return what an entry books for those after it."""
-    if isinstance(one, Ride):
-        judging.settled[history.reader, history.journal, one.n] = one
-    if not isinstance(one, Cancel):
+def book(one: Deciding, judging: Judging, history: History) -> None:
+    """Count what an entry books for those that are judged after it, in its group."""
+    judging.known.usage.book(_booked(one, judging.settled, history))
+
+
+def _booked(
+    one: Deciding, settled: dict[tuple[str, str, int], Ride | None], history: History
+) -> Iterable[Booking]:
+    if isinstance(one, Tap):
         return bookings(one)
-    ride = judging.settled.pop((history.reader, one.of_journal, one.of_n), None)
-    if ride is None and history.ride is not None:
+    if isinstance(one, Ride):
+        here = (history.reader, history.journal, one.n)
+        is_taken_back = here in settled
+        settled[here] = None if is_taken_back else one
+        return () if is_taken_back else bookings(one)
+    of = (history.reader, one.of_journal, one.of_n)
+    if of in settled or history.ride is None:
+        ride = settled.get(of)
+    else:
         ride = history.ride(one.of_journal, one.of_n)
+    settled[of] = None
     return [booking.taken_back() for booking in bookings(ride)] if ride else []
 
 
 def _is_decided(tap: Tap) -> bool:
     """True when a rulebook decided, on a card that a roster knows."""
     return tap.credential is not None and tap.roster != 0 and tap.code not in NOT_DECIDED
-
-
-class Basis(NamedTuple):
-    """What a reader's taps under one roster have in common."""
-
-    programme: str
-    book: Rulebook
-    roster: Roster
-    tables: Tables
-    """The programme's tables of now."""
-    are_held: bool
-    """The roster holds the same ones."""
-
-    def is_of(self, tap: Tap | Ride) -> bool:
-        """True for an entry that rests on the same."""
-        return tap.roster == self.roster.header.version and tap.programme == self.programme
 
 
 def _basis(tap: Tap | Ride, place: Place, judging: Judging) -> Basis | None:
@@ -238,7 +210,7 @@ def _judge(
     tap: Tap, place: Place, basis: Basis, known: Known, history: History
 ) -> Sequence[Finding]:
     """Return what the ledger finds about one tap."""
-    row = _row(basis, tap.credential or "", tap.older_credential)
+    row = basis.row(tap.credential or "", tap.older_credential)
     last = history.of(tap)
     facts = Facts(
         tap.at_ms,
@@ -261,96 +233,14 @@ def _judge(
     return (*findings, *_lag(tap, basis, facts, known), *_allowance(tap, basis.book, facts, known))
 
 
-def _row(basis: Basis, card: str, older: str | None) -> RosterRow | None:
-    """Return the row of a card in the roster that a reader went by."""
-    row = basis.roster.find(Credential(card))
-    return basis.roster.find(Credential(older)) if row is None and older else row
-
-
-def judge_ride(one: Ride, basis: Basis, known: Known) -> Sequence[Finding]:
-    """Return what the ledger finds about a ride: settled otherwise, or over an allowance."""
-    rides = basis.book.rides
-    if rides is None:
-        return ()
-    riders = [
-        RiderFacts(_row(basis, each.credential, each.older_credential), each.used, each.usage_age_s)
-        for each in one.riders
-    ]
-    facts = RideFacts(
-        one.at_ms,
-        one.boarded_at_ms,
-        riders,
-        one.fare_yen,
-        basis.roster.header.rules,
-        one.roster_age_s,
-        one.clock is not ClockState.UNKNOWN,
-        one.discount,
-        one.on,
-        one.off,
-    )
-    try:
-        settlement = rides.settle(facts)
-    except RuleTableRefused:
-        return ()
-    if not _same_ride(one, settlement):
-        return (_ride_finding(one, "replay", settlement),)
-    return _over(one, basis, known, facts)
-
-
-def _over(one: Ride, basis: Basis, known: Known, facts: RideFacts) -> Sequence[Finding]:
-    """Say so when a rider had nothing left by what the ledger had counted before this ride."""
-    if one.outcome is not Outcome.ACCEPTED or not facts.clock_known:
-        return ()
-    riders = []
-    for each, rider in zip(one.riders, facts.riders, strict=True):
-        boarded = Boarded(one.programme, one.boarded_at_ms, each.credential, each.older_credential)
-        used = known.usage.of(boarded)
-        if used is None:
-            riders.append(rider)
-            continue
-        riders.append(replace(rider, used=used, usage_age_s=0))
-        tap = Facts(
-            one.boarded_at_ms,
-            RulePlace("", "taxi"),
-            rider.member,
-            facts.rules,
-            0,
-            used=used,
-            usage_age_s=0,
-        )
-        decision = _decide(basis.book, tap)
-        if decision is not None and decision.code is Code.USED_UP:
-            return (Finding(one.n, "allowance", decision),)
-    again = basis.book.rides.settle(replace(facts, riders=riders)) if basis.book.rides else None
-    if again is None or again.subsidy_yen >= one.subsidy_yen:
-        return ()
-    return (_ride_finding(one, "allowance", again),)
-
-
-def _ride_finding(one: Ride, kind: Kind, made: Settlement) -> Finding:
-    decision = Decision(made.outcome, made.code, made.shown, made.rule, made.riders_pay_yen)
-    return Finding(one.n, kind, decision)
-
-
-def _same_ride(one: Ride, made: Settlement) -> bool:
-    subsidies = tuple(rider.subsidy_yen for rider in one.riders)
-    return (one.outcome, one.code, one.rule, subsidies, one.discount_yen) == (
-        made.outcome,
-        made.code,
-        made.rule,
-        made.subsidies_yen,
-        made.discount_yen,
-    )
-
-
 def _replay(
     tap: Tap, book: Rulebook, facts: Facts, last: Last | None, history: History
 ) -> Sequence[Finding]:
-    decision = _decide(book, facts)
+    decision = decide(book, facts)
     if decision is None or _same(tap, decision):
         return ()
     for other in _also_possible(tap, facts, last, history):
-        if (again := _decide(book, other)) is not None and _same(tap, again):
+        if (again := decide(book, other)) is not None and _same(tap, again):
             return ()
     return (Finding(tap.n, "replay", decision),)
 
@@ -388,15 +278,19 @@ def _lag(tap: Tap, basis: Basis, facts: Facts, known: Known) -> Sequence[Finding
     if basis.are_held and row == facts.member and tap.code is not Code.STALE:
         return ()
     now = replace(facts, member=row, rules=basis.tables, roster_age_s=0)
-    return _finding(tap, "roster-lag", _decide(basis.book, now))
+    return _finding(tap, "roster-lag", decide(basis.book, now))
 
 
 def _allowance(tap: Tap, book: Rulebook, facts: Facts, known: Known) -> Sequence[Finding]:
-    """Decide with what the ledger had counted before this tap, where that could matter."""
+    """Decide with what the ledger had counted before this tap, where that could matter.
+
+    Who was let onto a ride has used nothing by that: the ride is what is found over the allowance.
+    """
     used = known.usage.of(tap)
-    if used is None or tap.outcome is Outcome.REPEAT:
+    rides_on = book.rides is not None and tap.outcome is Outcome.ACCEPTED
+    if used is None or rides_on or tap.outcome is Outcome.REPEAT:
         return ()
-    decision = _decide(book, replace(facts, used=used, usage_age_s=0))
+    decision = decide(book, replace(facts, used=used, usage_age_s=0))
     return _finding(tap, "allowance", decision)
 
 
@@ -409,13 +303,6 @@ def _finding(tap: Tap, kind: Kind, decision: Decision | None) -> Sequence[Findin
     ):
         return ()
     return (Finding(tap.n, kind, decision),)
-
-
-def _decide(book: Rulebook, facts: Facts) -> Decision | None:
-    try:
-        return book.decide(facts)
-    except RuleTableRefused:
-        return None
 
 
 def _same(tap: Tap, decision: Decision) -> bool:

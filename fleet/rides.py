@@ -3,9 +3,10 @@
 What a claim adds up, what a city pays and what members have used rest on these rows.
 
 Rules: a row is never changed; a ride is taken back at most once, by its own reader or by the
-office, and counts for its riders no more from then on; a taking back that comes before its ride
-(the ride lay in a gap) waits for it; rows are written in the transaction that inserts the entries,
-so a resend writes none.
+office, whoever is first, and counts for its riders no more from then on; a taking back that comes
+before its ride (the ride lay in a gap) waits for it; rows are written in the transaction that
+inserts the entries, so a resend writes none; where a programme settles no rides an entry of one
+is kept and is worth nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,11 +50,17 @@ def book(
     found: list[Booking] = []
     for n, _, _, one in new:
         at = At(arrived.reader, state, n, arrived.received_at_ms)
-        if isinstance(one, Ride):
+        if isinstance(one, Ride) and settles(one.programme):
             found += _ride(connection, at, one)
         elif isinstance(one, Cancel):
             found += _cancel(connection, at, one)
     return found
+
+
+def settles(programme: str) -> bool:
+    """True for a programme whose rides are money."""
+    found = RULEBOOKS.get(programme)
+    return found is not None and found.rides is not None
 
 
 def take_back(
@@ -61,12 +68,12 @@ def take_back(
 ) -> list[Booking]:
     """Write the row that takes one ride back; nothing where that has happened already.
 
+    Who comes at the same moment waits for the other's commit, and then finds it done.
     `who` and `why`: of the office, or the driver's number and his reason. `entry_of`: journal_id
     and n of the reader's entry, if it was one. Returns what to count, below zero.
     """
     row = connection.execute(sa.select(ride).where(ride.c.id == ride_id)).one()
-    taken = sa.select(ride.c.id).where(ride.c.of_id == ride_id)
-    if row.kind != "ride" or connection.execute(taken).first():
+    if row.kind != "ride":
         return []
     turned = dict(row._mapping) | {
         "kind": "taken-back",
@@ -80,7 +87,9 @@ def take_back(
     for name in ("fare_yen", "discount_yen", "subsidy_yen", "riders_pay_yen", "riders"):
         turned[name] = -turned[name]
     del turned["id"]
-    new_id = _insert(connection, turned)
+    new_id = store.insert_once(connection, ride, turned, ride.c.id)
+    if new_id is None:
+        return []
     shares = connection.execute(sa.select(ride_share).where(ride_share.c.ride_id == ride_id)).all()
     rows = [
         dict(one._mapping)

@@ -99,7 +99,8 @@ class Running:
     def expect(self, connection: sa.Connection, taps: Iterable[Tap | Boarded]) -> None:
         """Read what stands under the cards of these, those of a limited programme alone.
 
-        One query a programme for all that was not asked before; it may be called again.
+        One query a programme for all that was not asked before; it may be called again. What the
+        group books is not counted before its end, so it stands beside what is read here.
         """
         wanted: dict[str, tuple[set[str], set[str]]] = {}
         for tap in taps:
@@ -111,7 +112,8 @@ class Running:
             for period in sorted(periods):
                 new = {one for one in credentials if (period, one) not in self._asked}
                 self._asked.update((period, one) for one in new)
-                self._used.update(load(connection, programme, [period], new))
+                for key, used in load(connection, programme, [period], new).items():
+                    self._used[key] = add(used, self._used.get(key, NOTHING))
 
     def of(self, tap: Tap | Boarded) -> dict[str, Used] | None:
         """Return what the member had used before this tap.
