@@ -418,7 +418,7 @@ def marked(job: Job, held: bytes, language: Language) -> tuple[list[str], Iterab
 
 def sentence(error: LineError, language: Language) -> str:
     """Return what is wrong in a cell, and what to do, naming its column."""
-    said = say(f"web.import.wrong.{error.code}", language, **error.arguments)
+    said = say(f"web.import.wrong.{error.code}", language, **error.named(language))
     return f"{error.column}: {said}" if error.column else said
 
 

@@ -24,7 +24,7 @@ import msgspec
 from fleet import tables
 from fleet.tables import COLUMNS_MAX, LINES_MAX, Row, Table, TableRefused
 from programmes.calendar import read_day
-from programmes.texts import say
+from programmes.texts import Language, say
 from wire.credential import Scheme, parse_credential
 from wire.individual_number import looks_like_individual_number
 
@@ -76,6 +76,9 @@ _ROSTER_DAYS: Final = (datetime.date(2000, 1, 2), datetime.date(2179, 6, 5))
 """What a roster can carry (wire.roster)."""
 
 
+_NAMED: Final = frozenset({"programme", "scheme"})
+
+
 class LineError(NamedTuple):
     """What is wrong in one cell. `line` counts from 1, the header included; 0: the file.
 
@@ -86,6 +89,13 @@ class LineError(NamedTuple):
     column: str
     code: str
     arguments: Mapping[str, str | int] = {}
+
+    def named(self, language: Language) -> Mapping[str, str | int]:
+        """Return its arguments as clerks know them: programmes and schemes by name."""
+        return {
+            name: say(f"web.{name}.{value}", language) if name in _NAMED else value
+            for name, value in self.arguments.items()
+        }
 
     @property
     def what(self) -> str:

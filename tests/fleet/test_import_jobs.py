@@ -18,6 +18,7 @@ from fleet.import_work import Work
 from fleet.schema import consent, import_job, member, member_event, person, person_audit
 from fleet.store import Store
 from fleet.web.import_children import Children
+from programmes.texts import say
 from tests.fleet.virtual import NOON_MS, VirtualFleet
 from tests.web.town import StoppedClock, config_in
 
@@ -304,6 +305,19 @@ async def test_a_process_that_is_killed_half_way_has_taken_nothing_in_and_begins
     await children.join()
     assert job(people, found.id).state is State.TAKEN
     assert len(rows(people, member)) == 1
+
+
+def test_a_clerk_is_told_of_schemes_and_programmes_by_name(people: Store) -> None:
+    credential = "5c" * 16
+    text = f"登録番号,氏名,識別符号,方式,鍵世代\nA-1,佐藤,{credential},jpki-auth,1"
+    found = look(people, text)
+    assert found.report is not None
+    (error,) = found.report.errors_by_line()[2]
+    assert error.code == "scheme-not-stated"
+    said = import_jobs.sentence(error, "ja")
+    assert say("web.programme.senior-pass") in said
+    assert say("web.scheme.jpki-auth") in said
+    assert "jpki-auth" in error.what  # at the command line as it is typed there
 
 
 def test_what_is_kept_is_forgotten_in_time(people: Store) -> None:
