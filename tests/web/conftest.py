@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from aiohttp_session import SESSION_KEY, STORAGE_KEY
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from fleet import store
 from fleet.grants import Role
@@ -25,6 +25,9 @@ from tests.web.town import PASSWORD, Town, build_town, empty_town, town_in
 from wire import door
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MS = 30_000
+"""For whatever a page is to show: a hundred times what it takes on a machine that is not busy."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 Cookies = dict[str, list[Any]]
@@ -173,7 +176,7 @@ def browser() -> Iterator[Browser]:
 def visit(browser: Browser) -> Iterator[BrowserContext]:
     """One person's browser, Japanese, at a desk."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="ja-JP")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 

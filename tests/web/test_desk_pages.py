@@ -79,7 +79,6 @@ def jiro(sites: Sites, browser: Browser) -> Iterator[Page]:
         rights.give(connection, "jiro", [EVERYWHERE], "cli", 0)
     opened.close()
     context = browser.new_context(locale="ja-JP")
-    context.set_default_timeout(10_000)
     page = context.new_page()
     sign_in(page, sites.office, "jiro")
     yield page

@@ -42,12 +42,12 @@ def choose(sites: Sites, office: Page, payload: FilePayload) -> None:
     office.set_input_files("#file", payload)
     office.get_by_role("button", name="中身を確かめる").click()
     office.wait_for_url(re.compile(r"/import/jobs/\d+$"))
-    expect(office.locator("#now")).to_have_count(0, timeout=30_000)
+    expect(office.locator("#now")).to_have_count(0)
 
 
 def take(office: Page) -> None:
     office.get_by_role("button", name="取り込む", exact=True).click()
-    expect(office.locator("#h-job")).to_have_text("取り込み済み", timeout=30_000)
+    expect(office.locator("#h-job")).to_have_text("取り込み済み")
 
 
 def people(sites: Sites) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_a_file_is_looked_at_taken_in_and_taken_back(sites: Sites, office: Page)
     told = dict(noted(sites))
     assert (told["members.added"], told["members.changed"]) == ("T-101", "T-001")
     office.get_by_role("button", name="取り消す内容を確かめる").click()
-    expect(office.locator("#now")).to_have_count(0, timeout=30_000)
+    expect(office.locator("#now")).to_have_count(0)
     expect(office.locator("h1")).to_contain_text("取り消し: 名簿.csv")
     take(office)
     back = people(sites)
@@ -172,7 +172,7 @@ def test_members_that_have_changed_meanwhile_are_shown_again_before_anything_is_
     here = person.c.name.startswith("佐藤")
     sites.town.change_persons(person.update().where(here).values(name="佐藤 春香"))
     office.get_by_role("button", name="取り込む", exact=True).click()
-    expect(office.locator(".notice-warn")).to_contain_text("会員の情報が変わった", timeout=30_000)
+    expect(office.locator(".notice-warn")).to_contain_text("会員の情報が変わった")
     assert people(sites)["T-001"].name == "佐藤 春香"
     expect(office.locator("#h-changes + div")).to_contain_text("佐藤 春香")
     take(office)
@@ -195,7 +195,7 @@ def test_one_file_of_a_programme_at_a_time_and_one_that_died_is_begun_again(
     office.goto(address)
     expect(office.locator(".notice-warn")).to_contain_text("何も取り込まれていません")
     office.get_by_role("button", name="もう一度取り込む").click()
-    expect(office.locator("#h-job")).to_have_text("取り込み済み", timeout=30_000)
+    expect(office.locator("#h-job")).to_have_text("取り込み済み")
     assert "T-101" in people(sites)
 
 

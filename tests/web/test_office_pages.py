@@ -34,7 +34,7 @@ def seen(sites: Sites) -> list[tuple[str, str, str]]:
 def test_a_card_held_at_a_desk_appears_while_the_page_is_open(sites: Sites, office: Page) -> None:
     expect(office.locator(".empty")).to_contain_text("かざしてもらってください")
     sites.town.hold_stranger()
-    expect(office.locator(".card-list li")).to_contain_text("市役所 1階窓口", timeout=8_000)
+    expect(office.locator(".card-list li")).to_contain_text("市役所 1階窓口")
     assert "5c5c" not in office.content()
 
 
