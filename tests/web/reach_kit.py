@@ -122,6 +122,8 @@ def _hide_fleet(connection: sa.Connection, secret: Secret) -> None:
     proposal = {"programme": B, "version": WHY, "valid_from": DAY, "parameters": {}, "base": ""}
     waiting = {"why": WHY, "state": "waiting", "proposed_at_ms": NOW_MS, "proposed_by": WHY}
     secret.add("proposal", _row(connection, schema.rule_proposal, **proposal, **waiting))
+    claimed = {"programme": B, "organisation": WHY, "month": "2026-05", "state": "made"}
+    secret.add("claim", _row(connection, schema.claim, made_by=CLERK, **claimed))
     rule = {"programme": B, "version": f"{WHY}-1", "valid_from": DAY, "parameters": {}, "why": WHY}
     _row(connection, schema.rule, added_at_ms=NOW_MS, **rule)
     budget = {"programme": B, "fiscal_year": 2026, "yen": 424_242, "at_ms": NOW_MS}
@@ -136,6 +138,8 @@ def _hide_fleet(connection: sa.Connection, secret: Secret) -> None:
     factor = {"account": CLERK, "kind": "totp", "label": WHY, "secret": b"s"}
     times = {"added_at_ms": NOW_MS, "confirmed_at_ms": NOW_MS}
     secret.add("factor", _row(connection, schema.second_factor, **factor, **times))
+    ride = {"kind": "ride", "programme": B, "organisation": "bus-1", "place": WHY, "ticket": WHY}
+    secret.add("ride", _row(connection, schema.ride, driver=WHY, who=WHY, why=WHY, **ride))
 
 
 def kept(town: Town) -> dict[str, list[Any]]:
@@ -149,7 +153,7 @@ def kept(town: Town) -> dict[str, list[Any]]:
     found["person"] = town.ask(
         schema.person.select().where(schema.person.c.name == NAME), persons=True
     )
-    for name in ("rule", "rule_proposal", "budget", "api_client", "account_right"):
+    for name in ("rule", "rule_proposal", "budget", "api_client", "account_right", "ride", "claim"):
         table = schema.fleet.tables[name]
         found[name] = town.ask(table.select().where(table.c.programme == B))
     clerk = schema.account.c.name == CLERK

@@ -183,7 +183,7 @@ def test_every_page_says_who_may_open_it(office: Office) -> None:
             assert "/" + route.split("/")[1] in needs, f"{route} is not in SITE.needs"
     open_to_all = {path for path, roles in needs.items() if not roles} - {"/logout"}
     assert open_to_all == EVERYONES
-    assert {page.path for page in office_process.SITE.pages} <= set(needs)
+    assert {"/" + page.path.split("/")[1] for page in office_process.SITE.pages} <= set(needs)
 
 
 def test_a_client_of_one_programme_gets_nothing_of_another(office: Office) -> None:
