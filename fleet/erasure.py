@@ -8,7 +8,8 @@ nobody; the audit, which names the registration number: who looked at whom must 
 after the person is gone (docs/adr/0018-erasure.md). The ledger is not touched: its credentials
 belong to nobody from then on.
 
-Whoever erases calls `Store.settle` afterwards: on SQLite pages and the log still hold copies.
+Whoever erases calls `Store.owe` before and `Store.settle` afterwards: on SQLite pages and the log
+still hold copies, and the office settles what was cut short between.
 Backups hold what they held.
 """
 

@@ -46,6 +46,9 @@ _BY_CONTENT: Final = (
     psycopg.DataError,
     psycopg.IntegrityError,
 )
+_LATER: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+UNSETTLED: Final = ".unsettled"
+"""Ends the name of an empty file in the state folder while a database owes `Store.settle`."""
 _WRITE: Final = {"kazasu_write": True}
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -90,6 +93,7 @@ class Store:
         self.role: Final = role
         self._engine = _engine(databases, database, role)
         self._file = None if databases.url else databases.state / f"{database}.db"
+        self._owing = databases.state / f"{database}{UNSETTLED}"
         self._reading = self._glancing = self._engine
         if databases.url:
             self._glancing = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -139,13 +143,23 @@ class Store:
                 lock(connection, "writer", [self.database])
             yield connection
 
+    def owe(self) -> None:
+        """Write down, before something is removed, that `settle` is due, whatever comes between."""
+        if self._file is not None:
+            self._owing.touch(mode=0o600)
+
+    @property
+    def owes(self) -> bool:
+        """True from `owe` until `settle` has come to its end."""
+        return self._owing.exists()
+
     def settle(self) -> bool:
         """Write a file anew without what was removed, and empty its write-ahead log.
 
         `secure_delete` overwrites rows where they stand; copies that were left when pages were
         split, and older pages in the log, go only so (0.4 s for 100,000 members, 37 MB). False
-        when others kept it busy: do it again. On PostgreSQL that is the administrator's
-        (`VACUUM FULL`), and this is True.
+        when others kept it busy, or the disk is full: do it again. On PostgreSQL that is the
+        administrator's (`VACUUM FULL`), and this is True.
         """
         if self._file is None:
             return True
@@ -154,9 +168,11 @@ class Store:
                 plain.execute("VACUUM")
                 (busy, _, _) = plain.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                if error.sqlite_errorcode not in _LATER:
                     raise
                 return False
+        if not busy:
+            self._owing.unlink(missing_ok=True)
         return not busy
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
+import structlog
 from aiohttp import web
 
 from fleet import import_jobs
@@ -87,6 +89,13 @@ async def keep(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _forget(app: web.Application) -> None:
+    """Forget in time, and settle what an erasure could not; a database that is busy, later."""
+    persons = app[PERSONS]
     while True:
+        try:
+            if persons.owes:
+                await asyncio.to_thread(persons.settle)
+            await change(persons, import_jobs.forget, app[CLOCK].now_ms())
+        except sa.exc.OperationalError as error:
+            structlog.get_logger().warning("import.not-forgotten", error=str(error.orig))
         await asyncio.sleep(FORGET_S)
-        await change(app[PERSONS], import_jobs.forget, app[CLOCK].now_ms())

@@ -151,6 +151,7 @@ async def erase(request: web.Request) -> web.Response:
         return await _erase_page(request, form, 422)
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     number = form["registration_number"]
+    await asyncio.to_thread(store.owe)
     try:
         await change(store, erasure.erase, member_id, number, who, now_ms)
     except LifeRefused as refused:
