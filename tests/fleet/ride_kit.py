@@ -82,10 +82,16 @@ def add_table(
     fleet: VirtualFleet, folder: Path, version: str, valid_from: str = "2026-04-01", **rules: object
 ) -> None:
     file = folder / "taxi.toml"
-    lines = [f"{name} = {value!r}".replace("'", '"') for name, value in rules.items()]
+    lines = [f"{name} = {_toml(value)}" for name, value in rules.items()]
     head = f'version = "{version}"\nvalid_from = {valid_from}\n[parameters]\n'
     file.write_text(head + "\n".join(lines), "utf-8")
     assert fleet.command("rules", "add", TAXI, str(file)) == 0
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{name}" = {one}' for name, one in value.items()) + "}"
+    return f"{value}" if isinstance(value, datetime.time) else repr(value).replace("'", '"')
 
 
 def add_rider(fleet: VirtualFleet, number: str, *more: str, **changes: Any) -> str:
@@ -201,12 +207,19 @@ class Cab:
     """One taxi's reader."""
 
     def __init__(
-        self, virtual: VirtualReader, folder: Path, clock: HandClock, roster: Roster
+        self,
+        virtual: VirtualReader,
+        folder: Path,
+        clock: HandClock,
+        roster: Roster,
+        *,
+        synchronised: bool = True,
     ) -> None:
+        """`synchronised`: the fleet has told it the time."""
         self.virtual, self.folder, self.clock = virtual, folder, clock
         self.roster = roster
         self.held: Held | None = None
-        self.synchronised = True
+        self.synchronised = synchronised
         self.spot = ""
         self.answers: list[FromTap] = []
         self.boots = 0
@@ -262,8 +275,9 @@ class Cab:
         under = tuple(Credential(one) for one in (credential, older) if one)
         holding = self.holding
         row = next((row for one in under if (row := self.roster.find(one))), None)
+        epoch = 2 if older else 1
         match = Match(
-            holding, Scheme.COMMON_AP, 1, under[0], under[1] if older else None, row, under
+            holding, Scheme.COMMON_AP, epoch, under[0], under[1] if older else None, row, under
         )
         identified = Identified(Code.OK if row else Code.UNKNOWN, match)
         counted = self.used(*under) if row else Counted()
@@ -344,7 +358,8 @@ class Cab:
 
 
 def make_cab(fleet: VirtualFleet, folder: Path, name: str = "taxi-1", at_ms: int = NOON_MS) -> Cab:
-    """Return the cab of a place, with the first roster."""
+    """Return the cab of a place, with the first roster; `at_ms` 0: it does not know the time."""
     build(fleet)
+    roster = roster_of(fleet, name)
     clock = HandClock(at_ms)
-    return Cab(fleet.reader(name), folder / "cabs" / name, clock, roster_of(fleet, name))
+    return Cab(fleet.reader(name), folder / "cabs" / name, clock, roster, synchronised=at_ms > 0)
