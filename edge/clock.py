@@ -6,6 +6,7 @@ all, and from then on the machine's clock may jump as it likes · each jump of t
 an entry in the journal (`ClockStep`) between the last entry before it and the first one after it.
 """
 
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from wire.clock import Clock, ClockState, Leaping
@@ -111,3 +112,8 @@ class ReaderClock:
     def _run_ms(self) -> int:
         leapt_ms = self._clock.leapt_ms() if isinstance(self._clock, Leaping) else 0
         return self._clock.monotonic_ns() // 1_000_000 + leapt_ms
+
+
+def boot_id() -> str:
+    """Return the kernel's random id of this boot (random(4)): monotonic time is counted from it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

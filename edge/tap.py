@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.asked import Asked
-from edge.clock import ReaderClock
+from edge.clock import ReaderClock, boot_id
 from edge.config import Config, ConfigRefused, read_config
 from edge.decide import Circumstances, decide, press, tap_entry
 from edge.frontends import Card, Crowded, FrontEnd, FrontEndFault
@@ -88,7 +88,7 @@ class Tap:
         self._time = ReaderClock(clock, found[1].entry.at_ms if found else 0)
         own = OwnEntries()
         riding = Riding()
-        boot = _boot_id()
+        boot = boot_id()
         history = rebuild(self._folder, config.reader, own, riding, boot)
         journal = Journal(self._folder, config.reader, boot, VERSION, self._time.stamp)
         self._rosters = Rosters(config)
@@ -367,11 +367,6 @@ class Tap:
         self._front_end.close()
         self._panel.close()
         self._keeper.journal.close()
-
-
-def _boot_id() -> str:
-    """Return the kernel's random id of this boot (random(4))."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:
