@@ -14,6 +14,7 @@ import msgspec
 from edge.panel import Condition, FromLink, Shown
 from edge.requests import Requests
 from edge.today import PRESS, Today
+from edge.voice import clips
 from programmes.texts import Language, NoSuchText, say
 from wire.codes import Code, Outcome
 
@@ -38,6 +39,8 @@ class ShownEvent(msgspec.Struct, frozen=True):
     message: str
     ja: str
     en: str
+    clips: list[str]
+    """What the sentence is spoken with (edge/voice.py); empty for a press, which no rider hears."""
     stages_us: dict[str, int]
 
 
@@ -54,6 +57,7 @@ class ConditionEvent(msgspec.Struct, frozen=True):
     """The desk's request that the reader asks a card for; empty when nobody waits."""
     asked_ja: str
     asked_en: str
+    asked_clips: list[str]
     asked_left_ms: int
 
 
@@ -82,12 +86,25 @@ def sentence(shown: Shown, language: Language) -> str:
         return say(f"page.{look(shown.outcome, shown.code)}", language)
 
 
+def spoken(shown: Shown) -> list[str]:
+    """Return what is said of it aloud, or its bare meaning when the sentence cannot be spoken."""
+    if shown.message.startswith(PRESS):
+        return []
+    bare = f"page.{look(shown.outcome, shown.code)}"
+    return clips(shown.message, shown.arguments) or clips(bare, {})
+
+
 def asked(purpose: str, language: Language) -> str:
     """Return how a card is asked for; a purpose that this program does not know, in general."""
     try:
         return say(f"desk.ask.{purpose}", language)
     except NoSuchText:
         return say("desk.ask", language)
+
+
+def asked_aloud(purpose: str) -> list[str]:
+    """Return what `asked` is spoken with."""
+    return clips(f"desk.ask.{purpose}", {}) or clips("desk.ask", {})
 
 
 @dataclass
@@ -161,6 +178,7 @@ class Board:
             message=shown.message,
             ja=sentence(shown, "ja"),
             en=sentence(shown, "en"),
+            clips=spoken(shown),
             stages_us=shown.stages_us,
         )
         if not event.stages_us:  # of a press (edge.panel.Shown)
@@ -185,6 +203,7 @@ class Board:
             asked=asking.id if asking else "",
             asked_ja=asked(asking.purpose, "ja") if asking else "",
             asked_en=asked(asking.purpose, "en") if asking else "",
+            asked_clips=asked_aloud(asking.purpose) if asking else [],
             asked_left_ms=asking.left_ms if asking else 0,
         )
 

@@ -20,6 +20,7 @@ from edge.journal_writer import Journal
 from edge.panel import Condition, Declared, FromLink, Pressed, Shown, Vehicle
 from edge.requests import Requests
 from edge.today import RESULTS_MAX, Today
+from edge.voice import clips
 from edge.web import app
 from edge.web.app import serve
 from programmes.calendar import local_day, start_of_day_ms
@@ -524,6 +525,7 @@ async def test_the_stream_carries_each_result_and_at_most_so_many_pages(
         "message": "senior-pass.accepted",
         "ja": "ありがとうございます。50円です",
         "en": "Thank you. 50 yen, please",
+        "clips": clips("senior-pass.accepted", {"yen": "50"}),
         "stages_us": {"total": 90000},
     }
     for stream in streams:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DEPLOYABLES = ("edge", "fleet", "provisioning", "sim")
-LOCKS = ("all", "build", "lock", *DEPLOYABLES)
+LOCKS = ("all", "build", "lock", "voice", *DEPLOYABLES)
 
 each_lock = pytest.mark.parametrize("name", LOCKS)
 

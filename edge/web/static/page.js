@@ -1,5 +1,5 @@
-// Both screens: what the reader says, as light, sound and words. Without this script the pages are
-// complete but stand still.
+// Both screens: what the reader says, as light, sound and words, which voice.js speaks. Without this
+// script the pages are complete but stand still.
 "use strict";
 
 const SHAPES = { idle: "", asked: "▼", accepted: "○", repeat: "・", refused: "×", again: "↻", closed: "—" };
@@ -29,7 +29,6 @@ let asked = null; // what a desk asks: { id, ja, en }
 let askedEnds = 0;
 let backToIdle = 0;
 let lost = 0;
-let audio = null;
 let skew = Number(find("clock").dataset.nowMs) - Date.now();
 
 function put(id, text) {
@@ -53,8 +52,7 @@ function rest() {
 }
 
 function chime(look) {
-  audio = audio || new AudioContext();
-  if (audio.state === "suspended") audio.resume();
+  const audio = sound();
   for (const [hertz, start, length, wave] of CHIMES[look]) {
     const tone = audio.createOscillator(), gain = audio.createGain();
     const from = audio.currentTime + start;
@@ -66,6 +64,10 @@ function chime(look) {
     tone.start(from);
     tone.stop(from + length);
   }
+}
+
+function chimeLength(look) {
+  return Math.max(...CHIMES[look].map(([, start, length]) => start + length));
 }
 
 function addResult(event) {
@@ -87,7 +89,10 @@ function shown(event) {
   for (const button of document.querySelectorAll("[aria-pressed]")) unpress(button);
   clearTimeout(backToIdle);
   paint(event.look, event.ja, event.en);
-  if (!driver) chime(event.look);
+  if (!driver) {
+    chime(event.look);
+    speak(event.clips, chimeLength(event.look));
+  }
   backToIdle = setTimeout(rest, STANDS_MS[event.look]);
 }
 
@@ -104,6 +109,7 @@ function ask(event) {
   askedEnds = setTimeout(() => { ask({ asked: "" }); rest(); }, event.asked_left_ms);
   if (begins) {
     chime("asked");
+    speak(event.asked_clips, chimeLength("asked"));
     rest();
   }
 }
