@@ -1,11 +1,14 @@
 """A fleet on each of the two databases: what is promised on one is promised on the other."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fleet.config import Databases
+from fleet.grants import Role
+from fleet.store import Store, open_fleet
 from tests.fleet.virtual import VirtualFleet, make_fleet
 from tests.real_postgres import Postgres
 
@@ -20,6 +23,27 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databa
     made = server.migrated(tmp_path)
     yield made
     server.drop(made)
+
+
+@pytest.fixture
+def server(postgres: Postgres, tmp_path: Path) -> Iterator[Databases]:
+    """A migrated PostgreSQL alone."""
+    made = postgres.migrated(tmp_path)
+    yield made
+    postgres.drop(made)
+
+
+@pytest.fixture
+def opened(server: Databases) -> Iterator[Callable[[Role], Store]]:
+    """Opens stores that are closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(role: Role) -> Store:
+            store = open_fleet(server, role)
+            stack.callback(store.close)
+            return store
+
+        yield open_one
 
 
 @pytest.fixture
