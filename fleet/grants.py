@@ -147,6 +147,12 @@ _CLOSING_A_GAP: Final = (
     _only(_S.journal, _SHOWN_OF_JOURNALS, "spans", "through", "seen", "seen_hash", "whole"),
     _only(_S.alarm, _columns(_S.alarm), "cleared_at_ms", "cleared_by", "why"),
 )
+_WRITING_OFF: Final = (
+    (_S.gap.name, Grant(_columns(_S.gap), insert=True, update=_CLOSING_A_GAP[0][1].update)),
+    (_S.journal.name, Grant(_columns(_S.journal), update=_CLOSING_A_GAP[1][1].update)),
+    _only(_S.alarm, ("id", "kind", "subject"), "cleared_at_ms", "cleared_by", "why"),
+)
+"""What a vehicle's reader that died never sent (fleet.vehicles_lost)."""
 
 GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
     Role.INGEST: {
@@ -294,14 +300,13 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.reader, ["keys_sealed"]),
                 _read(_S.reader_state),
                 _read(_S.entry),
-                _read(_S.journal),
                 _read(_S.finding),
                 _append(_S.ride),
                 _append(_S.ride_share),
                 _read(_S.ride_taken_back),
                 _change(_S.claim, "state", *_DECIDED[:2], "why", "paid_on", "paid_by"),
                 _change(_S.claim_line, "stands"),
-                _only(_S.gap, ("id", "journal_id", "missing", "closed_at_ms")),
+                *_WRITING_OFF,
                 _change(_S.usage, "times", "yen"),
                 _append(_S.rule),
                 _change(_S.rule_proposal, "state", "proposed_at_ms", *_DECIDED),

@@ -53,6 +53,7 @@ from fleet.web import (
     triage_page,
     uploads,
     vehicles_check_page,
+    vehicles_lost_page,
     vehicles_page,
     vehicles_reach,
 )
@@ -166,6 +167,7 @@ ROUTES = (
     security_page.routes,
     vehicles_page.routes,
     vehicles_check_page.routes,
+    vehicles_lost_page.routes,
     office_rides_page.routes,
     second_factor.routes,
     oidc.routes,

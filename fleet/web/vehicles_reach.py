@@ -10,7 +10,7 @@ from aiohttp import web
 
 from fleet import vehicles
 from fleet.rights import EVERY, OfficeRole
-from fleet.schema import ride
+from fleet.schema import place, ride
 from fleet.store import AnyRow
 from fleet.web.data import FLEET, read
 from fleet.web.reach import number
@@ -71,6 +71,35 @@ def require_writing(company: Company) -> None:
     """Raise HTTPForbidden for somebody who may only look."""
     if not company.writes or not company.organisation:
         raise web.HTTPForbidden(reason="right")
+
+
+class Vehicle(NamedTuple):
+    """A vehicle in reach."""
+
+    name: str
+    organisation: str
+    label_ja: str
+    label_en: str
+    writes: bool
+    is_clerk: bool
+    """The city's clerk, who alone writes off."""
+
+
+async def vehicle_in_reach(request: web.Request) -> Vehicle:
+    """Return the vehicle in the address. Raises HTTPNotFound when it is out of reach."""
+    row = await read(request.app[FLEET], _vehicle, request.match_info["vehicle"])
+    for programme in BY_RIDE if row is not None and row.organisation else ():
+        rights, own = account_of(request).rights, _own(request, programme)
+        is_mine = row.organisation in own
+        if programme in row.programmes and (is_mine or rights.may(programme, *CITY)):
+            is_clerk = rights.may(programme, OfficeRole.CLERK)
+            told = (row.name, row.organisation, row.label_ja, row.label_en)
+            return Vehicle(*told, is_mine or is_clerk, is_clerk)
+    raise web.HTTPNotFound
+
+
+def _vehicle(connection: sa.Connection, name: str) -> AnyRow | None:
+    return connection.execute(sa.select(place).where(place.c.name == name)).one_or_none()
 
 
 async def ride_in_reach(request: web.Request) -> tuple[int, bool]:

@@ -140,6 +140,8 @@ def _hide_fleet(connection: sa.Connection, secret: Secret) -> None:
     secret.add("factor", _row(connection, schema.second_factor, **factor, **times))
     ride = {"kind": "ride", "programme": B, "organisation": "bus-1", "place": WHY, "ticket": WHY}
     secret.add("ride", _row(connection, schema.ride, driver=WHY, who=WHY, why=WHY, **ride))
+    secret.add("vehicle", "bus-1")
+    secret.add("lost", 1)
 
 
 def kept(town: Town) -> dict[str, list[Any]]:
