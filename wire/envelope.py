@@ -9,6 +9,7 @@ Fleet → reader: one Ed25519 key, pinned at enrolment. Reader → fleet: the re
 A key id is the first 8 bytes of SHA-256 over the key's SubjectPublicKeyInfo, in hex.
 """
 
+import base64
 import enum
 import hashlib
 from typing import Annotated, Final, Literal, NamedTuple, TypeVar
@@ -174,6 +175,8 @@ def open_proven(
         raise _refusal(payload, error) from error
     if envelope.key != name:
         raise NotSigned(f"signed by key {envelope.key}, expected {name}")
+    if base64.b64encode(envelope.signature) not in payload:  # base64 has bits that say nothing
+        raise NotSigned("its signature is not written as it is")
     proof = Proof(name, envelope.signature, bytes(envelope.body))
     verify(proof, purpose, audience, key)
     try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import string
 from base64 import b64decode
 from typing import Any
 
@@ -225,3 +226,17 @@ def test_a_key_id_is_the_start_of_the_hash_of_the_key() -> None:
     der = FLEET.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert key_id(FLEET.public_key()) == hashlib.sha256(der).hexdigest()[:16]
     assert SIGNERS["fleet"].key_id == key_id(FLEET.public_key())
+
+
+def test_bits_of_a_signature_that_say_nothing_cannot_be_changed() -> None:
+    """64 bytes in base64 leave four bits of the last letter unused (RFC 4648, 3.5)."""
+    sealed = Signer(FLEET).seal(Purpose.ACK, READER, ACK)
+    end = sealed.index(b'=="')
+    other = sealed[: end - 1] + bytes([_next_letter(sealed[end - 1])]) + sealed[end:]
+    with pytest.raises(NotSigned, match="not written as it is"):
+        open_envelope(other, Purpose.ACK, READER, FLEET.public_key(), Ack)
+
+
+def _next_letter(letter: int) -> int:
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    return ord(letters[letters.index(chr(letter)) ^ 1])
