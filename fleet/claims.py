@@ -172,7 +172,7 @@ def make(connection: sa.Connection, asked: Asked, seen: Seen | None, who: str, a
         number = int(made.scalar_one())
         _keep_lines(connection, number, [line.id for line in lines])
     except sa.exc.IntegrityError as error:
-        raise ClaimRefused("made-already", by="") from error
+        raise ClaimRefused("made-meanwhile") from error
     _require_sum(connection, number, total.lines, total.subsidy_yen)
     detail = f"{total.lines} lines {total.subsidy_yen} yen through {asked.until}"
     _note(connection, asked, number, State.MADE, who, at_ms, detail)
