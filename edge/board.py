@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from edge.drives import Drives
 from edge.panel import Condition, FromLink, Shown
 from edge.requests import Requests
 from edge.today import PRESS, Today
@@ -22,6 +23,8 @@ CLIENTS_MAX: Final = 8
 """Pages open at once: a passenger's and a driver's screen, and what a person tries beside."""
 EVENTS_MAX: Final = 64
 """Waiting for one page; a page that is so far behind is closed and connects again."""
+REFUSED: Final = "refused."
+"""How the message ids of refusals begin that are no rulebook's own."""
 AGAIN: Final = frozenset({Code.HOLD_AGAIN, Code.TWO_CARDS})
 """Refusals after which the same person just tries again."""
 
@@ -61,7 +64,13 @@ class ConditionEvent(msgspec.Struct, frozen=True):
     asked_left_ms: int
 
 
-Event = ShownEvent | ConditionEvent
+class RideEvent(msgspec.Struct, frozen=True):
+    """Who drives, who is aboard or what was settled has changed: a tablet asks for its page."""
+
+    riders: int
+
+
+Event = ShownEvent | ConditionEvent | RideEvent
 
 
 class _Waiting(NamedTuple):
@@ -122,10 +131,15 @@ class Board:
     waiting: int = 0
     """Entries that the fleet has not acknowledged."""
     today: Today = field(default_factory=Today)
+    drives: Drives = field(init=False)
+    """The ride that is under way, where there is a driver in the loop."""
     _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set)
     _presses: list[_Waiting] = field(default_factory=list)
     """Oldest first. No limit of their own: the page takes one press a button and second, and none
     waits longer than a few seconds."""
+
+    def __post_init__(self) -> None:
+        self.drives = Drives(self.say, self._driven)
 
     @property
     def ready(self) -> bool:
@@ -212,9 +226,15 @@ class Board:
         for page in list(self._pages):
             self._drop(page)
 
+    def _driven(self) -> None:
+        self._tell(RideEvent(len(self.drives.aboard.riders) if self.drives.aboard else 0))
+
     def _answer(self, event: ShownEvent) -> None:
-        """Answer the oldest press that it can be about; a refusal does not name its button."""
-        refused = event.outcome is not Outcome.ACCEPTED
+        """Answer the oldest press that it can be about; a refusal does not name its button.
+
+        What is said of a ride is no answer to it, and nothing in the words of the rulebooks is.
+        """
+        refused = event.message.startswith(REFUSED)
         for waiting in self._presses:
             if not waiting.answer.done() and (refused or event.message == PRESS + waiting.button):
                 waiting.answer.set_result(event)

@@ -16,6 +16,7 @@ from wire.limits import FRONT_END_PATH, PROGRAMMES_PER_PLACE_MAX
 from wire.topics import ReaderName, parse_reader
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
+EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # it is refused
 
 
 class ConfigRefused(ValueError):
@@ -53,6 +54,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     page_port: Port
     """The local page, on 127.0.0.1 alone."""
     line: Short = ""
+    tablet_host: Annotated[str, Meta(pattern=r"^([a-z0-9.-]{1,253})?$(?!\n)")] = ""
+    """Where a taxi's tablets call: the reader's own address or name on the vehicle's Wi-Fi. Empty:
+    the driver uses the reader's own screen alone."""
+    tablet_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     felica_system: Annotated[str, Meta(pattern="^[0-9A-F]{4}$")] = "0003"
     """The system code whose IDm identifies a FeliCa card: 0003 is Japanese transit IC."""
     card_ap: CardAp | None = None
@@ -66,6 +71,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the card half alone: opens programme keys."""
     fleet_key: str = "fleet.pub"
     """Ed25519, pinned at enrolment: whatever the fleet says is signed by it."""
+
+    def __post_init__(self) -> None:
+        """Refuse tablets where they have no use, or without an address to call."""
+        if bool(self.tablet_host) != bool(self.tablet_port):
+            raise ValueError("tablet_host and tablet_port are given together or not at all")
+        if self.tablet_host and self.place_kind != "taxi":
+            raise ValueError("tablet_host is for place_kind taxi")
+        if self.tablet_host == EVERYWHERE:
+            raise ValueError("tablet_host is one address: tablets call it by that name")
 
     @property
     def name(self) -> ReaderName:

@@ -32,7 +32,18 @@ from edge.durable import replace_file
 from edge.identity import Identity, IdentityRefused, read_identity
 from edge.journal import FOLDER, last_entry
 from edge.lock import LINK_LOCK, InUse, hold
-from edge.panel import Appended, Condition, Counted, DeskAnswered, FromTap, Shown, Stranger
+from edge.panel import (
+    Aboard,
+    Appended,
+    Condition,
+    Counted,
+    DeskAnswered,
+    FareAnswer,
+    FromTap,
+    RideActed,
+    Shown,
+    Stranger,
+)
 from edge.pull import Pull
 from edge.requests import Requests
 from edge.session import Session
@@ -41,6 +52,8 @@ from edge.tapline import TapLine
 from edge.telemetry import EVERY_S, Meter
 from edge.uplink import Marks, Uplink
 from edge.web.app import serve
+from edge.web.cab import Cab
+from edge.web.tablet_door import serve_tablets
 from wire.clock import Clock, SystemClock
 from wire.messages import Triage
 from wire.mqtt import MqttError
@@ -75,6 +88,7 @@ class Link:
             self._time, self._line.say, self._asked, at_a_desk=config.place_kind == "desk"
         )
         self._board = Board(self._time.now_ms, self._line.say, self._requests)
+        self._cab = Cab.of(self._board, config)
         self._pull = Pull(config, identity, self._time, self._line.say, self._pulled)
         self._shelf = Shelf(self._state / FOLDER, config.reader)
         self._marks_kept = Marks()
@@ -108,7 +122,8 @@ class Link:
             "minutes": self._minutes,
             "marks": self._keep_marks,
             "time": self._follow_time,
-            "page": lambda: serve(self._board, self._config),
+            "page": lambda: serve(self._board, self._config, self._cab),
+            "tablets": self._serve_tablets,
         }
         tasks = [asyncio.create_task(_keep(name, part), name=name) for name, part in parts.items()]
         try:
@@ -132,6 +147,11 @@ class Link:
         self._desk.count_waiting()
 
     # the parts
+
+    async def _serve_tablets(self) -> None:
+        if self._cab and self._config.tablet_host:
+            await serve_tablets(self._cab)
+        await asyncio.Event().wait()
 
     async def _connect(self) -> None:
         """Keep one connection to the broker."""
@@ -197,6 +217,8 @@ class Link:
                 self._desk.meter.count(said.name)
             case DeskAnswered():
                 self._requests.heard(said)
+            case Aboard() | FareAnswer() | RideActed():
+                self._board.drives.heard(said)
             case Condition() | None:
                 was_there = self._board.condition is not None
                 self._board.condition = self._pull.condition = said
@@ -206,6 +228,7 @@ class Link:
                 self._desk.reported.set()
                 if said is None:
                     self._requests.card_half_went()
+                    self._board.drives.gone()
                 elif not was_there:
                     self._requests.card_half_came()
 

@@ -9,20 +9,22 @@ as a driver's page at a school, is not there.
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import Final
 
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web import RequestPayloadError
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from edge.board import Board, Event, ShownEvent, TooManyPages, look
+from edge.board import Board, ConditionEvent, Event, ShownEvent, TooManyPages
 from edge.config import Config
 from edge.panel import DECLARED_FOR_S, UNREADABLE, Declared, Pressed, Vehicle
+from edge.web.cab import CAB, Cab
 from edge.web.guard import add_headers, guard, same_origin
-from programmes.calendar import local
+from edge.web.pairing import device_routes, screen_routes
+from edge.web.rendering import HERE, PAGES, environment, render
+from edge.web.tablet import tablet_routes
+from edge.web.tablet_list import list_routes
 from programmes.texts import say
 from wire import door
 from wire.codes import Outcome
@@ -46,7 +48,6 @@ PING_S: Final = 10.0
 
 BOARD: Final = web.AppKey("board", Board)
 CONFIG: Final = web.AppKey("config", Config)
-PAGES: Final = web.AppKey("pages", Environment)
 PRESSED_S: Final = web.AppKey("pressed_s", dict[str, float])
 
 routes = web.RouteTableDef()
@@ -55,7 +56,7 @@ direction_routes = web.RouteTableDef()
 desk_routes = web.RouteTableDef()
 KINDS: Final = {
     "bus": [vehicle_routes],
-    "taxi": [vehicle_routes],
+    "taxi": [vehicle_routes, tablet_routes, list_routes, device_routes, screen_routes],
     "school": [direction_routes],
     "desk": [desk_routes],
     "kiosk": [],
@@ -70,28 +71,26 @@ class _VehicleForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: Plain = ""
 
 
-def make_app(board: Board, config: Config) -> web.Application:
-    """Return the page of one reader; its only address is `page_port` of the configuration."""
+def make_app(board: Board, config: Config, cab: Cab | None = None) -> web.Application:
+    """Return the page of one reader; its only address is `page_port` of the configuration.
+
+    `cab` is what it shares with a listener for tablets.
+    """
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[guard(config.page_port)])
     app[BOARD], app[CONFIG], app[PRESSED_S] = board, config, {}
-    app[PAGES] = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    app[PAGES].globals.update(say=say, local=local, look=look)
+    app[PAGES] = environment()
+    if cab := cab or Cab.of(board, config):
+        app[CAB] = cab
     app.on_response_prepare.append(add_headers)
     for table in (routes, *KINDS[config.place_kind]):
         app.add_routes(table)
-    app.router.add_static("/static", Path(__file__).parent / "static")
+    app.router.add_static("/static", HERE / "static")
     return app
 
 
-async def serve(board: Board, config: Config) -> None:
+async def serve(board: Board, config: Config, cab: Cab | None = None) -> None:
     """Serve the page until cancelled. Raises OSError when the port is taken."""
-    runner = door.runner(make_app(board, config), SHUTDOWN_S)
+    runner = door.runner(make_app(board, config, cab), SHUTDOWN_S)
     await runner.setup()
     try:
         await door.Door(runner, HOST, config.page_port, CONNECTIONS_MAX).start()
@@ -105,19 +104,17 @@ def _page(request: web.Request, name: str) -> web.Response:
     board, config = request.app[BOARD], request.app[CONFIG]
     kind = KINDS[config.place_kind]
     directions = direction_routes in kind
-    html = (
-        request.app[PAGES]
-        .get_template(name)
-        .render(
-            board=board,
-            state=board.state(),
-            directions=directions,
-            desk=desk_routes in kind,
-            idle="idle.school" if directions else "idle.bus",
-            declared_for_s=DECLARED_FOR_S,
-        )
+    return render(
+        request,
+        name,
+        board=board,
+        state=board.state(),
+        directions=directions,
+        desk=desk_routes in kind,
+        cab=request.app.get(CAB),
+        idle="idle.school" if directions else "idle.bus",
+        declared_for_s=DECLARED_FOR_S,
     )
-    return web.Response(text=html, content_type="text/html")
 
 
 @routes.get("/")
@@ -178,7 +175,7 @@ async def _write(response: web.StreamResponse, event: Event | str) -> None:
     if isinstance(event, str):
         await response.write(f": {event}\n\n".encode())
         return
-    name = "shown" if isinstance(event, ShownEvent) else "condition"
+    name = {ShownEvent: "shown", ConditionEvent: "condition"}.get(type(event), "ride")
     await response.write(b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(event)))
 
 

@@ -24,14 +24,15 @@ PATH_MAX: Final = 60
 """Characters; a file's name has at most 255 bytes, and one that is longer is no file of ours."""
 
 
-def guard(port: int) -> Middleware:
-    """Return a middleware that answers only under this machine's own names, and sets HEADERS."""
-    names = {f"{host}:{port}" for host in ("127.0.0.1", "localhost")}
+def guard(port: int, *hosts: str) -> Middleware:
+    """Return a middleware that answers only under these names; without any, this machine's own."""
+    hosts = hosts or ("127.0.0.1", "localhost")
+    names = {f"{host}:{port}" for host in hosts}
 
     @web.middleware
     async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.headers.get(hdrs.HOST) not in names:
-            raise web.HTTPMisdirectedRequest(text="this page is known as 127.0.0.1 alone")
+            raise web.HTTPMisdirectedRequest(text=f"this page is known as {hosts[0]} alone")
         if len(request.path) > PATH_MAX:
             raise web.HTTPNotFound
         return await handler(request)

@@ -46,10 +46,17 @@ from wire.seal import ProgrammeKey, ProgrammeKeys, seal_keys
 READER: Final = "kazasu-shi/bus-1"
 PASS: Final = "senior-pass"
 ATTENDANCE: Final = "attendance"
+TAXI: Final = "taxi"
 WAIT_S: Final = 10.0
 """A deadline for what takes milliseconds, on a machine with other work."""
 OPEN_ROW: Final = RosterRow(Credential("0" * 32), "all", None, None, None)
-PARAMETERS: Final[dict[str, dict[str, Any]]] = {PASS: {"rider_pays_yen": 50}, ATTENDANCE: {}}
+ALL_DAY: Final = {"from_time": "00:00:00", "to_time": "23:59:59"}
+"""So that no test of a taxi hangs on the hour of the day."""
+PARAMETERS: Final[dict[str, dict[str, Any]]] = {
+    PASS: {"rider_pays_yen": 50},
+    ATTENDANCE: {},
+    TAXI: ALL_DAY,
+}
 Said = TypeVar("Said", bound=FromTap)
 
 
@@ -174,12 +181,18 @@ class ReaderKit:
         (folder / f"{programme}.new").write_bytes(data)
         (folder / f"{programme}.new").replace(folder / f"{programme}.roster")
 
-    def enrol(self, *cards: Any, scheme: Scheme = Scheme.COMMON_AP, **more: Any) -> None:
-        """Give keys and a roster of the senior pass that knows these cards."""
-        self.key(PASS)
+    def enrol(
+        self,
+        *cards: Any,
+        scheme: Scheme = Scheme.COMMON_AP,
+        programme: str = PASS,
+        **more: Any,
+    ) -> None:
+        """Give keys and a roster of a programme that knows these cards."""
+        self.key(programme)
         self.give_keys()
-        rows = [OPEN_ROW._replace(credential=self.credential(PASS, scheme, c)) for c in cards]
-        self.give_roster(PASS, rows, **({"schemes": (scheme,)} | more))
+        rows = [OPEN_ROW._replace(credential=self.credential(programme, scheme, c)) for c in cards]
+        self.give_roster(programme, rows, **({"schemes": (scheme,)} | more))
 
     def entries(self) -> list[Kept]:
         """Read every entry of every journal, in order."""
@@ -200,8 +213,9 @@ def make_reader(
     kind: str = "bus",
     programmes: Sequence[str] = (PASS,),
     technologies: Sequence[str] = ("106B",),
+    **more: str | int,
 ) -> ReaderKit:
-    """Write a reader's configuration and key files."""
+    """Write a reader's configuration and key files; `more` are further keys of the file."""
     folder.mkdir(parents=True, exist_ok=True)
     fleet, sealing = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
     (folder / "fleet.pub").write_bytes(
@@ -227,9 +241,9 @@ technologies = {list(technologies)}
 broker_host = "localhost"
 broker_port = 8883
 devices_url = "https://localhost:8443"
-page_port = 8080
 line = "1"
 """
+        + "".join(f"{key} = {value!r}\n" for key, value in ({"page_port": 8080} | more).items())
     )
     return ReaderKit(folder, read_config(folder / "edge.toml"), Signer(fleet), sealing)
 
