@@ -19,9 +19,7 @@ from typing import Final
 
 from programmes.area import holds, read_area
 from programmes.calendar import local, local_day
-from programmes.enrolment import (
-    Enrolment,
-)
+from programmes.enrolment import Enrolment
 from programmes.rides import RideFacts, RiderFacts, Rides, Settlement
 from programmes.rulebook import (
     Decision,
@@ -49,6 +47,9 @@ from programmes.taxi_rules import (
 from wire.codes import Code, Outcome
 from wire.entries import Used
 from wire.roster import RosterRow
+
+__all__ = ("NAME", "RULEBOOK", "Left", "Parameters", "conditions", "decide", "periods", "settle")
+
 
 # --- a rider taps --------------------------------------------------------------------------------
 
