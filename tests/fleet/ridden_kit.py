@@ -62,13 +62,24 @@ def add_taxis(connection: sa.Connection) -> None:
 
 def add_reader(connection: sa.Connection, name: str, at: str) -> None:
     """A vehicle's reader with the journal JOURNAL_ID, whose first ten entries are there."""
-    row = {"name": name, "place": at, "fingerprint": "0" * 64, "public_key": ""}
+    row: dict[str, Any] = {"name": name, "place": at, "fingerprint": "0" * 64, "public_key": ""}
     row |= {"sealing_public_key": "", "enrolled_at_ms": 0}
     connection.execute(reader.insert().values(row))
-    held = {"id": JOURNAL_ID, "reader": name, "journal": "ab" * 16, "received_at_ms": 0}
+    held: dict[str, Any] = {
+        "id": JOURNAL_ID,
+        "reader": name,
+        "journal": "ab" * 16,
+        "received_at_ms": 0,
+    }
     connection.execute(journal.insert().values(held | {"spans": []}))
     for n in range(1, 11):
-        told = {"n": n, "hash": b"", "body": b"", "received_at_ms": 0, "kind": "ride"}
+        told: dict[str, Any] = {
+            "n": n,
+            "hash": b"",
+            "body": b"",
+            "received_at_ms": 0,
+            "kind": "ride",
+        }
         told |= {"at_ms": 0, "clock": "synchronised", "journal_id": JOURNAL_ID}
         connection.execute(entry.insert().values(told))
 
