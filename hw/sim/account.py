@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hw.sim.latency import Latency, latencies
-from hw.sim.papers import REPEAT_WINDOW_S
+from hw.sim.papers import GATES, REPEAT_WINDOW_S
+from hw.sim.people import TAXIS
 from hw.sim.report import Findings, Seen, Sighting, judge
 from hw.sim.site import Site
 from hw.sim.town import Town
@@ -54,7 +55,8 @@ async def _compare(site: Site, town: Town) -> Account:
     journals = await site.journals()  # first: what the ledger has must be in them
     ledger = await site.ledger()
     sightings = [sighting for gate in town.gates.values() for sighting in gate.sightings()]
-    found = judge(journals, ledger, sightings, REPEAT_WINDOW_S, await site.open_gaps())
+    asked = await site.open_gaps(), await site.owed_yen()
+    found = judge(journals, ledger, sightings, REPEAT_WINDOW_S, *asked)
     return Account(_seen(site, town, sightings), found, latencies(sightings), found.faults())
 
 
@@ -63,7 +65,8 @@ def _seen(site: Site, town: Town, sightings: list[Sighting]) -> Seen:
     queuing = sum(gate.queue for gate in town.gates.values())
     late = [f"{queuing} people still queued at the end and went home"] if queuing else []
     return Seen(
-        people=sum(gate.people for gate in town.gates.values()),
+        people=sum(town.gates[place].people for place in GATES),
+        riders=sum(town.gates[place].people for place in TAXIS),
         presentations=sum(tally.presentations for tally in tallies),
         sightings=sightings,
         without_answer=sum(tally.without_answer for tally in tallies),

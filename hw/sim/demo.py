@@ -22,11 +22,13 @@ from rich.console import Console
 
 from hw.sim import control, picture, summary
 from hw.sim.account import Account, give_account
+from hw.sim.cabs import SECONDS_PER_RIDE, Cab, drive_all, plan_rides
 from hw.sim.control import Answer, Order
 from hw.sim.papers import DESK, GATES, TRIAGE_AT
-from hw.sim.people import HIRED, draw_people, draw_riders
+from hw.sim.people import HIRED, TAXIS, draw_people, draw_riders
 from hw.sim.services import CommandFailed, ServiceDied
 from hw.sim.site import Site
+from hw.sim.tablet import Tablet
 from hw.sim.timetable import (
     DAY_ENDS,
     JAPAN,
@@ -149,14 +151,33 @@ class Demo:
     async def _play(self) -> Account:
         """Let people come until the morning or day is over or somebody stops it."""
         plan = plan_day(self._options.seed, self._day, self._people).until(self._ends_ms)
-        antennas = {place: self._site.antennas[place] for place in GATES}
-        town = Town(plan, antennas, self._site.pages, self._clock)
+        town = Town(plan, self._site.antennas, self._site.pages, self._clock)
         self._clock.open_town()
         async with picture.shown(self._out, town, self._site, self._clock):
-            await self._unless_stopped(town.play(LATE_S_MAX))
+            await self._unless_stopped(self._let_live(town))
         self._clock.close_town()
         self._say("waiting for what is still on its way ...")
         return await give_account(self._site, town)
+
+    async def _let_live(self, town: Town) -> None:
+        """Let people come to the readers, and taxis drive."""
+        site, chosen = self._site, self._options
+        rides_max = int(chosen.seconds / SECONDS_PER_RIDE) if chosen.seconds else PEOPLE
+        rides = plan_rides(chosen.seed, self._day, self._riders, self._ends_ms, rides_max)
+        cabs = {
+            place: Cab(
+                town.gates[place],
+                site.antennas[place],
+                site.pages[place],
+                Tablet(site.pages[place].address),
+                self._clock,
+                site.lose_network,
+            )
+            for place in TAXIS
+        }
+        async with asyncio.TaskGroup() as both:
+            both.create_task(town.play(LATE_S_MAX))
+            both.create_task(drive_all(cabs, rides, self._clock, LATE_S_MAX))
 
     async def close(self) -> None:
         """Stop everything; a second Ctrl-C does not stop this."""
@@ -207,11 +228,12 @@ class Demo:
             *(f"{place:<20} {page.address}" for place, page in site.pages.items()),
             "",
             *self._hired_lines(),
-            "a bus driver's page is its reader's address with /driver",
+            "drivers' pages: a bus's address with /driver, a taxi's with /tablet",
             "in another terminal:",
             f"  {sim} kill bus-2",
             f"  {sim} cut school-1 --for 30s",
-            f"  {sim} hold {DESK} hanako   (a card of her own, to be enrolled at that desk)",
+            f"  {sim} hold {DESK} hanako     (a new card, for a clerk who waits at that desk)",
+            f"  {sim} hold taxi-1 hanako     (the same card, when she rides)",
             "Ctrl-C ends it and gives account",
             "",
         ]

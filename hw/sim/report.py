@@ -7,6 +7,7 @@ nothing either.
 """
 
 import collections
+import contextlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,22 @@ from typing import Final, NamedTuple
 import msgspec
 
 from wire.codes import Code, Outcome
-from wire.entries import EntryRefused, JournalId, Press, Tap, chain, decode, genesis
+from wire.entries import (
+    Cancel,
+    Entry,
+    EntryRefused,
+    JournalId,
+    Press,
+    Ride,
+    Tap,
+    chain,
+    decode,
+    genesis,
+)
 
 LISTED_MAX: Final = 5
+BY_RIDE: Final = frozenset({"taxi"})
+"""Programmes in which a ride books and a tap does not."""
 """Examples named for one kind of fault; the count says the rest."""
 
 
@@ -61,6 +75,15 @@ class OpenGap(NamedTuple):
         )
 
 
+class RideSum(NamedTuple):
+    """What one company's rides come to."""
+
+    rides: int = 0
+    taken_back: int = 0
+    subsidy_yen: int = 0
+    """Of those that were not taken back."""
+
+
 class Sighting(NamedTuple):
     """What people saw on a reader's page for one entry."""
 
@@ -77,6 +100,7 @@ class Seen:
     """All that happened in front of the readers."""
 
     people: int
+    """Who came to a reader by themselves."""
     presentations: int
     sightings: Sequence[Sighting]
     without_answer: int = 0
@@ -85,6 +109,8 @@ class Seen:
     """Answers that a person's card should not have got, in a sentence each."""
     events: Sequence[str] = ()
     """Kills and cuts."""
+    riders: int = 0
+    """Who came to a taxi."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +142,10 @@ class Findings:
     codes: dict[Code, int] = field(default_factory=dict)
     """Of refused taps."""
     presses: dict[str, int] = field(default_factory=dict)
+    rides: dict[str, RideSum] = field(default_factory=dict)
+    """By reader, from the ledger's entries."""
+    owed_yen: dict[str, int] = field(default_factory=dict)
+    """By reader, from the fleet's rows for money, which its claims add up."""
 
     def faults(self) -> list[str]:
         """What is wrong, a sentence each; empty when the books balance."""
@@ -130,6 +160,9 @@ class Findings:
             ("book a card twice inside its repeat window", self.doubled),
         )
         said = [f"{len(found)} entries {what}: {_some(found)}" for what, found in kinds if found]
+        summed = {reader: one.subsidy_yen for reader, one in self.rides.items()}
+        if summed != self.owed_yen:
+            said.append(f"rides add up to {summed}, the fleet's rows for money to {self.owed_yen}")
         if self.open_gaps:
             said.append(
                 f"{len(self.open_gaps)} gaps are open at the fleet: {_some(self.open_gaps)}"
@@ -160,13 +193,16 @@ def judge(
     sightings: Iterable[Sighting],
     repeat_window_s: float,
     open_gaps: Iterable[OpenGap] = (),
+    owed_yen: Mapping[str, int] = MappingProxyType({}),
 ) -> Findings:
     """Compare what the readers wrote, what the ledger holds and what people saw."""
     written = {row.identity: row for row in journals}
     rows = list(ledger)
     held = {row.identity: row for row in rows}
     counted = collections.Counter(row.identity for row in rows)
-    taps, presses = _taps_and_presses(held)
+    entries = _entries(held)
+    taps = {identity: one for identity, one in entries.items() if isinstance(one, Tap)}
+    presses = [one for one in entries.values() if isinstance(one, Press)]
     return Findings(
         in_journals=len(written),
         in_ledger=len(rows),
@@ -178,13 +214,15 @@ def judge(
         twice=sorted(i for i, times in counted.items() if times > 1),
         gaps=_gaps(held),
         open_gaps=list(open_gaps),
-        unkept=_unkept(sightings, taps, presses),
+        unkept=_unkept(sightings, entries),
         doubled=_doubled(taps, repeat_window_s),
         outcomes=collections.Counter(tap.outcome for tap in taps.values()),
         codes=collections.Counter(
             tap.code for tap in taps.values() if tap.outcome is Outcome.REFUSED
         ),
-        presses=collections.Counter(press.button for press in presses.values()),
+        presses=collections.Counter(press.button for press in presses),
+        rides=_rides(entries),
+        owed_yen=dict(owed_yen),
     )
 
 
@@ -202,20 +240,32 @@ def _unchained(held: Mapping[Identity, Row]) -> list[Identity]:
     return wrong
 
 
-def _taps_and_presses(
-    held: Mapping[Identity, Row],
-) -> tuple[dict[Identity, Tap], dict[Identity, Press]]:
-    taps, presses = {}, {}
+def _entries(held: Mapping[Identity, Row]) -> dict[Identity, Entry]:
+    """Return what can be read; the bytes of the rest are compared all the same."""
+    found = {}
     for identity, row in held.items():
-        try:
-            entry = decode(row.body)
-        except EntryRefused:
-            continue  # its bytes are compared all the same
-        if isinstance(entry, Tap):
-            taps[identity] = entry
-        elif isinstance(entry, Press):
-            presses[identity] = entry
-    return taps, presses
+        with contextlib.suppress(EntryRefused):
+            found[identity] = decode(row.body)
+    return found
+
+
+def _rides(entries: Mapping[Identity, Entry]) -> dict[str, RideSum]:
+    """Add up the accepted rides of each reader, without those that it took back."""
+    cancels = (one for one in entries.items() if isinstance(one[1], Cancel))
+    taken = {
+        Identity(identity.reader, cancel.of_journal, cancel.of_n)
+        for identity, cancel in cancels
+        if isinstance(cancel, Cancel)
+    }
+    found: dict[str, RideSum] = {}
+    for identity, ride in entries.items():
+        if isinstance(ride, Ride) and ride.outcome is Outcome.ACCEPTED:
+            back, former = identity in taken, found.get(identity.reader, RideSum())
+            yen = 0 if back else ride.subsidy_yen
+            found[identity.reader] = RideSum(
+                former.rides + 1, former.taken_back + back, former.subsidy_yen + yen
+            )
+    return found
 
 
 def _gaps(held: Iterable[Identity]) -> list[Identity]:
@@ -227,14 +277,14 @@ def _gaps(held: Iterable[Identity]) -> list[Identity]:
     return sorted(identity for identity in every if identity not in have)
 
 
-def _unkept(
-    sightings: Iterable[Sighting], taps: dict[Identity, Tap], presses: dict[Identity, Press]
-) -> list[Identity]:
+def _unkept(sightings: Iterable[Sighting], entries: Mapping[Identity, Entry]) -> list[Identity]:
     def kept(seen: Sighting) -> bool:
-        if seen.identity in presses:
+        entry = entries.get(seen.identity)
+        if isinstance(entry, Press):
             return seen.outcome is Outcome.ACCEPTED
-        tap = taps.get(seen.identity)
-        return tap is not None and (tap.outcome, tap.code) == (seen.outcome, seen.code)
+        if isinstance(entry, Tap | Ride):
+            return (entry.outcome, entry.code) == (seen.outcome, seen.code)
+        return False
 
     return sorted(seen.identity for seen in sightings if not kept(seen))
 
@@ -243,7 +293,7 @@ def _doubled(taps: dict[Identity, Tap], window_s: float) -> list[Identity]:
     """Accepted taps of one card, one reader and one direction, too close to the one before."""
     cards = collections.defaultdict(list)
     for identity, tap in taps.items():
-        if tap.outcome is Outcome.ACCEPTED and tap.credential:
+        if tap.outcome is Outcome.ACCEPTED and tap.credential and tap.programme not in BY_RIDE:
             card = (identity.reader, tap.programme, tap.credential, tap.declared)
             cards[card].append((tap.at_ms, identity))
     return sorted(

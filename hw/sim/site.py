@@ -55,6 +55,12 @@ OPEN_GAPS: Final = """
     WHERE gap.closed_at_ms IS NULL ORDER BY gap.id
 """
 """What `kazasu-fleet gaps list` shows, without its table's width and its number of lines."""
+OWED_YEN: Final = """
+    SELECT journal.reader, sum(ride.subsidy_yen)
+    FROM ride JOIN journal ON journal.id = ride.journal_id
+    WHERE ride.outcome = 'accepted' GROUP BY journal.reader
+"""
+"""What claims add up: a ride that was taken back has a second row with the sign turned."""
 BUSY_S_MAX: Final = 5.0
 """How long the fleet's database may be busy; the fleet's own writes take milliseconds."""
 DAMAGED: Final = 1
@@ -251,6 +257,12 @@ class Site:
         said = page.sentence if sighting else "nothing appeared"
         return f"held {order.card} at {order.name}: {said}"
 
+    def lose_network(self, place: str, seconds: float) -> None:
+        """Let a place be where there is no network for so long."""
+        self._background(self.networks[place].cut_for(seconds))
+        said = f"{place} is without a network for {seconds:g} s"
+        self.events.append(f"{clock_text(self._clock.now_ms())} {said}")
+
     def mend_networks(self) -> None:
         """Bring every network back."""
         for network in self.networks.values():
@@ -286,11 +298,17 @@ class Site:
 
     async def open_gaps(self) -> list[OpenGap]:
         """Every gap that the fleet has open, read beside it. Raises CommandFailed."""
+        return [OpenGap(*row) for row in await self._asked(OPEN_GAPS)]
+
+    async def owed_yen(self) -> dict[str, int]:
+        """What the city owes for rides, by reader, read beside the fleet. Raises CommandFailed."""
+        return dict(await self._asked(OWED_YEN))
+
+    async def _asked(self, question: str) -> list[Any]:
         try:
-            rows = await asyncio.to_thread(self._ask, OPEN_GAPS, BUSY_S_MAX)
+            return await asyncio.to_thread(self._ask, question, BUSY_S_MAX)
         except sqlite3.Error as error:
-            raise CommandFailed(f"the fleet's open gaps cannot be read: {error}") from error
-        return [OpenGap(*row) for row in rows]
+            raise CommandFailed(f"the fleet's database cannot be read: {error}") from error
 
     def _ask(self, question: str, busy_s_max: float) -> list[Any]:
         """Read the fleet's database, never write. Raises OSError or sqlite3.Error."""

@@ -108,7 +108,8 @@ def _counts(seen: Seen, found: Findings) -> Iterator[str]:
     outcomes = found.outcomes
     rows = {
         "people": [
-            f"{seen.people}, {seen.presentations} presentations of a card, "
+            f"{seen.people}, {seen.riders} more in taxis, "
+            f"{seen.presentations} presentations of a card, "
             f"{seen.without_answer} without an answer in time"
         ],
         "accepted": [str(outcomes.get(Outcome.ACCEPTED, 0))],
@@ -118,6 +119,11 @@ def _counts(seen: Seen, found: Findings) -> Iterator[str]:
         ],
         "repeats": [str(outcomes.get(Outcome.REPEAT, 0))],
         "driver's buttons": [f"{button} {n}" for button, n in sorted(found.presses.items())],
+        "rides": [
+            f"{reader.partition('/')[2]}: {one.rides}, of which {one.taken_back} taken back; "
+            f"the city pays {one.subsidy_yen:,} yen"
+            for reader, one in sorted(found.rides.items())
+        ],
         "journals": [f"{found.in_journals} entries in {found.journals} journals"],
         "ledger": [
             f"{found.in_ledger} entries; lost {len(found.lost)}, changed {len(found.changed)}, "

@@ -105,6 +105,11 @@ class Gate:
             self.queue -= 1
             self.served += 1
 
+    async def meet(self, person: Person) -> None:
+        """Let somebody hold a card as they do, when it is their turn."""
+        async with self._antenna.turn:
+            await self._meet(person)
+
     async def _meet(self, person: Person) -> None:
         self._met.add(person.number)
         if person.card is None:

@@ -7,6 +7,7 @@ import pytest
 from hw.sim.report import (
     Identity,
     OpenGap,
+    RideSum,
     Row,
     Sighting,
     journal_rows,
@@ -15,8 +16,8 @@ from hw.sim.report import (
 )
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
-from wire.credential import Credential
-from wire.entries import JournalId, Press, Tap, chain, encode, genesis
+from wire.credential import Credential, Scheme
+from wire.entries import Cancel, JournalId, Press, Ride, Rider, Tap, chain, encode, genesis
 
 WINDOW_S = 600
 AT_MS = 1_780_440_120_000
@@ -157,3 +158,62 @@ def test_a_number_that_the_reader_cannot_read_any_more_counts_as_lost() -> None:
     line = json.dumps({"journal": "ab" * 16, "missing": [2, 3], "why": "damaged"}).encode()
     found = judge(journal_rows("kazasu-shi/bus-1", line), [], [], WINDOW_S)
     assert found.lost == [identity(2), identity(3)]
+
+
+def ride(n: int, subsidy_yen: int) -> tuple[int, bytes]:
+    entry = Ride(
+        v=1,
+        n=n,
+        at_ms=AT_MS,
+        mono_ms=n,
+        clock=ClockState.HOLDOVER,
+        programme="taxi",
+        outcome=Outcome.ACCEPTED,
+        code=Code.OK,
+        shown="x",
+        riders=[Rider(Scheme.COMMON_AP, 1, "cd" * 16, subsidy_yen=subsidy_yen)],
+        fare_yen=1_500,
+        boarded_at_ms=AT_MS,
+    )
+    return n, encode(entry)
+
+
+def taken_back(n: int, of: int) -> tuple[int, bytes]:
+    entry = Cancel(
+        v=1,
+        n=n,
+        at_ms=AT_MS,
+        mono_ms=n,
+        clock=ClockState.HOLDOVER,
+        programme="taxi",
+        of_journal="ab" * 16,
+        of_n=of,
+        why="wrong-fare",
+    )
+    return n, encode(entry)
+
+
+RIDES = chained(ride(1, 750), ride(2, 700), taken_back(3, 1))
+TAXI_1 = "kazasu-shi/bus-1"
+
+
+def test_rides_add_up_without_those_that_were_taken_back() -> None:
+    found = judge(RIDES, RIDES, [seen(1), seen(2)], WINDOW_S, owed_yen={TAXI_1: 700})
+    assert found.faults() == []
+    assert found.rides == {TAXI_1: RideSum(2, 1, 700)}
+
+
+@pytest.mark.parametrize("owed_yen", [{TAXI_1: 1450}, {}, {TAXI_1: 700, "kazasu-shi/taxi-2": 1}])
+def test_money_that_differs_from_the_rides_is_a_fault(owed_yen: dict[str, int]) -> None:
+    found = judge(RIDES, RIDES, [], WINDOW_S, owed_yen=owed_yen)
+    assert [fault for fault in found.faults() if "rows for money" in fault]
+
+
+def test_who_rides_twice_within_the_window_is_no_fault_where_rides_book() -> None:
+    taps = [tap(1, "00"), tap(2, "00", AT_MS + 60_000)]
+    bus, taxi = (
+        chained(*((n, body.replace(b"senior-pass", programme)) for n, body in taps))
+        for programme in (b"senior-pass", b"taxi")
+    )
+    assert judge(bus, bus, [], WINDOW_S).doubled
+    assert judge(taxi, taxi, [], WINDOW_S).doubled == []
