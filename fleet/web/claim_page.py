@@ -25,13 +25,12 @@ from fleet.web.exports import download, format_of
 from fleet.web.forms import Form, read_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import number, require
-from fleet.web.report_words import words_of
+from fleet.web.report_words import Words, words_of
 from fleet.web.security_page import qr
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.sheets import sheet
 from fleet.web.vehicles_reach import READERS
 from fleet.web.words import language_of
-from fleet.web.words import number as written
 from programmes.calendar import local, local_day
 from programmes.texts import Language, say
 
@@ -188,23 +187,27 @@ async def file(request: web.Request) -> web.Response:
 async def paper(request: web.Request) -> web.Response:
     """請求書, to be printed and filed."""
     one, _ = await _claim(request)
-    language = language_of(request)
     rows = await read(request.app[FLEET], claim_lines.of_claim, one.id)
-    return await sheet(
-        request,
-        "claim_paper.html",
-        f"claim-{one.organisation}-{one.month}-{one.id}.pdf",
-        one=one,
-        proof=proof_of(one),
-        picture=qr(f"kazasu-claim-1 {one.id} {one.lines} {one.subsidy_yen} {one.sha256.hex()}"),
-        total=claim_lines.total(rows),
-        media=(media := sorted({line.medium for line in rows})),
-        weeks=_weeks(rows, one.month, media),
-        by_medium=claim_lines.sums(rows, lambda line: line.medium),
-        words=await words_of(request),
-        made_on=local_day(one.made_at_ms),
-        number=lambda value: written(value, language),
-    )
+    name = f"claim-{one.organisation}-{one.month}-{one.id}.pdf"
+    said = on_paper(one, rows, await words_of(request))
+    return await sheet(request, "claim_paper.html", name, **said)
+
+
+def on_paper(one: Claim, rows: list[Line], words: Words) -> dict[str, Any]:
+    """Return all that stands on the paper."""
+    media = sorted({line.medium for line in rows})
+    return {
+        "one": one,
+        "proof": proof_of(one),
+        "picture": qr(f"kazasu-claim-1 {one.id} {one.lines} {one.subsidy_yen} {one.sha256.hex()}"),
+        "total": claim_lines.total(rows),
+        "media": media,
+        "weeks": _weeks(rows, one.month, media),
+        "by_medium": claim_lines.sums(rows, lambda line: line.medium),
+        "words": words,
+        "made_on": local_day(one.made_at_ms),
+        "number": words.number,
+    }
 
 
 def _weeks(

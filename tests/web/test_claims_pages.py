@@ -14,15 +14,18 @@ import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from fleet import accounts, claim_file, claims, second_factor, store
+from fleet import accounts, claim_file, claim_lines, claims, second_factor, store
 from fleet.accounts import AccountRole
 from fleet.claim_seal import ClaimSigner
 from fleet.claims import Asked, State
 from fleet.grants import Role
+from fleet.paper import to_html
 from fleet.rights import OfficeRole, Right
 from fleet.schema import audit, claim
 from fleet.sealing import Sealer
 from fleet.second_person import WAIT_MS
+from fleet.web import claim_page
+from fleet.web.report_words import Words
 from fleet.web.session import session_key
 from programmes.calendar import start_of_day_ms
 from tests.fleet.claim_kit import KEY, SIGNER, TAXI, TENANT, settle_ride
@@ -64,12 +67,13 @@ def _fill(connection: sa.Connection, town: Town) -> None:
     add_companies(connection)
     for n, (day, fare_yen) in enumerate(((4, 1_500), (5, 800), (20, 4_000), (29, 2_340)), 2):
         at_ms = start_of_day_ms(datetime.date(2026, 5, day), 9)
-        wrong = {"subsidy_yen": 400, "riders_pay_yen": 1_940} if day == 29 else {}
+        wrong: dict[str, object] = {}
+        if day == 29:
+            wrong = {"subsidy_yen": 400, "riders_pay_yen": 1_940}
         settle_ride(connection, n, at_ms, fare_yen, changes=wrong)
     april_ms = start_of_day_ms(datetime.date(2026, 4, 30), 9)
     settle_ride(connection, 6, april_ms, 600)
-    theirs = {"place": "taxi-9", "organisation": MINATO}
-    settle_ride(connection, 2, april_ms, 42_424, **theirs)
+    settle_ride(connection, 2, april_ms, 42_424, "taxi-9", MINATO)
     since_ms = NOW_MS - WAIT_MS
     may = [Right(TAXI, OfficeRole.APPROVER)]
     accounts.add(connection, "sora", AccountRole.CLERK, PASSWORD, "test", since_ms, may)
@@ -167,6 +171,22 @@ def test_the_file_and_the_paper_say_what_the_page_says(sites: Sites, mika: Page)
     paper = who.get(f"/claims/{number}/paper")
     assert (paper.status, paper.body[:5]) == (200, b"%PDF-")
     assert paper.headers["Content-Type"] == "application/pdf"
+    told = on_paper_of(sites, number)
+    cells = re.findall(r'<td class="number">([-\d,]+)</td>', told)
+    assert cells[-5:] == ["5", "9,240", "0", "2,850", "6,390"]
+    assert re.findall(r'<p class="large">(.+?)</p>', told) == ["2,850円"]
+    assert rows[-2][claim_file.COLUMNS.index("fare")] == "9240"
+
+
+def on_paper_of(sites: Sites, number: int) -> str:
+    """Return the paper as it is before it is made a PDF."""
+    opened = sites.town.fleet()
+    with opened.read() as connection:
+        one = claims.load(connection, number)
+        lines = claim_lines.of_claim(connection, number)
+    opened.close()
+    assert one is not None
+    return to_html("claim_paper.html", "ja", **claim_page.on_paper(one, lines, Words("ja", {})))
 
 
 def test_before_it_is_signed_there_is_no_file(sites: Sites) -> None:
