@@ -191,6 +191,7 @@ async def _page(
         company=company,
         form=form,
         seats=range(1, SEATS + 1),
+        more=any(form[f"{each}{seat}"] for each in _RIDER for seat in range(2, SEATS + 1)),
         reasons=[(one, say(f"web.office-ride.reason.{one}", language)) for one in MEDIA],
         vehicles=choose + sorted(vehicles.items()),
         discounts=[

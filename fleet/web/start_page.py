@@ -10,12 +10,13 @@ from aiohttp import web
 
 from fleet import office_tasks
 from fleet.office_tasks import OfficeTask
-from fleet.rights import ALONE, OfficeRole
+from fleet.rights import ALONE, OfficeRole, Rights
 from fleet.web.data import FLEET, PERSONS, read
 from fleet.web.forms import empty_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.session import account_of
 from fleet.web.triage_page import waiting_cards
+from fleet.web.vehicles_reach import BY_RIDE
 
 routes = web.RouteTableDef()
 
@@ -31,11 +32,18 @@ async def show(request: web.Request) -> web.Response:
         "start.html",
         section="/",
         is_clerk=is_clerk,
-        guest="" if roles - ALONE else "outside" if roles else "no-right",
+        guest="" if roles - ALONE else _guest(account_of(request).rights),
         tasks=await _tasks(request),
         form=empty_form(request),
         **cards,
     )
+
+
+def _guest(rights: Rights) -> str:
+    """Return what somebody is told who neither works for the city nor audits."""
+    if any(rights.may(name, OfficeRole.COMPANY) for name in BY_RIDE):
+        return "company"
+    return "outside" if rights else "no-right"
 
 
 async def _tasks(request: web.Request) -> list[OfficeTask]:

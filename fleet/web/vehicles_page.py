@@ -13,6 +13,7 @@ from fleet.web.live import stream
 from fleet.web.pages import CLOCK, render
 from fleet.web.vehicles_reach import Company, company_of
 from fleet.web.words import language_of
+from programmes.calendar import local_day
 
 PATH: Final = "/vehicles"
 routes = web.RouteTableDef()
@@ -41,6 +42,7 @@ async def _board(request: web.Request, company: Company) -> dict[str, Any]:
     sums = zip(*(one.today for one in found), strict=True)
     return {
         "company": company,
+        "today": local_day(now_ms),
         "lines": lines,
         "online": sum(one.online for one in found),
         "waiting": sum(one.waiting for one in found),

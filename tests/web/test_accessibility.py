@@ -49,6 +49,8 @@ OFFICE = (
     "/schemes?programme=attendance",
     "/schemes/attendance/staff-token",
     "/schemes/attendance/jpki-auth",
+    "/vehicles",
+    "/vehicles/check",
     "/moving",
     "/moving?programme=attendance&missing=yes",
 )

@@ -39,6 +39,8 @@ PAGES = (
     "/vehicles/enter",
     "/vehicles/enter?vehicle=taxi-1&driver=17",
     "/vehicles/rides/1",
+    "/vehicles/taxi-1/lost",
+    "/vehicles/taxi-2/lost",
 )
 
 
@@ -216,6 +218,60 @@ def test_a_doubtful_ride_is_taken_back_with_a_reason(sites: Sites, mika: Page) -
     expect(mika.locator("main")).to_contain_text("mikaが取り消しました。理由：乗車なし")
     mika.goto(f"{sites.office}/vehicles/check?kind=no-fare")
     expect(mika.locator("main")).to_contain_text("確認する乗車はありません")
+
+
+def dies(sites: Sites) -> int:
+    """Taxi 1 was last heard two days ago and said that it had written nine numbers."""
+    mine = schema.journal.c.reader == reader_of("taxi-1")
+    marks = {"spans": [[1, 4]], "seen": 4, "claimed": 9}
+    sites.town.change(schema.journal.update().where(mine).values(marks))
+    quiet = {"received_at_ms": NOW_MS - 48 * HOUR_MS, "online": False}
+    of_reader = schema.reader_state.c.reader == reader_of("taxi-1")
+    sites.town.change(schema.reader_state.update().where(of_reader).values(quiet))
+    ((number,),) = sites.town.ask(sa.select(schema.journal.c.id).where(mine))
+    return int(number)
+
+
+def test_a_dead_reader_is_written_off_by_the_city_alone(sites: Sites, page: Page) -> None:
+    number = dies(sites)
+    path = f"/vehicles/taxi-1/lost/{number}/write-off"
+    mika = Visitor(sites.office)
+    mika.sign_in("mika")
+    shown = mika.get("/vehicles/taxi-1/lost").text
+    assert "SDカードから取り戻す" in shown
+    assert path not in shown
+    assert mika.post(path, why="水没").status == 403
+    sign_in(page, sites.office, "hana")
+    page.wait_for_url(f"{sites.office}/")
+    page.goto(f"{sites.office}/vehicles/taxi-1/lost")
+    row = page.locator("section[aria-labelledby=h-missing] tbody tr")
+    expect(row).to_contain_text("5")
+    row.locator("input[name=why]").fill("水没、日報で確認")
+    row.locator("button").click()
+    expect(page.locator(".notice")).to_contain_text("不足5件を締めました")
+    expect(page.locator("main")).to_contain_text("届いていない記録はありません")
+    hows = sites.town.ask(sa.select(schema.gap.c.how, schema.gap.c.closed_by))
+    assert hows == [("written-off", "hana")]
+
+
+def test_a_reader_that_is_still_heard_is_not_written_off(sites: Sites) -> None:
+    number = dies(sites)
+    heard = {"received_at_ms": NOW_MS - HOUR_MS}
+    sites.town.change(schema.reader_state.update().values(heard))
+    hana = Visitor(sites.office)
+    hana.sign_in("hana")
+    assert "24時間たつと" in hana.get("/vehicles/taxi-1/lost").text
+    answer = hana.post(f"/vehicles/taxi-1/lost/{number}/write-off", why="水没")
+    assert answer.status == 409
+    assert hana.post(f"/vehicles/taxi-1/lost/{number}/write-off", why="").status == 422
+
+
+def test_a_companys_first_page_leads_to_its_own(sites: Sites) -> None:
+    mika = Visitor(sites.office)
+    mika.sign_in("mika")
+    first = mika.get("/").text
+    for path in ("/vehicles", "/vehicles/check", "/vehicles/enter"):
+        assert f'<li><a href="{path}">' in first
 
 
 def test_axe_finds_nothing_on_a_companys_pages(sites: Sites, browser: Browser) -> None:
