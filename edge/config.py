@@ -58,6 +58,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a taxi's tablets call: the reader's own address or name on the vehicle's Wi-Fi. Empty:
     the driver uses the reader's own screen alone."""
     tablet_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    gpsd: Annotated[str, Meta(pattern=r"^([a-z0-9.-]{1,253}:[0-9]{1,5})?$(?!\n)")] = ""
+    """Where gpsd of this machine or vehicle listens, such as `127.0.0.1:2947`. Empty: nobody knows
+    where the vehicle is."""
     felica_system: Annotated[str, Meta(pattern="^[0-9A-F]{4}$")] = "0003"
     """The system code whose IDm identifies a FeliCa card: 0003 is Japanese transit IC."""
     card_ap: CardAp | None = None
@@ -73,13 +76,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Ed25519, pinned at enrolment: whatever the fleet says is signed by it."""
 
     def __post_init__(self) -> None:
-        """Refuse tablets where they have no use, or without an address to call."""
+        """Refuse tablets where they have no use or no address to call, and a port that is none."""
         if bool(self.tablet_host) != bool(self.tablet_port):
             raise ValueError("tablet_host and tablet_port are given together or not at all")
         if self.tablet_host and self.place_kind != "taxi":
             raise ValueError("tablet_host is for place_kind taxi")
         if self.tablet_host == EVERYWHERE:
             raise ValueError("tablet_host is one address: tablets call it by that name")
+        if self.gpsd and not 1 <= int(self.gpsd.rpartition(":")[2]) <= 65_535:
+            raise ValueError("gpsd names a port from 1 to 65535")
 
     @property
     def name(self) -> ReaderName:

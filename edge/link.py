@@ -4,10 +4,10 @@
 
 Its parts run side by side and start again, each by itself, after their own failures: the line to
 the card half (`tapline.py`), the connection to the broker (`session.py`, with `uplink.py` as its
-judgement), the fetching of rosters and keys (`pull.py`), the minute's telemetry, the
-time, the local page (`web/`). Upheld: no NFC and no programme key is here · nothing that happens
-here stops a tap · what a crash loses here (marks, counters) is only a saving · one network half
-alone in a state folder: two would take the connection from each other for ever.
+judgement), the fetching of rosters and keys (`pull.py`), the minute's telemetry, the time, the
+place (`gps.py`), the local page (`web/`). Upheld: no NFC and no programme key is here · nothing
+that happens here stops a tap · what a crash loses here (marks, counters) is only a saving · one
+network half alone in a state folder: two would take the connection from each other for ever.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from edge.clock import ReaderClock
 from edge.config import Config, ConfigRefused, read_config
 from edge.desk import Desk
 from edge.durable import replace_file
+from edge.gps import Gps
 from edge.identity import Identity, IdentityRefused, read_identity
 from edge.journal import FOLDER, last_entry
 from edge.lock import LINK_LOCK, InUse, hold
@@ -103,6 +104,7 @@ class Link:
             meter=Meter(self._time.now_ms()),
             requests=self._requests,
         )
+        self._gps = Gps(config.gpsd, self._line.say, self._desk.now_s, self._desk.meter.count)
 
     async def run(self) -> None:
         """Run all parts until cancelled.
@@ -122,6 +124,7 @@ class Link:
             "minutes": self._minutes,
             "marks": self._keep_marks,
             "time": self._follow_time,
+            "gps": self._gps.run,
             "page": lambda: serve(self._board, self._config, self._cab),
             "tablets": self._serve_tablets,
         }
@@ -231,6 +234,7 @@ class Link:
                     self._board.drives.gone()
                 elif not was_there:
                     self._requests.card_half_came()
+                    self._gps.card_half_came()
 
     def _asked(self) -> None:
         self._desk.outbox.set()
