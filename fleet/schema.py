@@ -408,10 +408,19 @@ ride: Final = sa.Table(
     sa.Index("ix_ride_organisation_id", "organisation", "id"),
     comment="Rides as money knows them. kind: ride, or taken-back (all numbers of the ride of_id "
     "with the sign turned). journal_id, n: the reader's entry; null for what the office entered "
-    "(who). medium: card, paper or none; ticket: number of a paper ticket; organisation: whose the "
-    "vehicle was; booked_at_ms: by the fleet's clock, the rest by the reader's; fare_yen, "
+    "(who; why begins with a word of fleet.office_rides.MEDIA; code used-up: over the allowance). "
+    "medium: card, paper or none; ticket: numbers of paper tickets, by blanks; organisation: whose "
+    "the vehicle was; booked_at_ms: by the fleet's clock, the rest by the reader's; fare_yen, "
     "subsidy_yen (the city pays), discount_yen (the company gives), riders_pay_yen. The sum over "
     "all rows is what is owed. Append-only.",
+)
+
+sa.Index(
+    "ix_ride_programme_ticket",
+    ride.c.programme,
+    ride.c.ticket,
+    sqlite_where=ride.c.ticket != "",
+    postgresql_where=ride.c.ticket != "",
 )
 
 ride_share: Final = sa.Table(
@@ -1071,7 +1080,8 @@ card: Final = sa.Table(
     sa.Column("superseded_at_ms", sa.BigInteger),
     sa.Column("successor", _Id),
     sa.UniqueConstraint("programme", "credential"),
-    comment="A member's cards, each as the programme's credential. superseded_at_ms: since when "
+    comment="A member's cards, each as the programme's credential; scheme paper: no card, but what "
+    "his rides without one are counted under, always superseded. superseded_at_ms: since when "
     "the member's card has another credential (successor: id of that row); its history stays the "
     "member's. One of a scheme that members leave stays on rosters until the deadline.",
 )

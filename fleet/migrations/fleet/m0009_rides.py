@@ -57,6 +57,13 @@ def _rides() -> None:
     )
     op.create_index("ix_ride_programme_boarded_at_ms", "ride", ["programme", "boarded_at_ms"])
     op.create_index("ix_ride_organisation_id", "ride", ["organisation", "id"])
+    op.create_index(
+        "ix_ride_programme_ticket",
+        "ride",
+        ["programme", "ticket"],
+        sqlite_where=sa.text("ticket != ''"),
+        postgresql_where=sa.text("ticket != ''"),
+    )
     op.create_table(
         "ride_share",
         sa.Column("ride_id", _Id, nullable=False),
