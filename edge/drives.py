@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from edge.panel import (
     Aboard,
-    AboardRider,
     CancelRide,
     Fare,
     FareAnswer,
@@ -110,8 +109,3 @@ class Drives:
             return future.result()
         finally:
             del self._waiting[asked.ask]
-
-
-def ref(rider: AboardRider) -> RiderRef:
-    """Return how a rider is named."""
-    return RiderRef(rider.journal, rider.n)

@@ -1,4 +1,4 @@
-"""The local page: `/` for whoever holds a card, `/driver` for the driver of a vehicle.
+"""The local page: `/` for whoever holds a card, `/driver` for a bus driver, `/tablet` in a taxi.
 
 Rules: 127.0.0.1 alone, and only under that name (a foreign page cannot reach it by pointing its own
 name here) · what changes something comes from the page itself · nothing is loaded from elsewhere ·
@@ -23,7 +23,7 @@ from edge.web.cab import CAB, Cab
 from edge.web.guard import add_headers, guard, same_origin
 from edge.web.pairing import device_routes, screen_routes
 from edge.web.rendering import HERE, PAGES, environment, render
-from edge.web.tablet import tablet_routes
+from edge.web.tablet import say_unsaved, tablet_routes
 from edge.web.tablet_list import list_routes
 from programmes.texts import say
 from wire import door
@@ -76,7 +76,8 @@ def make_app(board: Board, config: Config, cab: Cab | None = None) -> web.Applic
 
     `cab` is what it shares with a listener for tablets.
     """
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[guard(config.page_port)])
+    middlewares = [guard(config.page_port), say_unsaved]
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=middlewares)
     app[BOARD], app[CONFIG], app[PRESSED_S] = board, config, {}
     app[PAGES] = environment()
     if cab := cab or Cab.of(board, config):

@@ -24,7 +24,11 @@ from edge.web.tablet_list import TABLETS, ask_pin, is_open
 COOKIE: Final = "kazasu-tablet"
 COOKIE_S: Final = 400 * 24 * 3600
 """As long as browsers keep one; a tablet that is used is paired again once a year."""
-NOT_PAIRED: Final = {"code": "tablet.code-over", "full": "tablet.full"}
+NOT_PAIRED: Final = {
+    "code": "tablet.code-over",
+    "full": "tablet.full",
+    "unsaved": "tablet.unsaved",
+}
 
 screen_routes = web.RouteTableDef()
 """On the reader's own screen alone."""
@@ -116,6 +120,8 @@ async def pair(request: web.Request) -> web.StreamResponse:
         token = request.app[CAB].tablets.pair(request.match_info["code"])
     except NotPaired as error:
         return stranger(request, 403, said=error.reason)
+    except OSError:
+        return stranger(request, 503, said="unsaved")
     answer = web.Response(status=303, headers={"Location": "/tablet"})
     answer.set_cookie(COOKIE, token, max_age=COOKIE_S, httponly=True, samesite="Strict")
     return answer

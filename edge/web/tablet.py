@@ -9,9 +9,10 @@ import unicodedata
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from multidict import MultiDictProxy
 
-from edge.drives import NoAnswer, ref
+from edge.drives import NoAnswer
 from edge.panel import FareAnswer, NotDone, RiderRef, TakeOff, TurnShift
 from edge.web.cab import CAB, OWN_SCREEN, Cab, device
 from edge.web.guard import same_origin
@@ -21,6 +22,8 @@ from wire.limits import RIDERS_MAX
 
 FARE_DIGITS_MAX: Final = 5
 """99,999 yen: a taxi across three prefectures; one digit more is a slip of the finger."""
+TYPED_MAX: Final = 12
+"""Characters that are looked at in a fare's field."""
 DRIVER_MAX: Final = 12
 """Characters of a driver's number, as companies write it on the name plate."""
 HOME: Final = "/tablet"
@@ -47,7 +50,7 @@ def show(request: web.Request, name: str, stage: str, **values: Any) -> web.Resp
         "state": cab.board.state(),
         "own_screen": device(request) == OWN_SCREEN,
         "stage": stage,
-        "riders_max": RIDERS_MAX,
+        "fare_digits_max": FARE_DIGITS_MAX,
     }
     return render(request, f"tablet_{name}.html", **common | values)
 
@@ -64,6 +67,19 @@ def stage_of(cab: Cab) -> str:
     return "ride" if drives.aboard.riders else "waiting"
 
 
+@web.middleware
+async def say_unsaved(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Say so when what was to be kept beside the journal could not be."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        raise
+    except OSError:
+        if CAB not in request.app:
+            raise
+        return show(request, "unsaved", "unsaved", said="tablet.unsaved")
+
+
 def now(request: web.Request, **values: Any) -> web.Response:
     """Return the page of the present stage."""
     cab = request.app[CAB]
@@ -76,9 +92,8 @@ def now(request: web.Request, **values: Any) -> web.Response:
 @tablet_routes.get(HOME)
 async def home(request: web.Request) -> web.Response:
     """The present stage; `fare` and `discount` are what was typed before."""
-    return now(
-        request, fare=digits(request.query.get("fare", "")), discount=_discount(request.query)
-    )
+    typed = digits(request.query.get("fare", ""))
+    return now(request, fare=typed, discount=_discount(request, request.query))
 
 
 @tablet_routes.post("/tablet/key")
@@ -87,8 +102,9 @@ async def key(request: web.Request) -> web.Response:
     same_origin(request)
     form = await request.post()
     typed, pressed = digits(text_of(form, "fare")), text_of(form, "key")
-    typed = "" if pressed == "clear" else digits(typed + pressed)
-    return now(request, fare=typed, discount=_discount(form))
+    longer = "" if pressed == "clear" else digits(typed + pressed)
+    typed = longer if len(longer) <= FARE_DIGITS_MAX else typed
+    return now(request, fare=typed, discount=_discount(request, form))
 
 
 @tablet_routes.post("/tablet/fare")
@@ -109,7 +125,7 @@ async def take_off(request: web.Request) -> web.StreamResponse:
     same_origin(request)
     form = await request.post()
     rider = read_ref(text_of(form, "off"))
-    typed = {"fare": digits(text_of(form, "fare")), "discount": _discount(form)}
+    typed = {"fare": digits(text_of(form, "fare")), "discount": _discount(request, form)}
     said = await act(request, TakeOff(0, rider.journal, rider.n))
     return now(request, said=said, **typed)
 
@@ -166,8 +182,8 @@ async def act(request: web.Request, asked: Any) -> str:
 
 def digits(typed: str) -> str:
     """Return the digits that somebody typed, full-width or not, without zeros before them."""
-    plain = unicodedata.normalize("NFKC", typed)
-    return "".join(one for one in plain if one in "0123456789").lstrip("0")[:FARE_DIGITS_MAX]
+    plain = unicodedata.normalize("NFKC", typed[:TYPED_MAX])
+    return "".join(one for one in plain if one in "0123456789").lstrip("0")
 
 
 def read_ref(text: str) -> RiderRef:
@@ -181,9 +197,10 @@ def read_ref(text: str) -> RiderRef:
 async def _settle(request: web.Request, *, keep: bool) -> web.StreamResponse:
     same_origin(request)
     form, drives = await request.post(), request.app[CAB].board.drives
-    typed, discount = digits(text_of(form, "fare")), _discount(form)
-    if not typed:
-        return now(request, said="tablet.no-fare", discount=discount)
+    typed, discount = digits(text_of(form, "fare")), _discount(request, form)
+    if not 0 < len(typed) <= FARE_DIGITS_MAX:
+        said = "tablet.fare-too-high" if typed else "tablet.no-fare"
+        return now(request, said=said, fare=typed, discount=discount)
     riders = [read_ref(str(one)) for one in form.getall("rider", [])[:RIDERS_MAX]]
     try:
         answer = await drives.fare(riders, int(typed), discount, keep=keep)
@@ -206,12 +223,6 @@ def _quote(
     )
 
 
-def rider_name(rider: Any) -> str:
-    """Return how a form names a rider."""
-    one = ref(rider)
-    return f"{one.journal}:{one.n}"
-
-
 def _home() -> web.Response:
     return web.Response(status=303, headers={"Location": HOME})
 
@@ -222,6 +233,8 @@ def text_of(form: Any, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _discount(form: Any) -> str:
-    """Return the discount that was chosen; the card half knows which there are."""
-    return text_of(form, "discount")[:40]
+def _discount(request: web.Request, form: Any) -> str:
+    """Return the discount that was chosen, if there is such a one."""
+    aboard = request.app[CAB].board.drives.aboard
+    chosen = text_of(form, "discount")
+    return chosen if aboard and chosen in aboard.discounts else ""

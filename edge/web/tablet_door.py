@@ -15,7 +15,7 @@ from edge.web.cab import CAB, DEVICE, Cab
 from edge.web.guard import add_headers, guard
 from edge.web.pairing import COOKIE, device_routes, pair_routes, stranger
 from edge.web.rendering import HERE, PAGES, environment
-from edge.web.tablet import HOME, tablet_routes
+from edge.web.tablet import HOME, say_unsaved, tablet_routes
 from edge.web.tablet_list import list_routes
 from wire import door
 
@@ -30,7 +30,7 @@ def make_tablet_app(cab: Cab) -> web.Application:
     config = cab.config
     app = web.Application(
         client_max_size=BODY_BYTES_MAX,
-        middlewares=[guard(config.tablet_port, config.tablet_host), _paired_alone],
+        middlewares=[guard(config.tablet_port, config.tablet_host), _paired_alone, say_unsaved],
     )
     app[CAB], app[BOARD], app[PAGES] = cab, cab.board, environment()
     app.on_response_prepare.append(add_headers)

@@ -3,11 +3,9 @@
 import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import aiohttp
 
 from hw.sim.antenna import Antenna
 from hw.sim.mynumber import MyNumberCard
@@ -81,11 +79,3 @@ def driving(taxi: Taxi) -> Iterator[Taxi]:
         yield taxi
     finally:
         taxi.stop()
-
-
-@contextlib.asynccontextmanager
-async def asking() -> AsyncIterator[aiohttp.ClientSession]:
-    """A device that follows no redirect and keeps its cookies, also from a bare address."""
-    jar = aiohttp.CookieJar(unsafe=True)
-    async with aiohttp.ClientSession(cookie_jar=jar) as session:
-        yield session

@@ -499,6 +499,31 @@ async def test_a_ride_is_settled_by_forms_alone(car: Car) -> None:
     ]
 
 
+async def test_a_discount_that_the_table_does_not_know_is_none(car: Car) -> None:
+    car.board.drives.heard(
+        Aboard("7", [AboardRider(JOURNAL, 1, SystemClock().now_ms(), "taxi.boarded")], ["半額"])
+    )
+    async with device(car.screen) as screen:
+        for chosen in ("半額", "ただ"):
+            await screen.post("/tablet/fare", fare="900", rider=f"{JOURNAL}:1", discount=chosen)
+    assert [said.discount for said in car.heard if isinstance(said, Fare)] == ["半額", ""]
+
+
+async def test_a_disk_that_keeps_nothing_is_said_and_pairs_nobody(car: Car, tmp_path: Path) -> None:
+    async with device(car.screen) as screen, device(car.tablet) as tablet:
+        await unlock(screen)
+        path = await offered(screen)
+        (tmp_path / "tablets.json.partial").mkdir()
+        status, page = await tablet.post(path)
+        assert status == 503
+        assert say("tablet.unsaved") in page
+        assert 'data-stage="stranger"' in page
+        assert (await tablet.get("/tablet"))[0] == 403
+        (tmp_path / "pin.json.partial").mkdir()
+        _, page = await screen.post("/tablet/pin", pin=PIN)
+        assert say("tablet.unsaved") in page
+
+
 async def test_a_card_half_that_is_silent_settles_nothing_twice_and_its_late_answer_is_shown(
     car: Car, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -563,6 +588,8 @@ async def test_what_is_no_fare_is_not_asked(car: Car) -> None:
         for fare in ("", "0", "abc"):
             _, page = await screen.post("/tablet/fare", fare=fare, rider=f"{JOURNAL}:1")
             assert say("tablet.no-fare") in page
+        _, page = await screen.post("/tablet/fare", fare="100000", rider=f"{JOURNAL}:1")
+        assert say("tablet.fare-too-high") in page
         assert (await screen.post("/tablet/fare", fare="1", rider="x:1"))[0] == 400
     assert not car.heard
 

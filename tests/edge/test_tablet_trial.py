@@ -142,6 +142,23 @@ async def test_a_day_by_touch_on_a_paired_tablet(taxi: Taxi, browser: Browser) -
     await cab.sees("waiting")
     await expect(cab.page.locator("h1")).to_contain_text(say("idle.bus"))
     await expect(cab.page.locator("#offline")).to_be_visible()
+    await _shared(cab)
+    await _discounted(cab)
+    await _taken_back(cab)
+    await _ended(cab)
+    entries = [kept.entry for kept in taxi.kit.entries()]
+    rides = [one for one in entries if isinstance(one, Ride)]
+    assert [(one.fare_yen, one.subsidy_yen, one.driver) for one in rides] == [
+        (1500, 1000, "42"), (2000, 900, "42"),
+    ]  # fmt: skip
+    whys = [one.why for one in entries if isinstance(one, Cancel)]
+    assert whys == ["removed", "wrong-fare"]
+    assert [one.began for one in entries if isinstance(one, Shift)] == [True, False]
+
+
+async def _shared(cab: Cab) -> None:
+    """Two riders, who board one after the other, and a third who does not ride after all."""
+    taxi = cab.taxi
     cab.presses = 0
     taxi.antenna.place(taxi.cards[0])
     await cab.sees("ride")
@@ -162,22 +179,14 @@ async def test_a_day_by_touch_on_a_paired_tablet(taxi: Taxi, browser: Browser) -
     await expect(cab.page.locator(".left li").first).to_contain_text(
         say("tablet.left-year", left="119")
     )
+    async with cab.page.expect_response("**/static/voice/*.opus") as recording:
+        await cab.tap(say("tablet.hear"))
+    assert (await recording.value).ok
     taxi.antenna.place(taxi.cards[2])  # the next tap ends what stood there
     await cab.sees("ride")
     await asyncio.to_thread(lift, taxi.antenna)
     await cab.tap(say("tablet.take-off", n=1))
     await cab.sees("waiting")
-    await _discounted(cab)
-    await _taken_back(cab)
-    await _ended(cab)
-    entries = [kept.entry for kept in taxi.kit.entries()]
-    rides = [one for one in entries if isinstance(one, Ride)]
-    assert [(one.fare_yen, one.subsidy_yen, one.driver) for one in rides] == [
-        (1500, 1000, "42"), (2000, 900, "42"),
-    ]  # fmt: skip
-    whys = [one.why for one in entries if isinstance(one, Cancel)]
-    assert whys == ["removed", "wrong-fare"]
-    assert [one.began for one in entries if isinstance(one, Shift)] == [True, False]
 
 
 async def _discounted(cab: Cab) -> None:

@@ -16,6 +16,7 @@ let busy = false;
 let missed = false;
 let ready = null;
 let toldEnds = 0;
+let sent = main().innerHTML; // as the reader sent it: what is typed since is no news
 
 const names = (page) => [...page.querySelectorAll("[name=rider]")].map((one) => one.value).join();
 
@@ -61,6 +62,7 @@ function put(page, address) {
   }
   const nav = document.querySelector("nav"), freshNav = page.querySelector("nav");
   if (nav) nav.remove();
+  sent = fresh.innerHTML;
   main().replaceWith(fresh);
   if (freshNav) fresh.after(freshNav);
   if (address) history.replaceState(null, "", address);
@@ -69,7 +71,7 @@ function put(page, address) {
   settle();
 }
 
-async function load(address, options = {}) {
+async function ask(address, options = {}) {
   const response = await fetch(address, options);
   if (!(response.headers.get("Content-Type") || "").startsWith("text/html")) throw new Error("no page");
   return { page: new DOMParser().parseFromString(await response.text(), "text/html"), response };
@@ -79,7 +81,7 @@ async function go(address, options) {
   if (busy) return;
   busy = true;
   try {
-    const { page, response } = await load(address, options);
+    const { page, response } = await ask(address, options);
     if (!page.querySelector("header")) return location.reload();
     put(page, response.redirected || !options ? response.url : "");
   } catch {
@@ -98,17 +100,17 @@ async function renew() {
   const typed = find("fare") || document.querySelector("[name=fare]");
   const chosen = document.querySelector("[name=discount]:checked, [name=discount][type=hidden]");
   const query = new URLSearchParams({ fare: typed ? typed.value : "", discount: chosen ? chosen.value : "" });
-  const { page } = await load(typed ? `/tablet?${query}` : "/tablet");
+  const { page } = await ask(typed ? `/tablet?${query}` : "/tablet");
   const fresh = page.querySelector("main");
   if (busy || !fresh || main().dataset.stage !== stage) return;
   if (stage === "quote" && fresh.dataset.stage === "ride" && names(fresh) === names(main())) return;
-  if (stage === fresh.dataset.stage && fresh.innerHTML === main().innerHTML) return;
+  if (stage === fresh.dataset.stage && fresh.innerHTML === sent) return;
   put(page, null);
 }
 
 function typeKey(key, field) {
   if (key === "clear") field.value = "";
-  else if (field.value.length + key.length <= field.maxLength) field.value += key;
+  else if (field.value.length + key.length <= (field.dataset.digits || field.maxLength)) field.value += key;
 }
 
 document.addEventListener("submit", (event) => {
