@@ -28,6 +28,10 @@ CARD: Final = "card"
 """`ride.medium`: the riders tapped at a reader. The office's own are `paper` and `none`."""
 
 
+_INSERT: Final = ride.insert().returning(ride.c.id, sort_by_parameter_order=True)
+_INSERT_SHARE: Final = ride_share.insert()
+
+
 class At(NamedTuple):
     """Where an entry stands."""
 
@@ -47,12 +51,11 @@ def book(
 
     Return what they count for members, some of it below zero.
     """
-    found: list[Booking] = []
-    for n, _, _, one in new:
-        at = At(arrived.reader, state, n, arrived.received_at_ms)
-        if isinstance(one, Ride) and settles(one.programme):
-            found += _ride(connection, at, one)
-        elif isinstance(one, Cancel):
+    some = [(At(arrived.reader, state, n, arrived.received_at_ms), one) for n, _, _, one in new]
+    settled = [(at, one) for at, one in some if isinstance(one, Ride) and settles(one.programme)]
+    found = _settled(connection, settled) if settled else []
+    for at, one in some:
+        if isinstance(one, Cancel):
             found += _cancel(connection, at, one)
     return found
 
@@ -97,7 +100,7 @@ def take_back(
         for one in shares
     ]
     if rows:
-        connection.execute(ride_share.insert(), rows)
+        connection.execute(_INSERT_SHARE, rows)
     return [_booking(row.programme, row.boarded_at_ms, one) for one in rows]
 
 
@@ -108,58 +111,61 @@ def _booking(programme: str, boarded_at_ms: int, share: dict[str, Any]) -> Booki
     return Booking(programme, share["credential"], periods, used)
 
 
-def _ride(connection: sa.Connection, at: At, one: Ride) -> list[Booking]:
-    ride_id = _insert(
-        connection,
-        {
-            "kind": "ride",
-            "journal_id": at.state.id,
-            "n": at.n,
-            "programme": one.programme,
-            "organisation": at.reader.place.organisation,
-            "place": at.reader.place.name,
-            "medium": CARD,
-            "outcome": one.outcome.value,
-            "code": one.code.value,
-            "rule": one.rule,
-            "at_ms": one.at_ms,
-            "boarded_at_ms": one.boarded_at_ms,
-            "booked_at_ms": at.received_at_ms,
-            "riders": len(one.riders),
-            "fare_yen": one.fare_yen,
-            "discount": one.discount,
-            "discount_yen": one.discount_yen,
-            "subsidy_yen": one.subsidy_yen,
-            "riders_pay_yen": one.riders_pay_yen,
-            "driver": one.driver,
-            "on_spot": one.on,
-            "off_spot": one.off,
-        },
-    )
-    accepted = one.outcome is Outcome.ACCEPTED
-    rows = [
+def _settled(connection: sa.Connection, some: Sequence[tuple[At, Ride]]) -> list[Booking]:
+    """Write the rows of rides of one journal: a statement for all of them, one for all riders."""
+    ids = list(connection.scalars(_INSERT, [_row(at, one) for at, one in some]))
+    shares = [
         {
             "ride_id": ride_id,
             "seat": seat,
             "credential": rider.credential,
-            "times": int(accepted),
+            "times": int(one.outcome is Outcome.ACCEPTED),
             "subsidy_yen": rider.subsidy_yen,
         }
+        for ride_id, (_, one) in zip(ids, some, strict=True)
         for seat, rider in enumerate(one.riders)
     ]
-    connection.execute(ride_share.insert(), rows)
-    found = list(bookings(one))
-    waits = connection.execute(
-        sa.select(ride_taken_back).where(
-            ride_taken_back.c.reader == at.reader.name,
-            ride_taken_back.c.of_journal == at.state.journal,
-            ride_taken_back.c.of_n == at.n,
-        )
-    ).one_or_none()
-    if waits is not None:
-        by = {"journal_id": waits.journal_id, "n": waits.n}
-        found += take_back(connection, ride_id, at.received_at_ms, waits.driver, waits.why, **by)
+    connection.execute(_INSERT_SHARE, shares)
+    found = [booking for _, one in some for booking in bookings(one)]
+    numbers = {at.n: ride_id for ride_id, (at, _) in zip(ids, some, strict=True)}
+    at = some[0][0]
+    waiting = sa.select(ride_taken_back).where(
+        ride_taken_back.c.reader == at.reader.name,
+        ride_taken_back.c.of_journal == at.state.journal,
+        ride_taken_back.c.of_n.between(min(numbers), max(numbers)),
+    )
+    for one in connection.execute(waiting).all():
+        if ride_id := numbers.get(one.of_n):
+            by = {"journal_id": one.journal_id, "n": one.n}
+            found += take_back(connection, ride_id, at.received_at_ms, one.driver, one.why, **by)
     return found
+
+
+def _row(at: At, one: Ride) -> dict[str, Any]:
+    return {
+        "kind": "ride",
+        "journal_id": at.state.id,
+        "n": at.n,
+        "programme": one.programme,
+        "organisation": at.reader.place.organisation,
+        "place": at.reader.place.name,
+        "medium": CARD,
+        "outcome": one.outcome.value,
+        "code": one.code.value,
+        "rule": one.rule,
+        "at_ms": one.at_ms,
+        "boarded_at_ms": one.boarded_at_ms,
+        "booked_at_ms": at.received_at_ms,
+        "riders": len(one.riders),
+        "fare_yen": one.fare_yen,
+        "discount": one.discount,
+        "discount_yen": one.discount_yen,
+        "subsidy_yen": one.subsidy_yen,
+        "riders_pay_yen": one.riders_pay_yen,
+        "driver": one.driver,
+        "on_spot": one.on,
+        "off_spot": one.off,
+    }
 
 
 def _cancel(connection: sa.Connection, at: At, one: Cancel) -> list[Booking]:
@@ -188,11 +194,6 @@ def _cancel(connection: sa.Connection, at: At, one: Cancel) -> list[Booking]:
         return []
     by = {"journal_id": at.state.id, "n": at.n}
     return take_back(connection, ride_id, at.received_at_ms, one.driver, one.why, **by)
-
-
-def _insert(connection: sa.Connection, row: dict[str, Any]) -> int:
-    made = connection.execute(ride.insert().values(row).returning(ride.c.id))
-    return int(made.scalar_one())
 
 
 def find(connection: sa.Connection, reader: str, journal_name: str, n: int) -> Ride | None:

@@ -213,9 +213,9 @@ def test_a_ride_that_was_refused_counts_nothing_and_taking_it_back_gives_nothing
 
 def test_what_is_taken_back_twice_or_was_no_ride_counts_once_or_not_at_all() -> None:
     own = OwnEntries()
-    for n, entry in enumerate(
-        [ride(1), ride(1), cancel((FIRST, 1)), cancel((FIRST, 1)), cancel((FIRST, 9))], 1
-    ):
+    taken_back = [cancel((FIRST, 1)), cancel((FIRST, 1)), cancel((FIRST, 9))]
+    entries: list[Entry] = [ride(1), ride(1), *taken_back]
+    for n, entry in enumerate(entries, 1):
         own.take(FIRST, n, entry)
     assert counted(None, own, 1).times == 1
 

@@ -69,7 +69,7 @@ def taxi(name: str, organisation: str = "kita-taxi") -> Place:
 
 
 def taxi_fleet(
-    folder: Path, database: str = "", names: Sequence[str] = ("taxi-1", "taxi-2"), **rules: object
+    folder: Path, database: str = "", names: Sequence[str] = ("taxi-1", "taxi-2"), **rules: Any
 ) -> VirtualFleet:
     """Return a fleet whose places are taxis, under one table."""
     fleet = make_fleet(folder, [taxi(name) for name in names], database)
@@ -79,7 +79,7 @@ def taxi_fleet(
 
 
 def add_table(
-    fleet: VirtualFleet, folder: Path, version: str, valid_from: str = "2026-04-01", **rules: object
+    fleet: VirtualFleet, folder: Path, version: str, valid_from: str = "2026-04-01", **rules: Any
 ) -> None:
     file = folder / "taxi.toml"
     lines = [f"{name} = {_toml(value)}" for name, value in rules.items()]
@@ -222,6 +222,8 @@ class Cab:
         self.synchronised = synchronised
         self.spot = ""
         self.answers: list[FromTap] = []
+        self.kept: dict[Ref, Entry] = {}
+        """What it has written, as `entries` reads it from the disk."""
         self.boots = 0
         self.asked = 0
         self.begin()
@@ -240,13 +242,19 @@ class Cab:
             self.journal, history, self.own, self.riding, self.time, self.clock, lambda _: None
         )
         self.keeper.begin()
+        self.kept = self.entries()
         self.rides = Rides(
             self.riding,
-            self.keeper.keep,
+            self._keep,
             lambda: self.journal.id,
             self.answers.append,
             lambda: [self.holding],
         )
+
+    def _keep(self, entry: Entry) -> int:
+        if n := self.keeper.keep(entry):
+            self.kept[self.journal.id, n] = entry
+        return n
 
     def end(self) -> None:
         """Be killed: what is on the disk stays."""
@@ -284,7 +292,7 @@ class Cab:
         riding = self.riding.is_aboard(under, now.stamp.at_ms)
         made = decide(identified, holding, [], counted, now, riding=riding)
         entry = tap_entry(TAXI, identified, holding, made, counted, now, riding=riding)
-        assert self.keeper.keep(entry)
+        assert self._keep(entry)
         return made.code
 
     def aboard(self) -> list[Ref]:
@@ -311,8 +319,8 @@ class Cab:
         assert isinstance(answer, RideActed)
         return answer.refused
 
-    def cancel(self, ref: Ref, why: str = "wrong-fare") -> str:
-        answer = self.ask(CancelRide(self._next(), *ref, why))  # type: ignore[arg-type]
+    def cancel(self, ref: tuple[str, int], why: Any = "wrong-fare") -> str:
+        answer = self.ask(CancelRide(self._next(), *ref, why))
         assert isinstance(answer, RideActed)
         return answer.refused
 

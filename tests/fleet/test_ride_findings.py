@@ -43,7 +43,7 @@ def local_ms(text: str) -> int:
 def make(databases: Databases, tmp_path: Path) -> Iterator[Make]:
     made: list[VirtualFleet] = []
 
-    def make(**rules: object) -> VirtualFleet:
+    def make(**rules: Any) -> VirtualFleet:
         made.append(taxi_fleet(tmp_path, databases.url, **rules))
         return made[0]
 
