@@ -317,6 +317,15 @@ def test_a_journal_that_the_ledger_never_heard_of_counts_however_old_it_is(tmp_p
     assert counted(held, own, 1).times == 2  # a later one came first
 
 
+def test_what_stands_in_a_hole_is_not_contained(tmp_path: Path) -> None:
+    own, journal = OwnEntries(), JournalId("01" * 16)
+    for n in range(1, 4):
+        own.take(journal, n, tap(1))
+    held = usage_file(tmp_path, 1, Counter({1: 5}), {journal: {1, 3}})
+    assert counted(held, own, 1) == Used(6, 50, 1)
+    held.file.close()
+
+
 def test_a_journal_that_was_left_out_for_its_age_is_contained(tmp_path: Path) -> None:
     own, first, second = OwnEntries(), JournalId("01" * 16), JournalId("02" * 16)
     own.take(first, 2, tap(1))
