@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--json", action="store_true", help="one JSON object a line")
         elif name in HALVES:
             one.add_argument("--parent", type=int, default=0, help=argparse.SUPPRESS)
+    unsent = commands.add_parser("unsent", help="write what lies on a dead reader's card")
+    unsent.add_argument("state", type=Path, metavar="STATE", help="its state folder")
+    unsent.add_argument("--reader", required=True, help="its full name, tenant/reader")
+    unsent.add_argument("--key", type=Path, required=True, help="its private key (reader.key)")
+    unsent.set_defaults(command=_unsent)
     card = commands.add_parser("card", help="look at cards and readers, at a bench")
     card.set_defaults(command=lambda _: _card([]))
     return parser
@@ -214,6 +219,20 @@ def _journal(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return CONFIG_REFUSED
     return 1 if damaged else 0
+
+
+def _unsent(arguments: argparse.Namespace) -> int:
+    """Write signed batches, one a line, for `kazasu-fleet ledger recover`."""
+    from edge.unsent import CardRefused, batches, read_signer
+
+    try:
+        for payload in batches(arguments.state, arguments.reader, read_signer(arguments.key)):
+            sys.stdout.buffer.write(payload + b"\n")
+        sys.stdout.buffer.flush()
+    except (CardRefused, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return CONFIG_REFUSED
+    return 0
 
 
 def _as_json(line: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ from fleet.evidence import EvidenceRefused
 from fleet.gaps import GapRefused
 from fleet.ledger import LedgerRefused
 from fleet.members import MemberRefused
+from fleet.recovered import RecoveryRefused
 from fleet.registry import RegistryRefused
 from fleet.requeue import RequeueRefused
 from fleet.retention import RetentionRefused
@@ -69,6 +70,7 @@ REFUSALS = (
     MemberRefused,
     NoRides,
     RegistryRefused,
+    RecoveryRefused,
     RequeueRefused,
     RetentionRefused,
     RosterUnbuildable,

@@ -1,12 +1,13 @@
 """`kazasu-fleet gaps | quarantine | ledger`: what is missing, what was set aside, what is there."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import sqlalchemy as sa
 import typer
 
-from fleet import gaps, ledger, registry, requeue
+from fleet import gaps, ledger, recovered, registry, requeue
 from fleet.grants import Role
 from fleet.restore import begin_again
 from fleet.schema import quarantine
@@ -119,6 +120,20 @@ def export(context: typer.Context, reader: _Reader = None) -> None:
         for line in ledger.export(connection, reader):
             sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
+
+
+@ledger_app.command()
+def recover(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="What `kazasu-edge unsent` wrote.")],
+    reader: Annotated[str, typer.Option(callback=guard, help="Whose card it was.")],
+    why: Why,
+) -> None:
+    """Take in what lay on a dead reader's card, as if it had sent it: its own key signed it."""
+    site = site_of(context)
+    with site.fleet() as store, store.write() as connection:
+        taken = recovered.take(connection, file, reader, who(), why, site.now_ms())
+    out.print(f"{reader}: {taken}")
 
 
 @ledger_app.command("restored")

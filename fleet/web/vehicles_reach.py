@@ -88,8 +88,11 @@ class Vehicle(NamedTuple):
 async def vehicle_in_reach(request: web.Request) -> Vehicle:
     """Return the vehicle in the address. Raises HTTPNotFound when it is out of reach."""
     row = await read(request.app[FLEET], _vehicle, request.match_info["vehicle"])
-    for programme in BY_RIDE if row is not None and row.organisation else ():
-        rights, own = account_of(request).rights, _own(request, programme)
+    if row is None or not row.organisation:
+        raise web.HTTPNotFound
+    rights = account_of(request).rights
+    for programme in BY_RIDE:
+        own = _own(request, programme)
         is_mine = row.organisation in own
         if programme in row.programmes and (is_mine or rights.may(programme, *CITY)):
             is_clerk = rights.may(programme, OfficeRole.CLERK)

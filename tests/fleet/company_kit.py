@@ -47,7 +47,10 @@ def add_companies(connection: sa.Connection, rides_per_day: int = 2) -> None:
         known = {"name": reader_of(name), "place": name, "public_key": "", "enrolled_at_ms": 1}
         known |= {"sealing_public_key": "", "fingerprint": sha256(name.encode()).hexdigest()}
         connection.execute(schema.reader.insert().values(known))
-        held = {"reader": reader_of(name), "journal": sha256(name.encode()).hexdigest()[:32]}
+        held: dict[str, Any] = {
+            "reader": reader_of(name),
+            "journal": sha256(name.encode()).hexdigest()[:32],
+        }
         held |= {"received_at_ms": NOW_MS, "spans": []}
         connection.execute(schema.journal.insert().values(held))
     april = datetime.date(2026, 4, 1)

@@ -118,7 +118,7 @@ def test_a_clock_that_is_not_known_is_the_newest_entrys(
 def test_each_mark_is_for_what_it_says() -> None:
     fine = Vehicle("taxi-1", "", "", "r", online=True, heard_ms=NOW_MS, agent="kazasu-edge 1.2.0")
     away = {"online": False, "waiting": 3}
-    old = {**away, "heard_ms": NOW_MS - 2 * HOUR_MS}
+    old: dict[str, object] = {**away, "heard_ms": NOW_MS - 2 * HOUR_MS}
     cases: dict[tuple[str, ...], dict[str, object]] = {
         (): {},
         ("unsent",): old,

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from edge import cli as edge_cli
+from edge.journal import FOLDER, frame_of
 from fleet import members, rules, store, usage, vehicles_check, vehicles_lost
 from fleet.config import Databases
 from fleet.gaps import GapRefused
@@ -180,3 +182,97 @@ def test_a_card_that_turns_up_later_is_taken_in_and_listed_beside_the_ride_by_ha
     assert pair.entered.id == by_hand
     assert pair.tapped.boarded_at_ms == NOON_MS + 24 * 3_600_000
     assert used["2026"] == Used(4, 3_000)
+
+
+# --- read from its card -------------------------------------------------------------------------
+
+READER = "taxi-1"
+
+
+def disk_of(folder: Path, *journals: Journal, damage: int = 0) -> Path:
+    """Write journals as a reader's disk holds them; `damage` breaks the frame of this number."""
+    (folder / FOLDER).mkdir(parents=True)
+    for at, journal in enumerate(journals, 1):
+        frames = [bytearray(frame_of(one.before, one.body)) for one in journal.entries]
+        if damage:
+            frames[damage - 1][60] ^= 0xFF
+        path = folder / FOLDER / f"{at:013}-{journal.id}.kzj"
+        path.write_bytes(b"".join(frames))
+    return folder
+
+
+def read_card(
+    fleet: VirtualFleet, card: Path, capfdbinary: pytest.CaptureFixture[bytes], key: str = READER
+) -> Path:
+    name = f"{fleet.town.town.tenant}/{READER}"
+    held = fleet.town.folder / "readers" / key / "reader.key"
+    capfdbinary.readouterr()
+    assert edge_cli.main(["unsent", str(card), "--reader", name, "--key", str(held)]) == 0
+    file = card / "unsent.jsonl"
+    file.write_bytes(capfdbinary.readouterr().out)
+    return file
+
+
+def recover(fleet: VirtualFleet, file: Path) -> int:
+    name = f"{fleet.town.town.tenant}/{READER}"
+    return fleet.command("ledger", "recover", str(file), "水没", "--reader", name)
+
+
+def test_a_card_fills_what_is_missing_and_counts_once(
+    fleet: VirtualFleet,
+    office: tuple[store.Store, store.Store],
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    _, journal = dies(fleet)
+    file = read_card(fleet, disk_of(tmp_path / "card", journal), capfdbinary)
+    assert lost(office) == [(2, 4, 2)]
+    assert recover(fleet, file) == 0
+    assert lost(office) == []
+    assert len(fleet.rows("select id from ride")) == 3
+    assert recover(fleet, file) == 0
+    assert len(fleet.rows("select id from ride")) == 3
+    assert sorted(fleet.stored().values()) == sorted(one.body for one in journal.entries)
+    with fleet.store.read() as connection:
+        assert usage.check(connection) == []
+    ((what, detail), *_) = fleet.rows("select what, detail from audit order by id desc")
+    assert (what, detail) == (
+        *("journal.recovered", "created 0, stood already 4, contradicted 0, set aside 0: 水没"),
+    )
+
+
+def test_what_is_damaged_on_the_card_is_declared_lost_and_the_rest_is_taken(
+    fleet: VirtualFleet,
+    office: tuple[store.Store, store.Store],
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    _, journal = dies(fleet)
+    card = disk_of(tmp_path / "card", journal, damage=3)
+    assert recover(fleet, read_card(fleet, card, capfdbinary)) == 0
+    assert lost(office) == [(4, 4, 1)]
+    assert len(fleet.rows("select id from ride")) == 2
+
+
+def test_what_another_key_signed_is_not_taken_in_and_nothing_is_changed(
+    fleet: VirtualFleet,
+    office: tuple[store.Store, store.Store],
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    _, journal = dies(fleet)
+    card = disk_of(tmp_path / "card", journal)
+    theirs = read_card(fleet, card, capfdbinary, "taxi-2").read_bytes()
+    file = read_card(fleet, card, capfdbinary)
+    file.write_bytes(file.read_bytes() + theirs)
+    assert recover(fleet, file) == 1
+    assert lost(office) == [(2, 4, 2)]
+
+
+def test_a_folder_without_a_journal_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "reader.key"
+    asked = ["unsent", str(tmp_path), "--reader", "town/taxi-1", "--key", str(key)]
+    assert edge_cli.main(asked) == 2
+    assert "reader.key" in capfd.readouterr().err
