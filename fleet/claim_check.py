@@ -10,7 +10,7 @@ import csv
 import enum
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -24,7 +24,7 @@ from programmes.rides import RideFacts, RiderFacts, Settlement
 from programmes.rulebook import Rulebook, RuleTableRefused
 from wire.clock import ClockState
 from wire.credential import Credential
-from wire.entries import Cancel, EntryRefused, Ride, Used, decode
+from wire.entries import Cancel, Entry, EntryRefused, Ride, Used, decode
 from wire.roster import RosterRow, RuleTable
 
 _SPENT: Final = Used(1_000_000, 1_000_000_000)
@@ -70,7 +70,10 @@ class _Row(NamedTuple):
     """What the ledger holds of a line."""
 
     line: Line
-    body: bytes | None
+    is_kept: bool
+    """The ledger has an entry of its number."""
+    entry: Entry | None
+    """None too for bytes that are none."""
     owner: str | None
     """Whose the vehicle is; None: there is no such vehicle."""
 
@@ -132,7 +135,7 @@ def _rows(connection: sa.Connection, number: int, lines: Mapping[int, Line]) -> 
         .order_by(ride.c.boarded_at_ms, ride.c.id)
     )
     for ride_id, body, owner in connection.execute(wanted).yield_per(1_000):
-        yield _Row(lines[ride_id], body, owner)
+        yield _Row(lines[ride_id], body is not None, _entry(body), owner)
 
 
 def _said(file: bytes) -> dict[int, tuple[int, ...]]:
@@ -172,7 +175,7 @@ def _findings(connection: sa.Connection, number: int) -> dict[int, list[Trouble]
 # --- the reader's own entry ----------------------------------------------------------------------
 
 
-def _entry(body: bytes | None) -> Any:
+def _entry(body: bytes | None) -> Entry | None:
     try:
         return None if body is None else decode(body)
     except EntryRefused:
@@ -184,9 +187,9 @@ def _entry_troubles(row: _Row) -> list[Trouble]:
     line = row.line
     if line.n is None:
         return []
-    if row.body is None:
+    if not row.is_kept:
         return [Trouble.NO_ENTRY]
-    one = _entry(row.body)
+    one = row.entry
     if line.kind != "ride":
         return [] if isinstance(one, Cancel) else [Trouble.ENTRY]
     if not isinstance(one, Ride):
@@ -230,7 +233,7 @@ def _same(line: Line, made: Settlement) -> bool:
 
 def _facts(row: _Row, book: Rulebook, table: RuleTable) -> tuple[RideFacts, RideFacts]:
     """Return a ride as of riders with least left, and with most."""
-    line, one = row.line, _entry(row.body)
+    line, one = row.line, row.entry
     day = line.day
     brief = RosterRow(Credential(""), "", day, day, None)
     whole = RosterRow(Credential(""), "", None, None, None)
