@@ -12,17 +12,21 @@ import functools
 import itertools
 import operator
 import os
+import time
 import tty
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hw.sim.services import Service, listens, system_program
+from hw.sim.services import Service, leashed, listens, system_program
 
 EVERY_S: Final = 1.0
 """What a receiver does when nobody has told it otherwise."""
 BAUD: Final = "9600"
 """gpsd is told, as it would else look for the speed of a line that has none."""
+
+NOBODY: Final = 65_534
+"""Debian's user and group without any right (Debian Policy, 9.2.2)."""
 
 
 class Point(NamedTuple):
@@ -34,6 +38,18 @@ class Point(NamedTuple):
 
 
 Track = Sequence[Point]
+
+
+ROUND: Final = (
+    Point(0, 36.3831, 139.0727),
+    Point(120, 36.3895, 139.0605),
+    Point(200, 36.3990, 139.0480),
+    Point(230, None, None),
+    Point(240, 36.4021, 139.0492),
+    Point(360, 36.3912, 139.0683),
+    Point(480, 36.3831, 139.0727),
+)
+"""A taxi's round: the station, the city hall, a hospital with a garage, and back, at 40 km/h."""
 
 
 class Fix(NamedTuple):
@@ -101,7 +117,8 @@ async def receiving(
     tty.setraw(line)
     os.set_blocking(device, False)
     command = [system_program("gpsd"), "-N", "-n", "-b", "-s", BAUD, "-f", "8N1", "-S", str(port)]
-    gpsd = Service("gpsd", [*command, os.ttyname(line)], log)
+    command += ["-P", str(log.with_suffix(".pid")), os.ttyname(line)]
+    gpsd = Service("gpsd", _as_nobody(command, line), log)
     playing = asyncio.create_task(_play(track, device, now_s))
     try:
         await gpsd.start()
@@ -113,6 +130,38 @@ async def receiving(
         await gpsd.stop()
         os.close(device)
         os.close(line)
+
+
+@contextlib.asynccontextmanager
+async def driving(ports: Mapping[str, int], logs: Path) -> AsyncIterator[None]:
+    """Let vehicles drive the ROUND, each elsewhere on it, with a gpsd at each one's port.
+
+    Raises ServiceDied when one does not start.
+    """
+    length_s = ROUND[-1].at_s
+    async with contextlib.AsyncExitStack() as receivers:
+        for number, (vehicle, port) in enumerate(ports.items()):
+            ahead_s = number * length_s / len(ports)
+            log = logs / f"{vehicle}-gpsd.log"
+            now_s = functools.partial(_around, length_s, ahead_s)
+            await receivers.enter_async_context(receiving(ROUND, port, log, now_s))
+        yield
+
+
+def _around(length_s: float, ahead_s: float) -> float:
+    return (time.monotonic() + ahead_s) % length_s
+
+
+def _as_nobody(command: Sequence[str], line: int) -> Sequence[str]:
+    """Return a command that runs as `nobody`, with its line, where it would run as root.
+
+    gpsd leaves root by itself, but the kernel then forgets whose end is to be its end.
+    """
+    if os.getuid() != 0:
+        return command
+    os.fchown(line, NOBODY, -1)
+    ids = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    return ["setpriv", *ids, *leashed(command)]
 
 
 async def _play(track: Track, device: int, now_s: Callable[[], float]) -> None:

@@ -116,6 +116,12 @@ def lead_through(edge_toml: Path, broker_port: int, devices_port: int) -> None:
     edge_toml.write_text(text, "utf-8")
 
 
+def lead_to_gpsd(edge_toml: Path, port: int) -> None:
+    """Let a vehicle's reader know where it is."""
+    text = edge_toml.read_text("utf-8")
+    edge_toml.write_text(f'gpsd = "127.0.0.1:{port}"\n{text}', "utf-8")
+
+
 def leave_signed_in(fleet_toml: Path) -> None:
     """Let clerks be away for long: half an hour of this town is over in a minute."""
     fleet_toml.write_text(

@@ -21,10 +21,11 @@ from typing import Any, Final, NamedTuple
 from hw.sim import papers
 from hw.sim.antenna import Antenna
 from hw.sim.control import Answer, Order
+from hw.sim.gps import driving
 from hw.sim.network import Network
 from hw.sim.page import Page
 from hw.sim.papers import COMPANIES, PLACES, TENANT, Ports, ReaderPorts
-from hw.sim.people import ATTENDANCE, SENIOR_PASS, TAXI, Enrolment, Person, drawn_card
+from hw.sim.people import ATTENDANCE, SENIOR_PASS, TAXI, TAXIS, Enrolment, Person, drawn_card
 from hw.sim.report import OpenGap, Row, journal_rows, ledger_rows
 from hw.sim.services import (
     CommandFailed,
@@ -89,7 +90,9 @@ class Site:
         self, folder: Path, clock: TownClock, day: datetime.date, people: Sequence[Person]
     ) -> None:
         """Nothing is started yet."""
-        ports = free_ports(len(Ports._fields) + len(PLACES))
+        ports = free_ports(len(Ports._fields) + len(PLACES) + len(TAXIS))
+        self._gpsd_ports = {taxi: ports.pop() for taxi in TAXIS}
+        self._receivers = contextlib.AsyncExitStack()
         self.ports: Final = Ports(*ports[len(PLACES) :])
         self.antennas: Final = {place: Antenna() for place in PLACES}
         self.pages: Final = {
@@ -124,6 +127,9 @@ class Site:
         say("broker and fleet: starting ...")
         await self._start_fleet()
         say("readers: starting seven agents ...")
+        for taxi, port in self._gpsd_ports.items():
+            papers.lead_to_gpsd(self._config(taxi), port)
+        await self._receivers.enter_async_context(driving(self._gpsd_ports, self._logs))
         await self._start_readers()
 
     async def _make_identities(self) -> None:
@@ -326,6 +332,7 @@ class Site:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.services.stop()
+        await self._receivers.aclose()
         for network in self.networks.values():
             await network.close()
         for antenna in self.antennas.values():
