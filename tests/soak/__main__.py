@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: kills and bad cards by the thousand; writes docs/soak.md."""
+"""`python -m tests.soak`: kills and bad cards by the thousand, taxis; writes docs/soak.md."""
 
 import argparse
 import datetime
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.bench.figures import Table, machine
 from tests.faults import fleet_kills, power, power_cuts, town_kills, writer_kills
 from tests.faults.writer_kills import Tally
-from tests.soak import cards
+from tests.soak import cards, month, taxi
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "soak.md"
 KILLS: Final = 10_000
@@ -92,7 +92,15 @@ def parts(kills: int) -> tuple[list[Part], str]:
     ], why_not
 
 
-def page(found: list[Part], of_cards: cards.Found, seed: int, why_not: str) -> str:
+def month_of_taxis(size: month.Size, seed: int, advance: Callable[[], None]) -> cards.Found:
+    """Play taxis on PostgreSQL; what does not agree is what was wrong."""
+    try:
+        return cards.Found([taxi.play(size, seed, "postgresql", lambda _: advance())], [])
+    except AssertionError as error:
+        return cards.Found([], [f"taxis: {error}"])
+
+
+def page(found: list[Part], others: cards.Found, seed: int, why_not: str) -> str:
     """Return docs/soak.md."""
     table = Table(
         "Kills and what came of them",
@@ -104,19 +112,19 @@ def page(found: list[Part], of_cards: cards.Found, seed: int, why_not: str) -> s
         [part.row() for part in found if part.kills],
     )
     today = datetime.datetime.now(datetime.UTC).date()
-    wrong = [line for part in found for line in part.tally.wrong] + of_cards.wrong
+    wrong = [line for part in found for line in part.tally.wrong] + others.wrong
     lines = [
         "# Soak",
         "",
         "Made by `scripts/soak`, which writes this page anew at each run: real processes are",
         "killed with SIGKILL at random instants while cards are held and buttons are pressed, and",
-        "bad cards are held over every kind of front end.",
+        "bad cards are held over every kind of front end; then a month of taxis is played.",
         "",
         f"{today}: {machine()}. Seed {seed}.",
         *(["", f"No power was cut on this machine: {why_not}."] if why_not else []),
         "",
         table.markdown(),
-        *(line for one in of_cards.tables for line in ("", one.markdown())),
+        *(line for one in others.tables for line in ("", one.markdown())),
         *(["", "## What was wrong", "", *(f"- {line}" for line in wrong[:100])] if wrong else []),
     ]
     return "\n".join(lines) + "\n"
@@ -138,10 +146,14 @@ def main() -> int:
                 part.run(seed, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
         bar = progress.add_task("bad cards", total=cards.TASKS)
         of_cards = cards.run(chosen.kills / KILLS, seed, lambda _: progress.advance(bar))
-    text = page(found, of_cards, seed, why_not)
+        size = month.MAEBASHI if chosen.kills >= KILLS else month.SMALL
+        bar = progress.add_task("days of taxis", total=size.days)
+        of_taxis = month_of_taxis(size, seed, lambda: progress.advance(bar))
+    others = cards.Found(of_cards.tables + of_taxis.tables, of_cards.wrong + of_taxis.wrong)
+    text = page(found, others, seed, why_not)
     PAGE.write_text(text, "utf-8")
     print(text)
-    return 1 if of_cards.wrong or any(part.tally.wrong for part in found) else 0
+    return 1 if others.wrong or any(part.tally.wrong for part in found) else 0
 
 
 if __name__ == "__main__":

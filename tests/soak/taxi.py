@@ -52,6 +52,12 @@ def run(
         world.close()
 
 
+def play(size: Size, seed: int, kind: str, tell: Callable[[int], None]) -> Table:
+    """Run on a real database of its own; return the table. Raises AssertionError as `run` does."""
+    with folder_in_memory() as folder, database(kind) as url:
+        return table(size, run(Path(folder), size, seed, url, tell), kind)
+
+
 @contextlib.contextmanager
 def database(kind: str) -> Iterator[str]:
     """Run a real PostgreSQL of its own, and give an empty database; nothing for SQLite."""
@@ -111,13 +117,11 @@ def main() -> int:
     chosen = parser.parse_args()
     seed = random.SystemRandom().randrange(10**9) if chosen.seed is None else chosen.seed
     size = SMALL if chosen.small else MAEBASHI
-    with folder_in_memory() as folder, database(chosen.on) as url, Progress() as progress:
+    with Progress() as progress:
         bar = progress.add_task("days", total=size.days)
-        came = run(Path(folder), size, seed, url, lambda _: progress.advance(bar))
+        came = play(size, seed, chosen.on, lambda _: progress.advance(bar))
     today = datetime.datetime.now(datetime.UTC).date()
-    print(
-        f"{today}: {machine()}. Seed {seed}.", table(size, came, chosen.on).markdown(), sep="\n\n"
-    )
+    print(f"{today}: {machine()}. Seed {seed}.", came.markdown(), sep="\n\n")
     return 0
 
 
