@@ -7,11 +7,11 @@ database, its commands for backup and restore. The broker is a list of messages.
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 
@@ -110,13 +110,17 @@ class Template:
             folder = Path(name)
             shutil.copytree(self.folder / "town", folder / "town")
             url = self._copy_database(folder) if self.server else ""
-            world = World(folder, self, 2 if url else 1)
+            world = self.open(folder, 2 if url else 1)
             try:
                 yield world
             finally:
                 world.close()
                 if self.server:
                     self.server.drop(world.fleet.config.databases)
+
+    def open(self, folder: Path, workers: int) -> "World":
+        """Return what stands in a copy."""
+        return World(folder, self, workers)
 
     def _copy_database(self, folder: Path) -> str:
         assert self.server
@@ -128,79 +132,35 @@ class Template:
         return url
 
 
-@dataclass
-class Rider:
-    """One reader: real but for card, screen and network."""
+class Sending:
+    """What a reader sends and hears."""
 
     virtual: VirtualReader
     folder: Path
     clock: HandClock
-    roster: Roster
-    boots: int = 0
-    now_s: float = 0.0
+    journal: Journal
     held: Held | None = None
-    kept_marks: Marks = field(default_factory=Marks)
+    now_s: float = 0.0
+    kept_marks = Marks()
 
-    def __post_init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        """Start, with the marks that were written last."""
-        self.boots += 1
-        self.own = OwnEntries()
-        self.history = rebuild(self.folder, self.virtual.name, self.own)
-        boot = f"b{self.boots}"
-        self.journal = Journal(self.folder, self.virtual.name, boot, "1", self.stamp)
-        self.journal.begin_if_due()
+    def connect(self) -> None:
+        """Be online, with the marks that were written last."""
         self.shelf = Shelf(self.folder, self.virtual.name)
         self.uplink = Uplink(self.kept_marks, Backoff(draw=lambda: 0.0))
         self.uplink.connected()
+
+    def begin(self) -> None:
+        """Start, with what is on the disk."""
+        raise NotImplementedError
 
     def end(self) -> None:
         """Be killed: what is on the disk stays."""
         self.journal.close()
         self.shelf.close()
 
-    def stamp(self) -> Stamp:
-        now_ms = self.clock.now_ms()
-        return Stamp(now_ms, now_ms - NOON_MS, ClockState.SYNCHRONISED)
-
-    def tap(self, card: str) -> None:
-        """Decide as `edge.tap` does, and keep it."""
-        at_ms, rules = self.clock.now_ms(), self.roster.header.rules
-        book = rulebook(PASS)
-        assert book.near
-        periods = book.near(at_ms, rules)
-        used: dict[str, Used] = count(periods, PASS, [card], self.held, self.own)
-        age_s = max(0, at_ms - self.held.at_ms) // 1000 if self.held else None
-        facts = Facts(
-            at_ms,
-            Place(self.virtual.name.partition("/")[2], "bus", "1"),
-            self.roster.find(Credential(card)),
-            rules,
-            60,
-            booked=self.history.of(PASS, [card], at_ms),
-            used=used,
-            usage_age_s=age_s,
-        )
-        made = book.decide(facts)
-        entry = make_tap(
-            1,
-            **self.stamp()._asdict(),
-            outcome=made.outcome,
-            code=made.code,
-            shown=made.shown,
-            rule=made.rule,
-            rider_pays_yen=made.rider_pays_yen,
-            credential=card,
-            roster=self.roster.header.version,
-            roster_age_s=60,
-            used=used,
-            usage_age_s=age_s,
-        )
-        n, _ = self.journal.append(entry)
-        self.history.take(entry)
-        self.own.take(self.journal.id, n, entry)
+    def tap(self, card: str) -> object:
+        """Let a card be held."""
+        raise NotImplementedError
 
     def send(self) -> Message | None:
         """Return the batch to be sent now."""
@@ -243,8 +203,76 @@ class Rider:
         return self.shelf.waiting(self.uplink.marks) > 0
 
 
+@dataclass
+class Rider(Sending):
+    """One reader: real but for card, screen and network."""
+
+    virtual: VirtualReader
+    folder: Path
+    clock: HandClock
+    roster: Roster
+    boots: int = 0
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Start, with the marks that were written last."""
+        self.boots += 1
+        self.own = OwnEntries()
+        self.history = rebuild(self.folder, self.virtual.name, self.own)
+        boot = f"b{self.boots}"
+        self.journal = Journal(self.folder, self.virtual.name, boot, "1", self.stamp)
+        self.journal.begin_if_due()
+        self.connect()
+
+    def stamp(self) -> Stamp:
+        now_ms = self.clock.now_ms()
+        return Stamp(now_ms, now_ms - NOON_MS, ClockState.SYNCHRONISED)
+
+    def tap(self, card: str) -> None:
+        """Decide as `edge.tap` does, and keep it."""
+        at_ms, rules = self.clock.now_ms(), self.roster.header.rules
+        book = rulebook(PASS)
+        assert book.near
+        periods = book.near(at_ms, rules)
+        used: dict[str, Used] = count(periods, PASS, [card], self.held, self.own)
+        age_s = max(0, at_ms - self.held.at_ms) // 1000 if self.held else None
+        facts = Facts(
+            at_ms,
+            Place(self.virtual.name.partition("/")[2], "bus", "1"),
+            self.roster.find(Credential(card)),
+            rules,
+            60,
+            booked=self.history.of(PASS, [card], at_ms),
+            used=used,
+            usage_age_s=age_s,
+        )
+        made = book.decide(facts)
+        entry = make_tap(
+            1,
+            **self.stamp()._asdict(),
+            outcome=made.outcome,
+            code=made.code,
+            shown=made.shown,
+            rule=made.rule,
+            rider_pays_yen=made.rider_pays_yen,
+            credential=card,
+            roster=self.roster.header.version,
+            roster_age_s=60,
+            used=used,
+            usage_age_s=age_s,
+        )
+        n, _ = self.journal.append(entry)
+        self.history.take(entry)
+        self.own.take(self.journal.id, n, entry)
+
+
 class World:
     """All of it."""
+
+    programme: ClassVar = PASS
+    names: ClassVar[Sequence[str]] = NAMES
 
     def __init__(self, folder: Path, template: Template, workers: int) -> None:
         self._template, self._workers = template, workers
@@ -261,12 +289,7 @@ class World:
         self.backup: Path | None = None
         self.latest_ms = NOON_MS
         self.stepped = False
-        self.riders = [
-            Rider(
-                self.fleet.reader(name), folder / "readers" / name, self.clock, self._roster(name)
-            )
-            for name in NAMES
-        ]
+        self.riders = [self._reader(name, folder / "readers" / name) for name in self.names]
 
     # --- the fleet -------------------------------------------------------------------------------
 
@@ -292,11 +315,14 @@ class World:
             books.close()
         self.fleet.close()
 
-    def _roster(self, name: str) -> Roster:
+    def _reader(self, name: str, folder: Path) -> Sending:
+        return Rider(self.fleet.reader(name), folder, self.clock, self._roster(name))
+
+    def _roster(self, name: str, version: int = 1) -> Roster:
         key = read_signing_key(self._config.signing_key).public_key()
         tenant, state = self._config.tenant, self._config.state_folder
         archive = RosterArchive(self.fleet.store, state, tenant, key)
-        found = archive.get(PASS, name, 1)
+        found = archive.get(self.programme, name, version)
         assert found is not None
         return found
 
@@ -343,14 +369,14 @@ class World:
             assert there == ack.through, "acknowledged and not in the ledger"
         self.down += letters
 
-    def opened(self, letter: Letter) -> tuple[Rider, Ack]:
+    def opened(self, letter: Letter) -> tuple[Sending, Ack]:
         """Return whom a letter is for, and what it says, verified."""
         name = "/".join(letter.topic.split("/")[2:4])
         (rider,) = [one for one in self.riders if one.virtual.name == name]
         key = pinned_key(self._town)
         return rider, open_envelope(letter.payload, Purpose.ACK, name, key, Ack)
 
-    def report(self, rider: Rider) -> None:
+    def report(self, rider: Sending) -> None:
         """Take a status in; say what a reader is told that comes online."""
         heard = self.fleet.hear(rider.status())
         self.promise(self.fleet.dispatch.marks(heard))
@@ -361,13 +387,13 @@ class World:
         for rider in self.riders:
             at = rider.virtual.name.partition("/")[2]
             with self.fleet.store.read() as connection:
-                file = file_of(connection, PASS, at)
+                file = file_of(connection, self.programme, at)
             if file is None:
                 continue
             path = rider.folder.parent / f"{at}.usage"
             path.write_bytes(file)
             key = pinned_key(self._town)
-            opened = UsageFile.open(path, self._config.tenant, PASS, at, key)
+            opened = UsageFile.open(path, self._config.tenant, self.programme, at, key)
             if rider.held is None or opened.header.at_ms > rider.held.at_ms:
                 rider.held = Held(opened, rider.virtual.name)
 
