@@ -91,9 +91,13 @@ def now(request: web.Request, **values: Any) -> web.Response:
 
 @tablet_routes.get(HOME)
 async def home(request: web.Request) -> web.Response:
-    """The present stage; `fare` and `discount` are what was typed before."""
+    """The present stage; `fare` and `discount` are what was typed before.
+
+    `changed`: who is aboard is not any more whom the driver was told the amounts for.
+    """
     typed = digits(request.query.get("fare", ""))
-    return now(request, fare=typed, discount=_discount(request, request.query))
+    said = SAID["changed"] if "changed" in request.query else ""
+    return now(request, fare=typed, discount=_discount(request, request.query), said=said)
 
 
 @tablet_routes.post("/tablet/key")

@@ -281,6 +281,10 @@ class Device:
         async with self._http.get(self.base + path) as response:
             return response.status, await response.text()
 
+    async def listen(self) -> aiohttp.StreamReader:
+        response = await self._http.get(f"{self.base}/events")
+        return response.content
+
     async def post(self, path: str, origin: str = "", **fields: str) -> tuple[int, str]:
         headers = {"Origin": origin or self.base}
         async with self._http.post(self.base + path, data=fields, headers=headers) as response:
@@ -325,7 +329,10 @@ async def test_a_tablet_is_paired_by_the_code_on_the_readers_screen_and_revoked_
         status, page = await tablet.post(path)
         assert status == 200
         assert 'data-stage="ride"' in page
+        news = await tablet.listen()
+        await news.readuntil(b"\n\n")
         assert (await screen.post("/tablets/revoke", number="1"))[0] == 200
+        assert await news.read() == b"", "nor does it hear anything more"
         assert (await tablet.get("/tablet"))[0] == 403
         assert (await tablet.post("/tablet/done", fare="1500", rider=f"{JOURNAL}:1"))[0] == 403
     assert not car.heard

@@ -76,12 +76,11 @@ class Cab:
         for key in keys:
             await self.page.get_by_role("button", name=key, exact=True).tap()
 
-    async def hold(self, card: MyNumberCard) -> None:
-        """A rider holds his card until the page has it."""
-        riders = self.page.locator("#riders li")
-        before = await riders.count()
+    async def hold(self, card: MyNumberCard, riders: int) -> None:
+        """A rider holds his card until the page has so many."""
         self.taxi.antenna.place(card)
-        await expect(riders).to_have_count(before + 1, timeout=WITHIN_MS)
+        aboard = self.page.locator("#riders li")
+        await expect(aboard).to_have_count(riders, timeout=WITHIN_MS)
         await asyncio.to_thread(lift, self.taxi.antenna)
 
     async def amounts(self) -> list[str]:
@@ -164,7 +163,7 @@ async def _shared(cab: Cab) -> None:
     await cab.sees("ride")
     await asyncio.to_thread(lift, taxi.antenna)
     await cab.digits("1", "5")
-    await cab.hold(taxi.cards[1])
+    await cab.hold(taxi.cards[1], riders=2)
     await expect(cab.page.locator("#fare")).to_have_value("15")  # who boards takes no digit away
     await cab.digits("00")
     await cab.tap(say("tablet.reckon"))
@@ -256,7 +255,7 @@ async def test_a_ride_by_the_keyboard_alone_on_the_readers_own_screen(
     await cab.sees("ride")
     await asyncio.to_thread(lift, taxi.antenna)
     await keys.type("15")
-    await cab.hold(taxi.cards[1])
+    await cab.hold(taxi.cards[1], riders=2)
     await keys.type("00")
     await keys.press("Enter")
     await cab.sees("quote")
@@ -267,13 +266,19 @@ async def test_a_ride_by_the_keyboard_alone_on_the_readers_own_screen(
     await expect(page.locator("#fare")).to_have_value("1500")
     await keys.press("Enter")
     await cab.sees("quote")
+    await cab.hold(taxi.cards[2], riders=3)  # somebody boards who is not in these amounts
+    await cab.sees("ride")
+    await expect(page.get_by_role("alert")).to_contain_text(say("tablet.changed"))
+    await expect(page.locator("#fare")).to_have_value("1500")
+    await keys.press("Enter")
+    await cab.sees("quote")
     await keys.press("Enter")
     await cab.sees("result")
-    assert await cab.amounts() == ["1,000円", "500円"]
+    assert await cab.amounts() == ["1,500円", "0円"]
     await keys.press("Enter")
     await cab.sees("waiting")
     (ride,) = [one.entry for one in taxi.kit.entries() if isinstance(one.entry, Ride)]
-    assert (ride.fare_yen, len(ride.riders)) == (1500, 2)
+    assert (ride.fare_yen, len(ride.riders)) == (1500, 3)
 
 
 async def test_halves_that_die_in_the_middle_of_a_ride_cost_neither_rider_nor_fare(
@@ -295,7 +300,7 @@ async def test_halves_that_die_in_the_middle_of_a_ride_cost_neither_rider_nor_fa
     await expect(cab.page.locator("#riders li")).to_have_count(1)
     taxi.kill("link")
     taxi.start("link")
-    await cab.hold(taxi.cards[1])
+    await cab.hold(taxi.cards[1], riders=2)
     await cab.page.locator("#fare").fill("3000")
     await cab.page.keyboard.press("Enter")
     await cab.sees("quote")

@@ -100,6 +100,7 @@ async function renew() {
   const typed = find("fare") || document.querySelector("[name=fare]");
   const chosen = document.querySelector("[name=discount]:checked, [name=discount][type=hidden]");
   const query = new URLSearchParams({ fare: typed ? typed.value : "", discount: chosen ? chosen.value : "" });
+  if (stage === "quote") query.set("changed", "1");
   const { page } = await ask(typed ? `/tablet?${query}` : "/tablet");
   const fresh = page.querySelector("main");
   if (busy || !fresh || main().dataset.stage !== stage) return;
