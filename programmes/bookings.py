@@ -5,7 +5,7 @@ it began, and a tap alone counts nothing; elsewhere an accepted tap does. A ride
 counts as much below zero.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from programmes.register import RULEBOOKS
@@ -27,18 +27,29 @@ class Booking(NamedTuple):
         return self._replace(used=Used(-self.used.times, -self.used.yen))
 
 
-def bookings(entry: Entry) -> Iterator[Booking]:
-    """Yield what an entry counts; nothing for a programme that counts nothing."""
-    if not isinstance(entry, Tap | Ride) or entry.outcome is not Outcome.ACCEPTED:
-        return
-    book = RULEBOOKS.get(entry.programme)
-    if book is None or book.periods is None or (book.rides is None) != isinstance(entry, Tap):
-        return
+def bookings(entry: Entry) -> Sequence[Booking]:
+    """Return what an entry counts; nothing for a programme that counts nothing."""
     if isinstance(entry, Tap):
-        if entry.credential is not None:
-            periods = book.periods(entry.at_ms)
-            yield Booking(entry.programme, entry.credential, periods, counted(entry))
-        return
-    periods = book.periods(entry.boarded_at_ms)
-    for rider in entry.riders:
-        yield Booking(entry.programme, rider.credential, periods, counted(rider))
+        return _of_tap(entry)
+    return _of_ride(entry) if isinstance(entry, Ride) else ()
+
+
+def _of_tap(tap: Tap) -> Sequence[Booking]:
+    if tap.outcome is not Outcome.ACCEPTED or tap.credential is None:
+        return ()
+    book = RULEBOOKS.get(tap.programme)
+    if book is None or book.periods is None or book.rides is not None:
+        return ()
+    return (Booking(tap.programme, tap.credential, book.periods(tap.at_ms), counted(tap)),)
+
+
+def _of_ride(ride: Ride) -> Sequence[Booking]:
+    book = RULEBOOKS.get(ride.programme)
+    if ride.outcome is not Outcome.ACCEPTED or book is None:
+        return ()
+    if book.periods is None or book.rides is None:
+        return ()
+    periods = book.periods(ride.boarded_at_ms)
+    return [
+        Booking(ride.programme, rider.credential, periods, counted(rider)) for rider in ride.riders
+    ]
