@@ -6,6 +6,7 @@ is written here is only what a driver and his riders do.
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ from edge.ride import Moment, Rides, Riding
 from edge.roster import FOLDER as LISTS
 from edge.roster import KEYS, Rosters
 from edge.shelf import Shelf
+from edge.unsent import batches, read_signer
 from edge.uplink import Marks, Uplink
 from edge.usage import SUFFIX, OwnEntries, Usage
 from programmes.rulebook import Place
@@ -104,6 +106,11 @@ class Cab:
         """Switch it off, or let it die: what is on its card stays."""
         self._keeper.journal.close()
         self._shelf.close()
+
+    def unsent(self) -> Iterator[bytes]:
+        """Yield what is on the card of a tablet that is off, as `kazasu-edge unsent` writes it."""
+        signer = read_signer(Path(self._config.key))
+        return batches(self._state, self._config.reader, signer)
 
     def lose_card(self) -> None:
         """Destroy the card of a tablet that is off, its journal with it."""

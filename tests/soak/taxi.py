@@ -82,7 +82,11 @@ def table(size: Size, came: Came, kind: str) -> Table:
             "entries in the ledger",
             f"{found.entries:,} in {count.groups:,} groups, none lost or twice",
         ),
-        ("destroyed and written off", f"{found.written_off:,} entries of one tablet"),
+        (
+            "of two dead tablets",
+            f"{found.recovered:,} entries recovered from one's card, "
+            f"{found.written_off:,} of the other's written off",
+        ),
         (
             "drivers = journals = ledger = claims",
             f"{found.yen:,} yen of {found.companies} companies",

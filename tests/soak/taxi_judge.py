@@ -38,6 +38,8 @@ class Found(NamedTuple):
 
     entries: int
     """In the ledger, none lost and none twice."""
+    recovered: int
+    """From a dead tablet's card."""
     written_off: int
     companies: int
     yen: int
@@ -58,7 +60,7 @@ def judge(world: World) -> Found:
     assert ledger == claimed, _apart(ledger, claimed)
     over = _over_use(world, kept)
     gone, yen = len(world.gone), sum(claimed.values())
-    return Found(len(kept), gone, len(claimed), yen, over)
+    return Found(len(kept), world.recovered, gone, len(claimed), yen, over)
 
 
 def _same_entries(world: World) -> None:

@@ -2,7 +2,8 @@
 
 Every card is decided by the reader's own list, usage and journal (`tests.soak.cab`); every batch is
 signed, taken in by `fleet.books.Books` and acknowledged, in groups as a worker takes them. Two
-tablets die: one's card goes on in another tablet, the other's is lost and its tail written off.
+tablets die: one's card is read and the ledger takes in what it never sent; the other's is lost, and
+its tail written off.
 """
 
 import datetime
@@ -38,6 +39,8 @@ BEGINS_MS, NOON_MS, ENDS_MS = 6 * HOUR_MS, 12 * HOUR_MS + 30 * MINUTE_MS, 22 * H
 """From midnight: tablets on, fresh usage files at noon, tablets off."""
 RESTARTS_SHARE: Final = 0.3
 """Of tablets that start anew in the morning; the others have run through the night."""
+LOOKS_EVERY: Final = 3
+"""Days after which the cards are read for the truth; what was delivered stays there for seven."""
 RECOVERED, LOST = 0, 1
 """The taxis whose tablets die."""
 DIES_MS: Final = 17 * HOUR_MS
@@ -84,6 +87,8 @@ class World:
         self.written: dict[Ref, bytes] = {}
         self.gone: set[Ref] = set()
         """Entries that were destroyed before they arrived."""
+        self.recovered = 0
+        """Entries that the ledger has from a dead tablet's card."""
         self._rng = random.Random(f"world {seed}")
         self._order = itertools.count()
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -119,6 +124,8 @@ class World:
         for at_ms in range(midnight_ms + BEGINS_MS, midnight_ms + ENDS_MS, TICK_MS):
             self._at(at_ms, self._deliver)
         self._at(midnight_ms + ENDS_MS, self._evening)
+        if day % LOOKS_EVERY == 0:
+            self._at(midnight_ms + ENDS_MS, self._look_at_cards)
         if day == self.size.days // 3:
             self._at(midnight_ms + DIES_MS, self._die)
         if day == self.size.days // 3 + 1:
@@ -162,9 +169,13 @@ class World:
         for taxi, cab in self._alive():
             cab.shift(f"{taxi + 1:04}", began=False)
             self._dirty.add(taxi)
-            self.written |= cab.written()
         self._deliver()
         self.fleet.dispatch.tidy()
+
+    def _look_at_cards(self) -> None:
+        """Remember what is written there, before it is removed."""
+        for _, cab in self._alive():
+            self.written |= cab.written()
 
     def _alive(self) -> Iterator[tuple[int, Cab]]:
         return ((taxi, cab) for taxi, cab in enumerate(self.cabs) if taxi not in self._dead)
@@ -269,8 +280,8 @@ class World:
         """Both lie broken; one had told of entries that it never sent."""
         for taxi in (RECOVERED, LOST):
             cab = self.cabs[taxi]
+            cab.shift("9999", began=True)  # something at least that it never sends
             if taxi == LOST:
-                cab.shift("9999", began=True)  # something at least that never arrives
                 self.fleet.hear(cab.status())
                 self.gone = self._not_stored(cab)
             self._dead.add(taxi)
@@ -282,8 +293,11 @@ class World:
         return {ref for ref in cab.written() if ref not in there}
 
     def _replace(self) -> None:
-        """One's card goes on in another tablet; the other's is gone, and its tail written off."""
-        self.cabs[LOST].lose_card()
+        """Both get new tablets; one's old card is read, the other's tail is written off."""
+        self._recover(self.cabs[RECOVERED])
+        self._unsent.pop(RECOVERED, None)
+        for taxi in (RECOVERED, LOST):
+            self.cabs[taxi].lose_card()
         for ref in self.gone:
             self.told.pop(ref, None)
         self._unsent.pop(LOST, None)
@@ -296,6 +310,22 @@ class World:
         self._dirty |= {RECOVERED, LOST}
         self._deliver()
         self._write_off()
+
+    def _recover(self, cab: Cab) -> None:
+        """Read a dead tablet's card, and let the ledger take in what it never sent."""
+        before, listed = len(self.fleet.stored()), self.fleet.town.folder / "unsent.jsonl"
+        self.written |= cab.written()
+        listed.write_bytes(b"".join(line + b"\n" for line in cab.unsent()))
+        recover = (
+            "ledger",
+            "recover",
+            str(listed),
+            "水没、SDカードから",
+            "--reader",
+            cab.virtual.name,
+        )
+        assert quietly(self.fleet, *recover) == 0
+        self.recovered = len(self.fleet.stored()) - before
 
     def _write_off(self) -> None:
         self.fleet.dispatch.sweep()
