@@ -31,17 +31,13 @@ from edge.roster import Holding
 from edge.usage import RIDES_KEPT
 from programmes.calendar import local_day
 from programmes.register import RULEBOOKS
-from programmes.rides import RideFacts, RiderFacts, Settlement
+from programmes.rides import UNDER_WAY_MS, RideFacts, RiderFacts, Settlement
 from programmes.rulebook import RuleTableRefused, rule_in_force
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Credential
 from wire.entries import Cancel, ClockStep, Entry, JournalId, Ride, Rider, Shift, Start, Tap
 from wire.limits import RIDERS_MAX
-
-UNDER_WAY_MS: Final = 3 * 3_600_000
-"""How long a rider is on the list who is never settled: the longest ride of a town's taxi. His tap
-stays in the journal, and the company sees that no fare followed."""
 
 Ref = tuple[JournalId, int]
 """Journal and number of an entry of this reader."""

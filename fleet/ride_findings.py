@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from fleet.findings import Basis, Finding, Kind, Known, decide
 from fleet.usage import Boarded
 from programmes.register import RULEBOOKS
-from programmes.rides import RideFacts, RiderFacts, Settlement
+from programmes.rides import UNDER_WAY_MS, RideFacts, RiderFacts, Settlement
 from programmes.rulebook import Decision, Facts, RuleTableRefused, refuse
 from programmes.rulebook import Place as RulePlace
 from wire.clock import ClockState
@@ -22,7 +22,7 @@ from wire.entries import Ride
 def judge_ride(one: Ride, basis: Basis, known: Known) -> Sequence[Finding]:
     """Return what the ledger finds about a ride: settled otherwise, or over an allowance."""
     rides = basis.book.rides
-    if rides is None:
+    if rides is None or not _is_of_its_time(one):
         return _none_could(one)
     riders = [
         RiderFacts(basis.row(each.credential, each.older_credential), each.used, each.usage_age_s)
@@ -57,7 +57,7 @@ def over_caps(one: Ride, known: Known) -> Sequence[Finding]:
     """
     book_of = RULEBOOKS.get(one.programme)
     tables = [table for table in known.rules.get(one.programme, ()) if table.version == one.rule]
-    if book_of is None or book_of.rides is None or not tables:
+    if book_of is None or book_of.rides is None or not tables or not _is_of_its_time(one):
         return _none_could(one)
     most = RideFacts(
         one.at_ms,
@@ -104,6 +104,15 @@ def _over(one: Ride, basis: Basis, known: Known, facts: RideFacts) -> Sequence[F
     if again is None or again.subsidy_yen >= one.subsidy_yen:
         return ()
     return (_ride_finding(one, "allowance", again),)
+
+
+def _is_of_its_time(one: Ride) -> bool:
+    """True when the ride began so long before as a rider stays on a reader's list.
+
+    Else it would count on a day whose allowance nobody has used. A clock that was set back while
+    somebody rode may make the beginning the later instant.
+    """
+    return abs(one.at_ms - one.boarded_at_ms) <= UNDER_WAY_MS
 
 
 def _none_could(one: Ride) -> Sequence[Finding]:

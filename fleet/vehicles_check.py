@@ -30,7 +30,7 @@ from wire.codes import Code, Outcome
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 LONG_MS: Final = 3 * HOUR_MS
-"""As long as a reader keeps a rider on its list (edge.ride.UNDER_WAY_MS)."""
+"""As long as a reader keeps a rider on its list (programmes.rides.UNDER_WAY_MS)."""
 FARE_YEN_MAX: Final = 20_000
 """Two hours through a town by taxi: a nought too many is more likely."""
 SHOWN_MAX: Final = 200

@@ -7,12 +7,17 @@ runs on the reader and in the ledger.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
 from wire.codes import Code, Outcome
 from wire.entries import Used
 from wire.roster import RosterRow, RuleTable
+
+UNDER_WAY_MS: Final = 3 * 3_600_000
+"""How long a rider is on the list who is never settled: the longest ride of a town's taxi. His tap
+stays in the journal, and the company sees that no fare followed."""
 
 
 class RiderFacts(msgspec.Struct, frozen=True):

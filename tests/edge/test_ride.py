@@ -23,9 +23,10 @@ from edge.panel import (
     TakeOff,
     TurnShift,
 )
-from edge.ride import UNDER_WAY_MS, Riding
+from edge.ride import Riding
 from hw.sim.antenna import Antenna
 from hw.sim.mynumber import MyNumberCard
+from programmes.rides import UNDER_WAY_MS
 from tests.edge.reader_kit import (
     TAXI,
     Link,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edge.history import rebuild
-from edge.ride import UNDER_WAY_MS, Ref, Riding
+from edge.ride import Ref, Riding
 from edge.usage import RIDES_KEPT, Held, OwnEntries, count
+from programmes.rides import UNDER_WAY_MS
 from tests.edge.journal_kit import READER, begin
 from tests.edge.test_usage import NOON_MS, credential, tap, usage_file
 from wire.clock import ClockState

@@ -91,6 +91,8 @@ def test_an_honest_ride_follows_from_what_the_reader_had(make: Make, tmp_path: P
         {"outcome": Outcome.REFUSED, "code": Code.WRONG_PLACE, "subsidy_yen": 0},
         {"rule": "taxi/2025"},
         {"boarded_at_ms": local_ms("2020-01-01 12:00")},
+        {"boarded_at_ms": local_ms("2026-06-02 12:00")},
+        {"boarded_at_ms": local_ms("2026-06-04 12:00")},
     ],
     ids="-".join,
 )
