@@ -228,6 +228,7 @@ def _sealed(
 
 
 def _edge_config(town: Town, place: Place) -> dict[str, object]:
+    tablets = {"tablet_host": place.tablet_host, "tablet_port": place.tablet_port}
     return {
         "reader": str(town.reader_at(place)),
         "place": place.name,
@@ -240,6 +241,7 @@ def _edge_config(town: Town, place: Place) -> dict[str, object]:
         "broker_port": town.ports.readers,
         "devices_url": f"https://{_HOST}:{town.ports.devices}",
         "page_port": place.page_port,
+        **(tablets if place.tablet_host else {}),
     }
 
 

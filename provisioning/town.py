@@ -18,6 +18,8 @@
     technologies = ["106B", "212F"]
     page_port = 18101
     organisation = ""   # whose it is: a transport company; empty: the city's
+    tablet_host = ""    # a taxi's own address on its Wi-Fi, where its tablets call; empty: none
+    tablet_port = 0
 
 One reader stands at each place and has the place's name.
 """
@@ -70,6 +72,9 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     triage_programmes: Programmes = []
     organisation: str = ""
     """Whose it is, as in wire.registry."""
+    tablet_host: Annotated[str, Meta(max_length=253)] = ""
+    """Of a taxi: its reader's address on its own Wi-Fi."""
+    tablet_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
 
 
 class Town(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,13 +112,18 @@ def _check(town: Town) -> None:
             parse_name(programme)
         if place.organisation:
             parse_name(place.organisation)
+        if bool(place.tablet_host) != bool(place.tablet_port):
+            raise ValueError(f"{place.name}: tablet_host and tablet_port go together")
+        if place.tablet_host and place.kind != "taxi":
+            raise ValueError(f"{place.name}: tablet_host is for a taxi")
         if extra := set(place.triage_programmes) - set(place.programmes):
             raise ValueError(f"{place.name}: triage of {sorted(extra)}, which it does not serve")
         _once(f"{place.name}: programme", place.programmes)
         _once(f"{place.name}: technology", place.technologies)
     _once("place", [place.name for place in town.place])
     pages = [place.page_port for place in town.place]
-    _once("port", [*pages, *msgspec.structs.astuple(town.ports)])
+    tablets = [place.tablet_port for place in town.place if place.tablet_port]
+    _once("port", [*pages, *tablets, *msgspec.structs.astuple(town.ports)])
 
 
 def _once(what: str, values: Sequence[object]) -> None:

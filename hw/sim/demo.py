@@ -217,6 +217,7 @@ class Demo:
     def _say_where(self) -> None:
         site, ports = self._site, self._site.ports
         operator, clerk, *companies = site.logins
+        tablets = [f"http://127.0.0.1:{port}/" for port in site.tablet_ports.values()]
         sim = os.path.relpath(Path(sys.executable).with_name("kazasu-sim"))
         lines = [
             "",
@@ -228,7 +229,8 @@ class Demo:
             *(f"{place:<20} {page.address}" for place, page in site.pages.items()),
             "",
             *self._hired_lines(),
-            "drivers' pages: a bus's address with /driver, a taxi's with /tablet",
+            "drivers' pages: a bus's address with /driver, a taxi's with /tablet; tablets that are",
+            f"paired there (/tablets) call at {', '.join(tablets)}",
             "in another terminal:",
             f"  {sim} kill bus-2",
             f"  {sim} cut school-1 --for 30s",

@@ -18,6 +18,7 @@ from hw.sim.timetable import LINES
 from wire.credential import Scheme
 
 TENANT: Final = "kazasu-shi"
+HOST: Final = "127.0.0.1"
 GATES: Final = (*BUSES, *SCHOOLS)
 """Where people come to a reader by themselves."""
 DESK: Final = "desk-1"
@@ -73,10 +74,12 @@ class Ports(NamedTuple):
 
 
 class ReaderPorts(NamedTuple):
-    """Of one reader: the path of its antenna, and where its local page is."""
+    """Of one reader: the path of its antenna, and where its pages are."""
 
     front_end: str
     page: int
+    tablet: int = 0
+    """Where a taxi's tablets call; 0: they have no use there."""
 
 
 def town_file(ports: Ports, readers: dict[str, ReaderPorts]) -> str:
@@ -96,6 +99,8 @@ def town_file(ports: Ports, readers: dict[str, ReaderPorts]) -> str:
             "technologies": ["106B", "212F", "106A"],
             "page_port": own.page,
             "organisation": COMPANIES.get(place, ""),
+            "tablet_host": HOST if own.tablet else "",
+            "tablet_port": own.tablet,
         }
         lines += ["", "[[place]]"]
         lines += [

@@ -24,7 +24,7 @@ from hw.sim.control import Answer, Order
 from hw.sim.gps import driving
 from hw.sim.network import Network
 from hw.sim.page import Page
-from hw.sim.papers import COMPANIES, PLACES, TENANT, Ports, ReaderPorts
+from hw.sim.papers import COMPANIES, HOST, PLACES, TENANT, Ports, ReaderPorts
 from hw.sim.people import ATTENDANCE, SENIOR_PASS, TAXI, TAXIS, Enrolment, Person, drawn_card
 from hw.sim.report import OpenGap, Row, journal_rows, ledger_rows
 from hw.sim.services import (
@@ -41,7 +41,6 @@ from hw.sim.services import (
 from hw.sim.timetable import clock_text
 from hw.sim.warp import TownClock, warped
 
-HOST: Final = "127.0.0.1"
 FLEET: Final = "fleet.cli:run"
 READY_S_MAX: Final = 60.0
 """Until every reader shows that cards can be held; 10 s on two idle cores."""
@@ -90,7 +89,8 @@ class Site:
         self, folder: Path, clock: TownClock, day: datetime.date, people: Sequence[Person]
     ) -> None:
         """Nothing is started yet."""
-        ports = free_ports(len(Ports._fields) + len(PLACES) + len(TAXIS))
+        ports = free_ports(len(Ports._fields) + len(PLACES) + 2 * len(TAXIS))
+        self.tablet_ports: Final = {taxi: ports.pop() for taxi in TAXIS}
         self._gpsd_ports = {taxi: ports.pop() for taxi in TAXIS}
         self._receivers = contextlib.AsyncExitStack()
         self.ports: Final = Ports(*ports[len(PLACES) :])
@@ -135,7 +135,7 @@ class Site:
     async def _make_identities(self) -> None:
         town = self._folder / "town.toml"
         fronts = {
-            place: ReaderPorts(self.antennas[place].device, port)
+            place: ReaderPorts(self.antennas[place].device, port, self.tablet_ports.get(place, 0))
             for place, port in self._page_ports.items()
         }
         town.write_text(papers.town_file(self.ports, fronts), "utf-8")

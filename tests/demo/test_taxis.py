@@ -49,6 +49,10 @@ def test_taxis_ride_and_their_money_is_that_of_their_rides(folder: Path) -> None
         name, password = re.findall(r"for hokuto-taxi: (\S+) / (\S+)", demo.text)[0]
         office = Visitor(re.findall(r"clerks' office +(http://\S+)/", demo.text)[0])
         assert office.sign_in(name, password).status == 303
+        tablet = re.findall(r"call at (http://\S+)/,", demo.text)[0]
+        assert Visitor(tablet).get("/tablet").status == 403  # it is not paired
+        own_screen = re.findall(r"^taxi-1 +(http://\S+)/$", demo.text, re.MULTILINE)[0]
+        assert Visitor(own_screen).get("/tablet").status == 200
         assert demo.finish() == 0, demo.text
     for taxi in ("taxi-1", "taxi-2"):
         sums = rf"{taxi}: (\d+), of which (\d+) taken back; .* pays ([0-9,]+) yen"

@@ -262,6 +262,22 @@ def test_the_agent_reads_the_configuration_that_was_written_for_it(folder: Path)
     assert fleet_key == signing.public_key()
 
 
+def test_a_taxi_is_its_company_s_and_takes_calls_of_its_own_tablets(tmp_path: Path) -> None:
+    plain = place("taxi-1", 3001, "taxi")
+    taxi = msgspec.structs.replace(
+        plain, kind="taxi", organisation="hokuto-taxi", tablet_host="10.0.0.1", tablet_port=3101
+    )
+    make_local(tmp_path / "local", a_town(taxi, place("bus-1", 3002)), SetClock())
+    owners = [one.organisation for one in registry(tmp_path / "local").places]
+    assert owners == ["hokuto-taxi", ""]
+    readers = tmp_path / "local" / "readers"
+    calls = [
+        (config.tablet_host, config.tablet_port)
+        for config in (read_config(readers / name / "edge.toml") for name in ("taxi-1", "bus-1"))
+    ]
+    assert calls == [("10.0.0.1", 3101), ("", 0)]
+
+
 def test_the_registry_describes_every_reader_and_no_secret(folder: Path) -> None:
     told = registry(folder)
     assert [entry.reader for entry in told.readers] == ["kazasu-shi/bus-1", "kazasu-shi/school-1"]

@@ -18,6 +18,7 @@ front_end = "udp:127.0.0.1:54321"
 technologies = ["106B"]
 page_port = 3001
 """
+TABLET = 'tablet_host = "10.0.0.1"\ntablet_port = 3101'
 TOWN = f'tenant = "kazasu-shi"\n[ports]\n{PORTS}{PLACE}'
 
 
@@ -61,6 +62,11 @@ def test_a_town_is_read(tmp_path: Path) -> None:
         ('front_end = "udp:127.0.0.1:54321"', 'front_end = "udp: ; rm"', "front_end"),
         ('label_ja = "1号車"', 'label_ja = ""', "label_ja"),
         ("page_port = 3001", 'page_port = 3001\ntriage_programmes = ["other"]', "other"),
+        ("page_port = 3001", 'page_port = 3001\norganisation = "A b"', "no name"),
+        ("page_port = 3001", 'page_port = 3001\ntablet_host = "10.0.0.1"', "go together"),
+        ("page_port = 3001", "page_port = 3001\ntablet_port = 2001", "go together"),
+        ("page_port = 3001", f"page_port = 3001\n{TABLET}", "for a taxi"),
+        ('kind = "bus"', f'kind = "taxi"\n{TABLET.replace("3101", "3001")}', "3001 stands twice"),
         (PLACE, "", "place"),
         (PLACE, PLACE + PLACE, "bus-1 stands twice"),
         (TOWN, "tenant = ", "town.toml"),
