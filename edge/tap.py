@@ -250,7 +250,7 @@ class Tap:
     def _listen(self) -> None:
         """Hear what `link` has to say, mend what can be mended, and say how we are."""
         if self._panel.newcomer():
-            self._said_condition = None
+            self._said_condition, self._spot = None, ""
             self._asked.forget()
             self._rides.forget_told()
             self._say_appended()

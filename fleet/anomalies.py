@@ -18,7 +18,7 @@ from fleet.months import bounds_ms
 from fleet.schema import finding, ride, ride_share
 from programmes.area import read_corner
 from programmes.calendar import local_day
-from wire.codes import Outcome
+from wire.codes import Code, Outcome
 
 Kind = Literal["allowance", "two-taxis", "too-far", "fare", "many"]
 KINDS: Final[tuple[Kind, ...]] = ("allowance", "two-taxis", "too-far", "fare", "many")
@@ -132,15 +132,20 @@ def _trips(
 
 
 def _over(connection: sa.Connection, programme: str, month: datetime.date) -> Iterator[Anomaly]:
-    """Yield rides that the ledger found over an allowance: the city bears them."""
+    """Yield rides over an allowance, found by the ledger or entered so: the city bears them."""
+    found = sa.exists().where(
+        finding.c.journal_id == ride.c.journal_id,
+        finding.c.n == ride.c.n,
+        finding.c.kind == "allowance",
+    )
     wanted = (
         sa.select(*_COLUMNS)
         .join(ride_share, ride_share.c.ride_id == ride.c.id)
-        .join(
-            finding,
-            (finding.c.journal_id == ride.c.journal_id) & (finding.c.n == ride.c.n),
+        .where(
+            *_here(programme, month),
+            sa.or_(found, ride.c.code == Code.USED_UP.value),
+            ride_share.c.seat == 0,
         )
-        .where(*_here(programme, month), finding.c.kind == "allowance", ride_share.c.seat == 0)
     )
     for row in connection.execute(wanted):
         yield _anomaly("allowance", _Trip(*row[:-1]), row.credential)

@@ -116,11 +116,6 @@ class Claim(NamedTuple):
 _COLUMNS: Final = [claim.c[name] for name in Claim._fields]
 
 
-def last_day_of(month: datetime.date) -> datetime.date:
-    """Return the last day of the month that begins on a day."""
-    return next_month(month) - datetime.timedelta(days=1)
-
-
 def check(connection: sa.Connection, asked: Asked, at_ms: int) -> None:
     """Raise ClaimRefused when such a claim cannot be made now."""
     if asked.until >= local_day(at_ms):
