@@ -24,6 +24,20 @@ async def test_an_order_reaches_the_demo_and_its_answer_comes_back() -> None:
     assert answer == Answer(done=True, said="cut bus-2 30.0")
 
 
+async def test_a_card_may_be_held_for_longer_than_other_answers_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control, "ANSWER_S_MAX", 0.5)
+
+    async def hold(order: Order) -> Answer:
+        await asyncio.sleep(0.8)
+        return Answer(done=True, said=f"held {order.card} at {order.name}")
+
+    async with await serve(socket_path(1), hold):
+        answer = await asyncio.to_thread(send, Order("hold", "desk-1", 60.0, "hanako"))
+    assert answer.said == "held hanako at desk-1"
+
+
 async def test_without_a_demo_the_sentence_says_what_to_do() -> None:
     with pytest.raises(NoDemo, match=control.NONE_RUNS):
         send(Order("kill", "bus-2"))
