@@ -183,7 +183,6 @@ def enrolled(people: sa.Connection, programme: str, day: datetime.date) -> tuple
     holds = sa.exists().where(
         card.c.member_id == member.c.id,
         card.c.superseded_at_ms.is_(None),
-        card.c.scheme.not_in(("paper",)),
     )
     every = people.scalar(sa.select(sa.func.count()).select_from(member).where(*here))
     some = people.scalar(sa.select(sa.func.count()).select_from(member).where(*here, holds))
