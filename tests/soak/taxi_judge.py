@@ -60,7 +60,7 @@ def judge(world: World) -> Found:
     assert ledger == claimed, _apart(ledger, claimed)
     over = _over_use(world, kept)
     gone, yen = len(world.gone), sum(claimed.values())
-    return Found(len(kept), world.recovered, gone, len(claimed), yen, over)
+    return Found(len(kept), len(world.recovered), gone, len(claimed), yen, over)
 
 
 def _same_entries(world: World) -> None:
@@ -124,8 +124,14 @@ def _apart(one: Yen, other: Yen) -> list[tuple[str, int, int]]:
 
 
 def _over_use(world: World, entries: dict[Ref, Entry]) -> int:
-    """Compare what the ledger lists as over an allowance with a plain count; return how many."""
-    listed = {(journal, n) for journal, n, _ in world.fleet.rows(FINDINGS)}
+    """Compare what the ledger lists as over an allowance with a plain count; return how many.
+
+    Rides that were read from a dead tablet's card count for others, and are not decided again. A
+    finding on a tap is another thing: a reader refused whom the ledger would have let on, since a
+    ride had been taken back of which the reader had not heard.
+    """
+    found = {(journal, n) for journal, n, _ in world.fleet.rows(FINDINGS)}
+    listed = {ref for ref in found if isinstance(entries[ref], Ride)}
     used: Counter[tuple[str, str]] = Counter()
     by_row: dict[int, Ride] = {}
     over: set[Ref] = set()
@@ -136,7 +142,8 @@ def _over_use(world: World, entries: dict[Ref, Entry]) -> int:
             continue
         by_row[row_id] = ride
         keys = [key for rider in ride.riders for key in _keys(rider.credential, ride)]
-        if kind == "ride" and any(used[key] >= _limit(key) for key in keys):
+        is_over = kind == "ride" and any(used[key] >= _limit(key) for key in keys)
+        if is_over and (journal, n) not in world.recovered:
             over.add((journal, n))
         used.update(keys) if kind == "ride" else used.subtract(keys)
     assert over == listed, (len(over), len(listed), sorted(over ^ listed)[:5])

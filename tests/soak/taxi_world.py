@@ -25,7 +25,7 @@ from fleet.usage_files import UsageBuilder, file_of
 from programmes.calendar import start_of_day_ms
 from tests.fleet.virtual import pinned_key
 from tests.soak.cab import TAXI, Cab, Ref
-from tests.soak.month import DAY_MS, HOUR_MS, MINUTE_MS, Planned, Size, dead_zones, plan
+from tests.soak.month import DAY_MS, HOUR_MS, MINUTE_MS, Planned, Size, Zone, dead_zones, plan
 from tests.soak.taxi_town import company_of, make, quietly, roster_of, serial_of
 from wire.codes import Outcome
 from wire.envelope import Purpose, Signer, open_envelope
@@ -43,7 +43,8 @@ LOOKS_EVERY: Final = 3
 """Days after which the cards are read for the truth; what was delivered stays there for seven."""
 RECOVERED, LOST = 0, 1
 """The taxis whose tablets die."""
-DIES_MS: Final = 17 * HOUR_MS
+SILENT_MS, DIES_MS = 9 * HOUR_MS, 17 * HOUR_MS
+"""From midnight: they have no network, and are dead."""
 
 
 class Told(NamedTuple):
@@ -87,8 +88,8 @@ class World:
         self.written: dict[Ref, bytes] = {}
         self.gone: set[Ref] = set()
         """Entries that were destroyed before they arrived."""
-        self.recovered = 0
-        """Entries that the ledger has from a dead tablet's card."""
+        self.recovered: set[Ref] = set()
+        """Entries that the ledger has from a dead tablet's card, and does not decide again."""
         self._rng = random.Random(f"world {seed}")
         self._order = itertools.count()
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -127,6 +128,9 @@ class World:
         if day % LOOKS_EVERY == 0:
             self._at(midnight_ms + ENDS_MS, self._look_at_cards)
         if day == self.size.days // 3:
+            for taxi in (RECOVERED, LOST):  # so that rides lie there unsent
+                silent = Zone(midnight_ms + SILENT_MS, midnight_ms + ENDS_MS)
+                self._zones[taxi].append(silent)
             self._at(midnight_ms + DIES_MS, self._die)
         if day == self.size.days // 3 + 1:
             self._at(midnight_ms + ENDS_MS - HOUR_MS, self._replace)
@@ -313,7 +317,7 @@ class World:
 
     def _recover(self, cab: Cab) -> None:
         """Read a dead tablet's card, and let the ledger take in what it never sent."""
-        before, listed = len(self.fleet.stored()), self.fleet.town.folder / "unsent.jsonl"
+        before, listed = self.fleet.stored(), self.fleet.town.folder / "unsent.jsonl"
         self.written |= cab.written()
         listed.write_bytes(b"".join(line + b"\n" for line in cab.unsent()))
         recover = (
@@ -325,7 +329,7 @@ class World:
             cab.virtual.name,
         )
         assert quietly(self.fleet, *recover) == 0
-        self.recovered = len(self.fleet.stored()) - before
+        self.recovered = self.fleet.stored().keys() - before.keys()
 
     def _write_off(self) -> None:
         self.fleet.dispatch.sweep()

@@ -20,6 +20,8 @@ def test_drivers_journals_ledger_and_claims_agree_to_the_yen(postgres: Postgres)
     assert found.yen > 300_000
     assert len(count.reader_us) > SMALL.rides * 0.7
     happened = (count.offline, count.cancelled, count.taken_off, found.over)
-    assert all((*happened, found.recovered, found.written_off)), happened
+    assert all(happened), happened
+    assert found.recovered > 10
+    assert found.written_off > 10
     assert count.taps[Outcome.ACCEPTED] > len(count.reader_us)
     assert count.taps[Code.USED_UP]
