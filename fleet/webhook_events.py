@@ -50,7 +50,12 @@ TOLD: Final[Mapping[str, Kind]] = {
     "card.taken-back": Kind.CARD_STOPPED,
 }
 """By the audit's word."""
-UNTOLD: Final = frozenset({"member.seen", "member.ground-seen", "card.re-keyed", "card.moved"})
+UNTOLD: Final = frozenset(
+    {
+        *("member.seen", "member.ground-seen", "member.asked", "member.asked-nobody"),
+        *("card.re-keyed", "card.moved"),
+    }
+)
 """Looks, what was seen at a counter, and what only changes how readers know a card: nothing of it
 is for others."""
 _SUBJECTS: Final = ("member.", "card.")
