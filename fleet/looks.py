@@ -27,8 +27,8 @@ LOOKS: Final = (
     ".disclosed",
     ".printed",
     ".sought-by-card",
-    ".asked",
-    ".asked-nobody",
+    "member.asked",
+    "member.asked-nobody",
 )
 """How the words end that are looks (fleet.audit.note_person); all others change something."""
 
