@@ -1,5 +1,6 @@
 """`kazasu-fleet claims`: whether a claim's file is the one that the fleet signed."""
 
+import enum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,10 +14,17 @@ from fleet.claim_file import FILE_BYTES_MAX, ClaimFileRefused, Seal
 from fleet.config import ConfigRefused
 from fleet.terminal import out, site_of
 from programmes.calendar import local
-from programmes.texts import LANGUAGES, Language, say
+from programmes.texts import Language, say
 
 claims_app = typer.Typer(no_args_is_help=True, help="What transport companies claim.")
 EXIT_ALTERED: Final = 1
+
+
+class Tongue(enum.Enum):
+    """In which language a file is judged aloud."""
+
+    JA = "ja"
+    EN = "en"
 
 
 @claims_app.callback()
@@ -31,7 +39,7 @@ def verify(
     fleet_key: Annotated[
         Path | None, typer.Option(help="The fleet's public key; else the key of this fleet.")
     ] = None,
-    language: Annotated[str, typer.Option(help="ja or en.")] = "ja",
+    language: Annotated[Tongue, typer.Option(help="Of the answer.")] = Tongue.JA,
 ) -> None:
     """Say whether a claim's file is as the fleet signed it. Ends with 0 when it is, else with 1.
 
@@ -40,7 +48,7 @@ def verify(
     if file.stat().st_size > FILE_BYTES_MAX:
         raise typer.BadParameter(f"a claim has at most {FILE_BYTES_MAX} bytes")
     key = read_public_key(fleet_key) if fleet_key else _own_key(context)
-    said: Language = next((one for one in LANGUAGES if one == language), "ja")
+    said: Language = "en" if language is Tongue.EN else "ja"
     try:
         seal = claim_file.check(file.read_bytes(), key)
     except ClaimFileRefused as error:

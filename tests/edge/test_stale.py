@@ -10,7 +10,15 @@ import pytest
 
 from hw.sim.antenna import Antenna
 from programmes.register import RULEBOOKS
-from tests.edge.reader_kit import ATTENDANCE, OPEN_ROW, PASS, make_reader, my_number_card, running
+from tests.edge.reader_kit import (
+    ATTENDANCE,
+    OPEN_ROW,
+    PASS,
+    TAXI,
+    make_reader,
+    my_number_card,
+    running,
+)
 from tests.edge.test_tap_refusals import WrongClock
 from wire.clock import ClockState, SystemClock
 from wire.codes import Code
@@ -19,6 +27,7 @@ from wire.credential import Scheme
 CARD = my_number_card(1)
 REFUSE = {"refuse_when_stale": True, "stale_after_h": 1}
 ACCEPT = {"refuse_when_stale": False, "stale_after_h": 1}
+KINDS = {ATTENDANCE: "school", TAXI: "taxi"}
 WAIT = {"accept_with_unknown_clock": False}
 
 POLICIES: list[tuple[str, dict[str, Any], Code, Code]] = [
@@ -27,6 +36,9 @@ POLICIES: list[tuple[str, dict[str, Any], Code, Code]] = [
     (PASS, REFUSE | WAIT, Code.STALE, Code.CLOCK_UNKNOWN),
     (PASS, ACCEPT | WAIT, Code.OK, Code.CLOCK_UNKNOWN),
     (ATTENDANCE, {}, Code.OK, Code.OK),
+    (TAXI, REFUSE, Code.STALE, Code.OK),
+    (TAXI, ACCEPT, Code.OK, Code.OK),
+    (TAXI, ACCEPT | WAIT, Code.OK, Code.CLOCK_UNKNOWN),
 ]
 """Programme, parameters, answer of a reader that has the time, and of one that has lost it."""
 
@@ -42,7 +54,7 @@ def test_a_stale_roster_follows_the_programmes_policy(
     without: Code,
     knows_the_time: bool,
 ) -> None:
-    kind = "school" if programme == ATTENDANCE else "bus"
+    kind = KINDS.get(programme, "bus")
     kit = make_reader(tmp_path / "reader", antenna.device, kind=kind, programmes=(programme,))
     row = OPEN_ROW._replace(credential=kit.credential(programme, Scheme.COMMON_AP, CARD))
     kit.give_keys()

@@ -60,7 +60,7 @@ def test_a_list_with_a_scheme_that_is_not_switched_on_is_refused_and_says_what_t
     assert fleet.command(*command, "attendance") == 1
     said = capsys.readouterr().err
     assert "common-ap is not switched on for attendance" in said
-    assert "kazasu-fleet schemes state attendance common-ap" in said
+    assert "kazasu-fleet schemes state" in said
     assert fleet.command("schemes", "state", "attendance", "common-ap", *SIGNED) == 0
     assert fleet.command(*command, "attendance") == 0
 
