@@ -5,6 +5,7 @@ and usage, and the real rulebook. The fleet is real but for its processes: its b
 database, its commands for backup and restore. The broker is a list of messages.
 """
 
+import abc
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -132,7 +133,7 @@ class Template:
         return url
 
 
-class Sending:
+class Sending(abc.ABC):
     """What a reader sends and hears."""
 
     virtual: VirtualReader
@@ -149,18 +150,18 @@ class Sending:
         self.uplink = Uplink(self.kept_marks, Backoff(draw=lambda: 0.0))
         self.uplink.connected()
 
+    @abc.abstractmethod
     def begin(self) -> None:
         """Start, with what is on the disk."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """Be killed: what is on the disk stays."""
         self.journal.close()
         self.shelf.close()
 
+    @abc.abstractmethod
     def tap(self, card: str) -> object:
         """Let a card be held."""
-        raise NotImplementedError
 
     def send(self) -> Message | None:
         """Return the batch to be sent now."""
