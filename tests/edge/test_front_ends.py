@@ -28,7 +28,7 @@ IDM: Final = bytes.fromhex("0114D5A2B3C4E5F6")
 UID: Final = bytes.fromhex("04A1B2C3D4E5F6")
 PATIENCE_S: Final = 5.0
 """For a card that takes 20 ms to be found or missed."""
-LATER_S: Final = 0.4
+LATER_S: Final = 1.0
 """How much later than a deadline a busy machine may be."""
 
 

@@ -22,7 +22,7 @@ from tests.real_pcsc import Pcscd
 
 IDM = bytes.fromhex("0114D5A2B3C4E5F6")
 UID = bytes.fromhex("04A1B2C3D4E5F6")
-LATER_S = 0.4
+LATER_S = 1.0
 """How much later than the deadline a caller may come back on a busy machine."""
 
 

@@ -22,6 +22,8 @@ READ_RECORD = bytes.fromhex("00B2010C00")
 B = nfc.clf.RemoteTarget("106B")
 A = nfc.clf.RemoteTarget("106A")
 F = nfc.clf.RemoteTarget("212F", sensf_req=bytes.fromhex("0000030100"))
+AT_ONCE_S = 0.5
+"""On a busy machine: not after the time-outs that nfcpy waits for silent cards."""
 
 
 def my_number_card(seed: int = 1, apdu_ms: float = 10) -> MyNumberCard:
@@ -48,11 +50,13 @@ def front_end(antenna: Antenna) -> Iterator[nfc.clf.ContactlessFrontend]:
 def test_an_empty_round_of_polls_takes_as_long_as_on_a_real_front_end(
     front_end: nfc.clf.ContactlessFrontend,
 ) -> None:
-    started_s = time.monotonic()
+    took_ms = []
     for _ in range(5):
+        started_s = time.monotonic()
         assert front_end.sense(B, A, F, iterations=1) is None
-    round_ms = 1000 * (time.monotonic() - started_s) / 5
-    assert sum(POLL_MS.values()) <= round_ms < sum(POLL_MS.values()) + 15
+        took_ms.append(1000 * (time.monotonic() - started_s))
+    # The quickest, for a busy machine's sake.
+    assert sum(POLL_MS.values()) <= min(took_ms) < sum(POLL_MS.values()) + 15
 
 
 def identify(front_end: nfc.clf.ContactlessFrontend) -> float:
@@ -105,7 +109,7 @@ def test_a_removed_card_is_gone_at_the_next_poll(
     antenna.remove()
     started_s = time.monotonic()
     assert front_end.sense(B) is None
-    assert time.monotonic() - started_s < 0.1
+    assert time.monotonic() - started_s < AT_ONCE_S
 
 
 def test_a_card_removed_while_it_thinks_never_answers(
@@ -143,7 +147,7 @@ def test_a_reader_that_gives_up_finds_the_thinking_card_again_at_once(
             tag.transceive(SELECT_COMMON_AP)
         started_s = time.monotonic()
         assert front_end.sense(B) is not None
-        assert time.monotonic() - started_s < 0.1
+        assert time.monotonic() - started_s < AT_ONCE_S
 
 
 def test_a_new_reader_is_served_though_the_old_one_died_without_switching_off(
@@ -196,7 +200,7 @@ def test_two_cards_of_one_technology_collide(
     antenna.place(*cards)
     started_s = time.monotonic()
     assert front_end.sense(technology) is None
-    assert time.monotonic() - started_s < 0.1
+    assert time.monotonic() - started_s < AT_ONCE_S
 
 
 def test_what_is_no_frame_is_ignored(antenna: Antenna) -> None:

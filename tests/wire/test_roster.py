@@ -329,11 +329,11 @@ def test_a_hundred_thousand_members_open_and_are_found(path: Path) -> None:
 
     data = built([row(number) for number in range(100_000)])
     assert len(data) < 100_000 * ROW.size + ROSTER_HEADER_BYTES_MAX
-    began = time.perf_counter()
+    began = time.process_time()
     roster = opened(path, data)
     for number in range(0, 100_000, 1_000):
         assert roster.find(row(number).credential) == row(number)
         assert roster.find(row(100_000 + number).credential) is None
     # A hash over 2.8 MB and 200 look-ups: milliseconds; a file that is read row by row takes more.
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     roster.close()
