@@ -17,8 +17,8 @@ CARD = my_number_card(1, apdu_ms=10)
 LYING_S = 0.4
 """Some 20 rounds of the loop."""
 TOTAL_US_MAX = 400_000
-"""C1 allows 120 ms at 10 ms of card time per APDU, which the bench measures; a busy machine may take
-three times as long, and no time-out is hidden in it."""
+"""C1 allows 120 ms at 10 ms of card time per APDU, which the bench measures; a busy machine may
+take three times as long, and no time-out is hidden in it."""
 
 
 @pytest.fixture
