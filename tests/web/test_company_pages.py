@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from fleet import schema, store
@@ -27,6 +26,7 @@ from tests.fleet.company_kit import (
 )
 from tests.web.conftest import Sites, open_sites, sign_in
 from tests.web.keystrokes import Clerk
+from tests.web.look_over import look_over
 from tests.web.reach_kit import routes_of
 from tests.web.town import Town, empty_town
 from tests.web.visitor import Visitor, add_person, visitor
@@ -274,25 +274,8 @@ def test_a_companys_first_page_leads_to_its_own(sites: Sites) -> None:
         assert f'<li><a href="{path}">' in first
 
 
-def test_axe_finds_nothing_on_a_companys_pages(sites: Sites, browser: Browser) -> None:
-    problems = {}
-    for language, scheme, width in (("ja", "light", 1280), ("en", "dark", 390)):
-        context = browser.new_context(
-            viewport={"width": width, "height": 844},
-            color_scheme="dark" if scheme == "dark" else "light",
-        )
-        page = context.new_page()
-        page.goto(f"{sites.office}/login?lang={language}")
-        sign_in(page, sites.office, "mika")
-        for path in PAGES:
-            answer = page.goto(sites.office + path)
-            assert answer is not None
-            assert answer.status == 200, path
-            found = Axe().run(page).response["violations"]
-            problems[language, path] = [one["nodes"][0]["html"][:160] for one in found]
-            assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), path
-        context.close()
-    assert {where: what for where, what in problems.items() if what} == {}
+def test_a_companys_pages_are_for_every_eye_and_hand(sites: Sites, browser: Browser) -> None:
+    assert look_over(browser, sites.office, "mika", PAGES) == {}
 
 
 # --- who reaches what ----------------------------------------------------------------------------

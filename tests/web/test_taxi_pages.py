@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from fleet.schema import budget, person_audit
 from programmes import taxi
 from tests.fleet.ridden_kit import Ridden, add_rides, add_taxis
 from tests.web.conftest import Sites, open_sites, sign_in
+from tests.web.look_over import look_over
 from tests.web.town import empty_town
 from tests.web.visitor import Visitor, visitor
 
@@ -51,12 +51,10 @@ def page(sites: Sites, browser: Browser, clerk: Visitor) -> Iterator[Page]:
     context.close()
 
 
-def test_axe_finds_nothing_on_any_of_these_pages(sites: Sites, page: Page) -> None:
-    for path in PAGES:
-        for language in ("ja", "en"):
-            page.goto(f"{sites.office}{path}{'&' if '?' in path else '?'}lang={language}")
-            assert not Axe().run(page).response["violations"], (path, language)
-    page.goto(f"{sites.office}/taxi?lang=ja")
+def test_these_pages_are_for_every_eye_and_hand(
+    sites: Sites, browser: Browser, clerk: Visitor
+) -> None:
+    assert look_over(browser, sites.office, "tomo", PAGES) == {}
 
 
 def test_the_figures_are_the_rides_and_open_what_they_are(sites: Sites, page: Page) -> None:
