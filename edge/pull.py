@@ -1,21 +1,20 @@
 """What the fleet wants this reader to hold: rosters, usage and keys, fetched, verified, in place.
 
-Rules: only a signed message that is newer than the last is followed · over HTTPS with the reader's
-certificate · a file is checked against its signed hash and its own signature before it takes the
-place of the one before, whether it came whole or was made of what had changed · what had changed
-and cannot be used is no matter: the whole file is fetched · a failure leaves what was there, says
-so in `twin/reported`, and is tried again later and later · readers do not all come at once.
+Rules: only a signed message that is newer than the last is followed · a file is checked against its
+signed hash and its own signature (how it comes: `edge.fetching`) · a failure leaves what was there,
+says so in `twin/reported`, and is tried again later and later · readers do not all come at once.
 """
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import aiohttp
 import msgspec
@@ -23,16 +22,16 @@ import msgspec
 from edge.backoff import Backoff
 from edge.config import Config
 from edge.durable import PARTIAL, remove_partial, replace_file, replacing
+from edge.fetching import FetchFailed, Source, bring, download, open_session
 from edge.identity import Identity
 from edge.panel import Condition, FromLink, KeysReady, RosterCurrent, RosterReady, UsageReady
 from wire.clock import Clock
 from wire.entries import AtMs, Name
 from wire.limits import KEYS_BYTES_MAX, ROSTER_HEADER_BYTES_MAX, ROSTER_ROWS_MAX
 from wire.messages import Count, RosterHeld, RosterWanted, TwinDesired, UsageWanted
-from wire.roster import ROW, Roster, RosterRefused
-from wire.roster_delta import CONTENT_TYPE as DELTA
-from wire.roster_delta import apply_delta
-from wire.usage import USAGE_BYTES_MAX, UsageFile, UsageRefused
+from wire.roster import ROSTER, ROW, Roster, RosterRefused
+from wire.rows_delta import Base
+from wire.usage import USAGE, USAGE_BYTES_MAX, UsageFile, UsageRefused, row_bytes
 
 TWIN_FILE: Final = "twin.json"
 FOLDER: Final = "rosters"
@@ -40,15 +39,8 @@ KEYS: Final = "keys.sealed"
 """Where `tap` looks for what is brought (edge.panel), in the state folder."""
 ROSTER_BYTES_MAX: Final = ROSTER_HEADER_BYTES_MAX + ROSTER_ROWS_MAX * ROW.size + 64
 """112 MB: four million rows."""
-ERROR_BYTES_MAX: Final = 4096
-"""Of an error's JSON; the rest is not read."""
 TROUBLE_CHARACTERS_MAX: Final = 200
 """See wire.messages.TwinReported."""
-CONNECT_TIMEOUT_S: Final = 10.0
-READ_TIMEOUT_S: Final = 30.0
-"""Without one byte: a mobile link that was lost, not a slow one."""
-FETCH_TIMEOUT_S: Final = 900.0
-"""A whole roster: a million rows are 28 MB, at 0.5 Mbit/s that takes 450 s."""
 JITTER_S: Final = 5.0
 """Before a newer version is fetched: 400 readers of a town then make 80 requests a second. A
 reader that holds none does not wait."""
@@ -65,12 +57,12 @@ Wanted = RosterWanted | UsageWanted | bytes
 """What is to be fetched: a roster, a usage file, or the sealed keys of this hash."""
 
 
-class FetchFailed(Exception):
-    """What was wanted did not come; the sentence is for the operator, and it is tried again."""
+class Fed(NamedTuple):
+    """A usage file that lies in place: the fleet's time in it, and what its rows are."""
 
-
-class DeltaUnusable(FetchFailed):
-    """What has changed cannot be merged into what is held; the whole file can be fetched."""
+    at_ms: int
+    rows_sha256: bytes
+    row_bytes: int
 
 
 class Twin(msgspec.Struct, forbid_unknown_fields=True):
@@ -121,8 +113,8 @@ class Pull:
     """Of the card half; None while it is not there."""
     _sha256: dict[str, bytes] = field(default_factory=dict)
     """Of the files that lie in place, by name."""
-    _usage_ms: dict[str, int] = field(default_factory=dict)
-    """The fleet's time of the usage files that lie in place, by name."""
+    _usage: dict[str, Fed] = field(default_factory=dict)
+    """The usage files that lie in place, by name."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -145,7 +137,7 @@ class Pull:
                 roster.close()
             with contextlib.suppress(FileNotFoundError, UsageRefused):
                 path = self._rosters / f"{programme}.usage"
-                self._usage_ms[path.name] = self._usage_made_ms(path, programme)
+                self._usage[path.name] = self._fed(path, programme)
         kept = self._state / TWIN_FILE
         if kept.exists():
             try:
@@ -177,7 +169,7 @@ class Pull:
             else:
                 self.say(RosterReady(wanted.programme))
         for fed in desired.usage:
-            if condition.usage.get(fed.programme, 0) < self._usage_ms.get(_file(fed), 0):
+            if condition.usage.get(fed.programme, 0) < self._usage_ms(fed):
                 self.say(UsageReady(fed.programme))
         if desired.keys not in (None, condition.keys) and self._sha256.get(KEYS) == desired.keys:
             self.say(KeysReady())
@@ -212,10 +204,14 @@ class Pull:
         missing += [
             fed
             for fed in desired.usage
-            if fed.programme in self.config.programmes
-            and self._usage_ms.get(_file(fed), 0) < fed.at_ms
+            if fed.programme in self.config.programmes and self._usage_ms(fed) < fed.at_ms
         ]
         return missing
+
+    def _usage_ms(self, wanted: UsageWanted) -> int:
+        """Return the fleet's time of the usage file that lies in place; 0: there is none."""
+        held = self._usage.get(_file(wanted))
+        return held.at_ms if held else 0
 
     def _misplaced(self) -> str:
         """Return what is wanted of this reader although its place has not got it."""
@@ -226,9 +222,9 @@ class Pull:
     async def _fetch_all(self, missing: list[Wanted]) -> float | None:
         """Fetch each; return how long to wait before the next try, None when all is in place."""
         trouble = ""
-        if all(_name(one) in {**self._sha256, **self._usage_ms} for one in missing):
+        if all(_name(one) in {**self._sha256, **self._usage} for one in missing):
             await asyncio.sleep(JITTER_S * self.draw())
-        async with self._session() as session:
+        async with open_session(self.config, self.identity) as session:
             for one in missing:
                 try:
                     await self._fetch(session, one)
@@ -248,74 +244,36 @@ class Pull:
         self.trouble = trouble[:TROUBLE_CHARACTERS_MAX]
         self.changed()
 
-    def _session(self) -> aiohttp.ClientSession:
-        timeout = aiohttp.ClientTimeout(
-            total=FETCH_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
-        )
-        connector = aiohttp.TCPConnector(ssl=self.identity.tls, limit=1)
-        return aiohttp.ClientSession(
-            self.config.devices_url, connector=connector, timeout=timeout, auto_decompress=False
-        )
-
     async def _fetch(self, session: aiohttp.ClientSession, wanted: Wanted) -> None:
         if isinstance(wanted, bytes):
             with replacing(self._state / KEYS) as file:
-                await _download(session, "/v1/keys", file, KEYS_BYTES_MAX)
+                await download(session, "/v1/keys", file, KEYS_BYTES_MAX)
                 came = (self._state / (KEYS + PARTIAL)).read_bytes()
                 if hashlib.sha256(came).digest() != wanted:
                     raise FetchFailed(OTHER_HASH)
             self._sha256[KEYS] = wanted
         elif isinstance(wanted, UsageWanted):
-            path = self._rosters / _file(wanted)
-            with replacing(path) as file:
-                address = f"/v1/usage/{wanted.programme}"
-                await _download(session, address, file, USAGE_BYTES_MAX)
-                fetched = path.with_name(path.name + PARTIAL)
-                made_ms = await asyncio.to_thread(self._verify_usage, fetched, wanted)
-            self._usage_ms[path.name] = made_ms
+            await self._fetch_usage(session, wanted)
         else:
             await self._fetch_roster(session, wanted)
-            self._sha256[_file(wanted)] = wanted.sha256
         self.settle()
 
     async def _fetch_roster(self, session: aiohttp.ClientSession, wanted: RosterWanted) -> None:
-        """Bring a roster to its place: by what has changed since the one held, or whole."""
         address = f"/v1/rosters/{wanted.programme}/{wanted.version}"
         path = self._rosters / _file(wanted)
-        if held := self._sha256.get(_file(wanted)):
-            try:
-                with replacing(path) as file:
-                    await self._bring(session, f"{address}?from={held.hex()}", file, wanted)
-                return
-            except DeltaUnusable as error:
-                _log.warning("%s: fetching it whole: %s", path.name, error)
-        with replacing(path) as file:
-            await self._bring(session, address, file, wanted)
+        held = self._sha256.get(path.name)
+        await bring(
+            Source(session, address, ROSTER, ROSTER_BYTES_MAX),
+            path,
+            Base(path, held, ROW.size) if held else None,
+            functools.partial(self._verify, wanted),
+        )
+        self._sha256[path.name] = wanted.sha256
 
-    async def _bring(
-        self, session: aiohttp.ClientSession, address: str, file: BinaryIO, wanted: RosterWanted
-    ) -> None:
-        """Make `file` the wanted roster. Raises FetchFailed, ClientError or OSError."""
-        if await _download(session, address, file, ROSTER_BYTES_MAX) != DELTA:
-            await asyncio.to_thread(self._verify, wanted)
-            return
-        try:
-            await asyncio.to_thread(self._merge, wanted)
-            await asyncio.to_thread(self._verify, wanted)
-        except (FetchFailed, RosterRefused) as error:
-            raise DeltaUnusable(str(error)) from error
-
-    def _merge(self, wanted: RosterWanted) -> None:
-        """Turn what came from a delta into the roster. Raises RosterRefused or OSError."""
-        held = self._rosters / _file(wanted)
-        came = held.with_name(held.name + PARTIAL)
-        with replacing(came) as made:
-            apply_delta(held, came, made)
-
-    def _verify(self, wanted: RosterWanted) -> None:
+    def _verify(self, wanted: RosterWanted, came: Path) -> None:
         """Check a fetched roster as `tap` will. Raises FetchFailed."""
         try:
-            roster = self._open(self._rosters / (_file(wanted) + PARTIAL), wanted.programme)
+            roster = self._open(came, wanted.programme)
         except ValueError as error:
             raise FetchFailed(str(error)) from error
         version, sha256 = roster.header.version, roster.sha256
@@ -325,23 +283,33 @@ class Pull:
         if sha256 != wanted.sha256:
             raise FetchFailed(OTHER_HASH)
 
-    def _verify_usage(self, came: Path, wanted: UsageWanted) -> int:
+    async def _fetch_usage(self, session: aiohttp.ClientSession, wanted: UsageWanted) -> None:
+        path = self._rosters / _file(wanted)
+        held = self._usage.get(path.name)
+        self._usage[path.name] = await bring(
+            Source(session, f"/v1/usage/{wanted.programme}", USAGE, USAGE_BYTES_MAX),
+            path,
+            Base(path, held.rows_sha256, held.row_bytes) if held else None,
+            functools.partial(self._verify_usage, wanted),
+        )
+
+    def _verify_usage(self, wanted: UsageWanted, came: Path) -> Fed:
         """Check a fetched usage file as `tap` will; a newer one is welcome. Raises FetchFailed."""
         try:
-            made_ms = self._usage_made_ms(came, wanted.programme)
+            fed = self._fed(came, wanted.programme)
         except UsageRefused as error:
             raise FetchFailed(str(error)) from error
-        if made_ms < wanted.at_ms:
-            raise FetchFailed(f"usage of {made_ms} came where {wanted.at_ms} was wanted")
-        return made_ms
+        if fed.at_ms < wanted.at_ms:
+            raise FetchFailed(f"usage of {fed.at_ms} came where {wanted.at_ms} was wanted")
+        return fed
 
-    def _usage_made_ms(self, path: Path, programme: str) -> int:
-        """Return the fleet's time in a usage file, verified. Raises UsageRefused or OSError."""
+    def _fed(self, path: Path, programme: str) -> Fed:
+        """Return what a usage file says of itself, verified. Raises UsageRefused or OSError."""
         tenant, key = self.identity.name.tenant, self.identity.fleet_key
         file = UsageFile.open(path, tenant, programme, self.config.place, key)
-        made_ms = file.header.at_ms
+        header = file.header
         file.close()
-        return made_ms
+        return Fed(header.at_ms, header.rows_sha256, row_bytes(header.periods))
 
     def _open(self, path: Path, programme: str) -> Roster:
         tenant, key = self.identity.name.tenant, self.identity.fleet_key
@@ -355,33 +323,3 @@ def _file(wanted: RosterWanted | UsageWanted) -> str:
 
 def _name(wanted: Wanted) -> str:
     return KEYS if isinstance(wanted, bytes) else _file(wanted)
-
-
-async def _download(
-    session: aiohttp.ClientSession, address: str, file: BinaryIO, limit: int
-) -> str:
-    """Write what lies at an address into a file; return its type.
-
-    Raises FetchFailed, ClientError or OSError.
-    """
-    async with session.get(address, allow_redirects=False) as response:
-        if response.status != 200:
-            raise FetchFailed(await _refusal(response))
-        size = 0
-        async for piece in response.content.iter_chunked(65_536):
-            size += len(piece)
-            if size > limit:
-                raise FetchFailed(f"more than the {limit} bytes that are allowed")
-            file.write(piece)
-    file.flush()
-    return response.content_type
-
-
-async def _refusal(response: aiohttp.ClientResponse) -> str:
-    """Return the device listener's own hint, or at least the status."""
-    raw = await response.content.read(ERROR_BYTES_MAX)
-    try:
-        error = msgspec.json.decode(raw, type=dict[str, str])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        error = {}
-    return f"HTTP {response.status} {error.get('error', '')} {error.get('hint', '')}".strip()

@@ -7,6 +7,7 @@ its own place and nothing tells it that there are others. Errors are JSON:
 """
 
 import asyncio
+import functools
 import hashlib
 import os
 import re
@@ -22,12 +23,14 @@ from aiohttp import web
 
 from fleet import usage_files
 from fleet.config import Config
+from fleet.differences import Differences
 from fleet.grants import Role
-from fleet.roster_files import Differences, by_hash, by_version, rows_path
+from fleet.roster_files import by_hash, by_version, open_rows, rows_path
 from fleet.schema import place, reader
 from fleet.store import Store, open_fleet
 from wire import door
-from wire.roster_delta import CONTENT_TYPE, encode_delta
+from wire.roster import ROSTER
+from wire.rows_delta import encode_delta
 
 log: Final = structlog.get_logger("fleet.devices")
 
@@ -92,7 +95,7 @@ class Devices:
     def __init__(self, state: Path, store: Store) -> None:
         self._state = state
         self._store = store
-        self._differences = Differences(state)
+        self._of_rosters = Differences(functools.partial(open_rows, state))
         self._threads = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, thread_name_prefix="registry")
         self._readers = ThreadPoolExecutor(ROSTERS_AT_ONCE, thread_name_prefix="rosters")
 
@@ -140,7 +143,7 @@ class Devices:
         answer = await self._in_thread(self._answer, *asked, threads=self._readers)
         headers = {"ETag": f'"{answer.sha256.hex()}"', "Cache-Control": "private"}
         if answer.rows is None:
-            return web.Response(body=answer.start, content_type=CONTENT_TYPE, headers=headers)
+            return web.Response(body=answer.start, content_type=ROSTER.delta_type, headers=headers)
         with answer.rows as rows:
             return await _whole(request, answer.start, rows, headers)
 
@@ -152,7 +155,7 @@ class Devices:
         if kept is None:
             raise Refusal(*_NOT_FOUND)
         if base is not None:
-            change = self._differences.between(programme, base.rows_sha256, kept.rows_sha256)
+            change = self._of_rosters.between(programme, base.rows_sha256, kept.rows_sha256)
             if change is not None:
                 return _Answer(kept.sha256, encode_delta(held, kept.head, change), None)
         try:

@@ -2,13 +2,11 @@
 
 Rules: rows lie under their own hash and are never changed, so that a file is either whole or not
 there; a head (wire.roster) stands in the database, one a place and version; a reader gets both,
-one behind the other. What has changed between two rows files is worked out once for all places.
+one behind the other.
 """
 
-import contextlib
 import hashlib
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,18 +18,14 @@ from fleet.durable import sync
 from fleet.schema import roster
 from fleet.store import Store
 from wire.envelope import MessageRefused, PublicKey
-from wire.roster import ROW, Roster, Rows, open_head
-from wire.roster_delta import Difference, difference
+from wire.roster import ROW, Roster, open_head
+from wire.rows import Rows
 
 FOLDER: Final = "rosters"
 ROWS_OPEN_MAX: Final = 32
 """Rows files mapped at once: some versions of each programme."""
 HEADS_OPEN_MAX: Final = 2_048
 """Verified heads kept: a few kB each, of 400 places and some versions."""
-DIFFERENCES_MAX: Final = 16
-"""Differences kept for the readers that come next: a version's readers come within minutes."""
-DIFFERENCES_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Of all that are kept; of one, see `Differences.between`."""
 
 
 def rows_path(state: Path, programme: str, sha256: bytes) -> Path:
@@ -74,7 +68,7 @@ def write_rows(state: Path, programme: str, pieces: Iterable[bytes]) -> Written:
 
 def _require_order(piece: bytes, last: bytes) -> bytes:
     """Return the last credential of a piece. Raises ValueError."""
-    rows = Rows(piece, 0, len(piece) // ROW.size)
+    rows = Rows(piece, 0, len(piece) // ROW.size, ROW.size)
     for credential in map(rows.at, range(rows.count)):
         if credential <= last:
             raise ValueError(f"credential {credential.hex()} stands twice, or out of order")
@@ -122,9 +116,9 @@ def by_hash(connection: sa.Connection, programme: str, place: str, sha256: bytes
 
 
 def open_rows(state: Path, programme: str, sha256: bytes) -> Rows:
-    """Map rows that this fleet wrote itself. Raises OSError, or RosterRefused when cut short."""
+    """Map rows that this fleet wrote itself. Raises OSError, or RowsRefused when cut short."""
     with rows_path(state, programme, sha256).open("rb") as file:
-        return Rows.map(file)
+        return Rows.map(file, 0, ROW.size)
 
 
 class RosterArchive:
@@ -167,7 +161,7 @@ class RosterArchive:
         """Return rows, verified once however many places share them."""
         if sha256 not in self._rows:
             with rows_path(self._state, programme, sha256).open("rb") as file:
-                self._rows[sha256] = Rows.open(file, 0, count, sha256)
+                self._rows[sha256] = Rows.open(file, 0, count, sha256, ROW.size)
             if len(self._rows) > ROWS_OPEN_MAX:
                 self._close_rows(next(iter(self._rows)))
         self._rows.move_to_end(sha256)
@@ -184,42 +178,3 @@ class RosterArchive:
         self._heads.clear()
         while self._rows:
             self._rows.popitem()[1].close()
-
-
-class Differences:
-    """What has changed between rows files, worked out once. Safe to use from several threads."""
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-        self._kept: OrderedDict[tuple[bytes, bytes], Difference | None] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def between(self, programme: str, old: bytes, new: bytes) -> Difference | None:
-        """Return what turns the rows `old` into `new`; None when that is not worth while.
-
-        That is when it takes more than half of the whole, or the old ones are no longer there.
-        One is made at a time: the readers of a new version wait for the same one.
-        """
-        with self._lock:
-            if (old, new) not in self._kept:
-                self._kept[old, new] = self._make(programme, old, new)
-                self._forget()
-            self._kept.move_to_end((old, new))
-            return self._kept[old, new]
-
-    def _make(self, programme: str, old: bytes, new: bytes) -> Difference | None:
-        with contextlib.ExitStack() as stack:
-            try:
-                one, other = (open_rows(self._state, programme, name) for name in (old, new))
-            except (OSError, MessageRefused):
-                return None
-            stack.callback(one.close)
-            stack.callback(other.close)
-            return difference(one, other, other.count * ROW.size // 2)
-
-    def _forget(self) -> None:
-        while len(self._kept) > 1 and (
-            len(self._kept) > DIFFERENCES_MAX
-            or sum(one.size for one in self._kept.values() if one) > DIFFERENCES_BYTES_MAX
-        ):
-            self._kept.popitem(last=False)

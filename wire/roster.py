@@ -1,28 +1,23 @@
 r"""The roster file: a programme's complete list of credentials with what a decision needs.
 
-    "KAZASU-ROSTER-1\n" · header length (u32, big-endian) · signed header · rows
+    "KAZASU-ROSTER-1\n" · header length (u32, big-endian) · signed header · rows (wire.rows)
 
 Rows are sorted by credential, each 28 bytes: credential (16) · category (u16, an index into the
 header's list) · valid from, valid to (u16, days since 2000-01-01, both days included; 0 and
 65535: open) · zero (u16) · stopped from (u32, seconds since 2000-01-01 UTC; 0: not stopped).
 The same data give the same bytes.
 
-What stands before the rows is the *head*; it names the rows by their hash, so the head's own hash
-names the whole file, and places that share their rows need not be hashed one by one. Looking up
-maps the rows and reads only those it comes by: credentials are spread evenly, so their value tells
-where to look, and where that is wrong the interval is halved as ever.
+The hash of the head names the whole file, since the head names its rows by theirs.
 """
 
 import datetime
 import functools
 import hashlib
 import itertools
-import mmap
-import os
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import msgspec
 from msgspec import Meta
@@ -32,22 +27,17 @@ from wire.entries import AtMs, Hash, Name, RuleVersion, Short
 from wire.envelope import MessageRefused, PublicKey, Purpose, Signer, open_envelope
 from wire.limits import ROSTER_HEADER_BYTES_MAX, ROSTER_ROWS_MAX
 from wire.messages import Count
+from wire.rows import FileKind, Rows
 
 MAGIC: Final = b"KAZASU-ROSTER-1\n"
 ROW: Final = struct.Struct(">16sHHHHI")
-_LENGTH: Final = struct.Struct(">I")
+ROSTER: Final = FileKind(
+    "roster", MAGIC, ROSTER_HEADER_BYTES_MAX, "application/vnd.kazasu.roster-delta"
+)
 EPOCH_DAY: Final = datetime.date(2000, 1, 1)
 EPOCH_S: Final = 946_684_800
 """2000-01-01T00:00:00Z in seconds since 1970."""
 OPEN_END: Final = 0xFFFF
-PIECE_BYTES: Final = 256 * 1024
-"""Hashed at a time: 0.2 ms, during which other threads run."""
-PROBES: Final = 3
-"""Guesses before the interval is halved: among n evenly spread rows the first is off by √n/2 or
-so, the next by the root of that; after three a million leave about five."""
-NEAR: Final = 16
-"""Rows to either side of the last guess in which nearly every search ends."""
-_PREFIX: Final = struct.Struct(">Q")
 MOVING_SINCE: Final = (0, 2)
 """Agents from this version on read `RosterHeader.moving` and the scheme `card-ap`."""
 
@@ -167,10 +157,10 @@ def roster_audience(tenant: str, header: RosterHeader) -> str:
 
 def sign_head(header: RosterHeader, tenant: str, by: Signer) -> bytes:
     """Return all that stands before the rows. Raises ValueError for too long a header."""
-    signed = by.seal(Purpose.ROSTER, roster_audience(tenant, header), header)
-    if len(signed) > ROSTER_HEADER_BYTES_MAX:
-        raise ValueError(f"the roster's header has {len(signed)} bytes: shorten the rule tables")
-    return MAGIC + _LENGTH.pack(len(signed)) + signed
+    try:
+        return ROSTER.head(by.seal(Purpose.ROSTER, roster_audience(tenant, header), header))
+    except ValueError as error:
+        raise ValueError(f"{error}: shorten the rule tables") from error
 
 
 def build_roster(header: RosterHeader, rows: Iterable[RosterRow], tenant: str, by: Signer) -> bytes:
@@ -182,21 +172,10 @@ def build_roster(header: RosterHeader, rows: Iterable[RosterRow], tenant: str, b
     return sign_head(header, tenant, by) + packed
 
 
-def read_head(file: BinaryIO) -> bytes:
-    """Return the head at a file's position, not verified. Raises RosterRefused or OSError."""
-    start = file.read(len(MAGIC) + _LENGTH.size)
-    if not start:
-        raise RosterRefused("it is empty")
-    if len(start) < len(MAGIC) + _LENGTH.size or not start.startswith(MAGIC):
-        raise RosterRefused("this is no roster of version 1")
-    (length,) = _LENGTH.unpack_from(start, len(MAGIC))
-    return start + file.read(min(length, ROSTER_HEADER_BYTES_MAX + 1))
-
-
 def open_head(head: bytes, tenant: str, programme: str, place: str, key: PublicKey) -> RosterHeader:
     """Return the header of a head, verified. Raises MessageRefused."""
     header = open_envelope(
-        head[len(MAGIC) + _LENGTH.size :],
+        ROSTER.signed(head),
         Purpose.ROSTER,
         f"{tenant}/{programme}/{place}",
         key,
@@ -206,120 +185,6 @@ def open_head(head: bytes, tenant: str, programme: str, place: str, key: PublicK
     if (header.programme, header.place) != (programme, place):
         raise RosterRefused(f"it is for {header.programme} at {header.place}")
     return header
-
-
-class Rows:
-    """The rows of a file, mapped. Several rosters may look up in the same ones."""
-
-    def __init__(self, data: mmap.mmap | bytes, offset: int, count: int) -> None:
-        self._data = data
-        self._offset = offset
-        self.count: Final = count
-
-    @classmethod
-    def map(cls, file: BinaryIO, offset: int = 0) -> Self:
-        """Map the rows from `offset` to the end, unverified. Raises RosterRefused or OSError."""
-        size = os.fstat(file.fileno()).st_size
-        count, rest = divmod(size - offset, ROW.size)
-        if count < 0 or rest:
-            raise RosterRefused("it was cut short or has grown")
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        return cls(data, offset, count)
-
-    @classmethod
-    def open(cls, file: BinaryIO, offset: int, count: int, sha256: bytes) -> Self:
-        """Map rows of this number and hash. Raises RosterRefused or OSError.
-
-        Each byte is read once, in pieces; other threads run meanwhile.
-        """
-        if os.fstat(file.fileno()).st_size != offset + count * ROW.size:
-            raise RosterRefused("it was cut short or has grown")
-        file.seek(offset)
-        digest = hashlib.sha256()
-        while piece := file.read(PIECE_BYTES):
-            digest.update(piece)
-        if digest.digest() != sha256:
-            raise RosterRefused("it is damaged: its rows have another hash")
-        return cls.map(file, offset)
-
-    def at(self, index: int) -> bytes:
-        """Return the credential of a row."""
-        start = self._offset + index * ROW.size
-        return self._data[start : start + CREDENTIAL_BYTES]
-
-    def packed(self, first: int, end: int) -> bytes:
-        """Return the bytes of the rows from `first` to before `end`."""
-        start = self._offset
-        return self._data[start + first * ROW.size : start + end * ROW.size]
-
-    def find(self, wanted: bytes) -> tuple[Any, ...] | None:
-        """Return the fields of a credential's row (ROW), or None.
-
-        Credentials that are spread evenly lie within NEAR rows of the second guess, but for one in
-        some hundreds; those few, and strangers, are searched for as `lower_bound` does it.
-        """
-        data, start, size, count = self._data, self._offset, ROW.size, self.count
-        share = _PREFIX.unpack_from(wanted)[0]
-        guess = share * count >> 64
-        for _ in range(2):
-            if not 0 <= guess < count:
-                break
-            here = _PREFIX.unpack_from(data, start + guess * size)[0]
-            guess += (share - here) * count >> 64
-        low, high = max(guess - NEAR, 0), min(guess + NEAR, count)
-        near = data[start + low * size : start + max(low, high) * size]
-        place = near.find(wanted)
-        if place < 0 or place % size:
-            index = self.lower_bound(wanted)
-            if index == count or self.at(index) != wanted:
-                return None
-            near, place = self.packed(index, index + 1), 0
-        return ROW.unpack_from(near, place)
-
-    def lower_bound(self, wanted: bytes, low: int = 0) -> int:
-        """Return the first row from `low` on whose credential is not before `wanted`.
-
-        Every row before `low` must be before `wanted`. About 5 rows of a million are read when
-        credentials are spread evenly, at most 25 however they are.
-        """
-        data, start, size = self._data, self._offset, ROW.size
-        high = count = self.count
-        share = _PREFIX.unpack_from(wanted)[0]
-        guess = share * count >> 64
-        for _ in range(PROBES):
-            if not low <= guess < high:
-                break
-            here = _PREFIX.unpack_from(data, start + guess * size)[0]
-            if here < share:
-                low = guess + 1
-            elif here > share:
-                high = guess
-            else:
-                break
-            guess += (share - here) * count >> 64
-        for near in (guess - NEAR, guess + NEAR):
-            if low <= near < high:
-                if self.at(near) < wanted:
-                    low = near + 1
-                else:
-                    high = near
-        return self._halved(wanted, low, high)
-
-    def _halved(self, wanted: bytes, low: int, high: int) -> int:
-        data, start, size = self._data, self._offset, ROW.size
-        while low < high:
-            middle = (low + high) >> 1
-            at = start + middle * size
-            if data[at : at + CREDENTIAL_BYTES] < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    def close(self) -> None:
-        """Unmap the file."""
-        if isinstance(self._data, mmap.mmap):
-            self._data.close()
 
 
 class Roster:
@@ -336,9 +201,9 @@ class Roster:
         """Verify one file, every byte, and map it. Raises RosterRefused or OSError."""
         try:
             with path.open("rb") as file:
-                head = read_head(file)
+                head = ROSTER.read_head(file)
                 header = open_head(head, tenant, programme, place, key)
-                rows = Rows.open(file, len(head), header.rows, header.rows_sha256)
+                rows = Rows.open(file, len(head), header.rows, header.rows_sha256, ROW.size)
         except MessageRefused as error:
             raise RosterRefused(f"{path.name}: {error}") from error
         return cls(header, rows, hashlib.sha256(head).digest())
@@ -351,7 +216,7 @@ class Roster:
         found = self.rows.find(bytes.fromhex(credential))
         if found is None:
             return None
-        _, category, first, last, _, stopped = found
+        _, category, first, last, _, stopped = ROW.unpack(found)
         return RosterRow(
             credential,
             self.header.categories[category],

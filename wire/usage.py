@@ -1,6 +1,6 @@
 r"""The usage file: what members near a limit have used, as the ledger had counted it.
 
-    "KAZASU-USAGE-1\n" · header length (u32, big-endian) · signed header · rows
+    "KAZASU-USAGE-1\n" · header length (u32, big-endian) · signed header · rows (wire.rows)
 
 Rows are sorted by credential: credential (16), then for each period of the header times (u32) and
 yen (u32). A member with several cards has the same sums under each. Who has no row is not near a
@@ -11,12 +11,12 @@ numbers that the ledger had accounted for in the same snapshot. A reader adds it
 taps that are not among them: never twice, never not at all. Journals that the ledger last heard
 of long ago may be left out, which is then said: they stand in a reader's own order before the
 oldest that is named.
+
+All places of a programme share the rows of one snapshot; what their readers hold is known by the
+hash of these rows.
 """
 
-import bisect
 import hashlib
-import mmap
-import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,9 +35,12 @@ from wire.limits import (
     USAGE_JOURNALS_MAX,
 )
 from wire.messages import Count
+from wire.rows import FileKind, Rows
 
 MAGIC: Final = b"KAZASU-USAGE-1\n"
-_LENGTH: Final = struct.Struct(">I")
+USAGE: Final = FileKind(
+    "usage file", MAGIC, USAGE_HEADER_BYTES_MAX, "application/vnd.kazasu.usage-delta"
+)
 CELL_MAX: Final = 0xFFFF_FFFF
 USAGE_BYTES_MAX: Final = (
     USAGE_HEADER_BYTES_MAX + ROSTER_ROWS_MAX * (CREDENTIAL_BYTES + 8 * PERIODS_MAX) + 64
@@ -111,93 +114,74 @@ def usage_audience(tenant: str, programme: str, place: str) -> str:
     return f"{tenant}/{programme}/{place}"
 
 
-def build_usage(header: UsageHeader, packed: bytes, tenant: str, by: Signer) -> bytes:
-    """Return the whole file; `rows` and `rows_sha256` of the header are filled in here.
+def sign_usage(header: UsageHeader, tenant: str, by: Signer) -> bytes:
+    """Return all that stands before the rows.
 
     Raises ValueError when the marks of so many readers do not fit into a header.
     """
-    size = row_bytes(header.periods)
-    header = msgspec.structs.replace(
-        header, rows=len(packed) // size, rows_sha256=hashlib.sha256(packed).digest()
-    )
     audience = usage_audience(tenant, header.programme, header.place)
-    signed = by.seal(Purpose.USAGE, audience, header)
-    if len(signed) > USAGE_HEADER_BYTES_MAX:
-        raise ValueError(f"the usage's header has {len(signed)} bytes: too many readers at a place")
-    return MAGIC + _LENGTH.pack(len(signed)) + signed + packed
+    try:
+        return USAGE.head(by.seal(Purpose.USAGE, audience, header))
+    except ValueError as error:
+        raise ValueError(f"{error}: too many readers at a place") from error
+
+
+def build_usage(header: UsageHeader, packed: bytes, tenant: str, by: Signer) -> bytes:
+    """Return the whole file; `rows` and `rows_sha256` of the header are filled in here."""
+    header = msgspec.structs.replace(
+        header,
+        rows=len(packed) // row_bytes(header.periods),
+        rows_sha256=hashlib.sha256(packed).digest(),
+    )
+    return sign_usage(header, tenant, by) + packed
 
 
 class UsageFile:
     """A verified usage file, open for looking up. Close it when a newer one has taken its place."""
 
-    def __init__(self, header: UsageHeader, data: mmap.mmap, offset: int) -> None:
+    def __init__(self, header: UsageHeader, rows: Rows) -> None:
         self.header: Final = header
-        self._data = data
-        self._offset = offset
+        self._rows: Final = rows
         self._row: Final = _row(header.periods)
 
     @classmethod
     def open(cls, path: Path, tenant: str, programme: str, place: str, key: PublicKey) -> Self:
-        """Map and verify one file. Raises UsageRefused or OSError; hashes every byte once."""
-        with path.open("rb") as file:
-            if not file.seek(0, os.SEEK_END):
-                raise UsageRefused(f"{path.name} is empty")
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        """Verify one file, every byte, and map it. Raises UsageRefused or OSError."""
         try:
-            header, offset = _verified(data, usage_audience(tenant, programme, place), key)
-            if (header.programme, header.place) != (programme, place):
-                raise UsageRefused(f"it is for {header.programme} at {header.place}")
+            with path.open("rb") as file:
+                head = USAGE.read_head(file)
+                header = _open_head(head, usage_audience(tenant, programme, place), key)
+                if (header.programme, header.place) != (programme, place):
+                    raise UsageRefused(f"it is for {header.programme} at {header.place}")
+                size = row_bytes(header.periods)
+                rows = Rows.open(file, len(head), header.rows, header.rows_sha256, size)
         except MessageRefused as error:
-            data.close()
             raise UsageRefused(f"{path.name}: {error}") from error
-        return cls(header, data, offset)
+        return cls(header, rows)
 
     def __len__(self) -> int:
         return self.header.rows
 
     def find(self, credential: Credential) -> dict[str, Used] | None:
         """Return what a card's member has used by period, or None: not near a limit."""
-        wanted, data, offset, size = (
-            bytes.fromhex(credential),
-            self._data,
-            self._offset,
-            self._row.size,
-        )
-
-        def at(index: int) -> bytes:
-            start = offset + index * size
-            return data[start : start + CREDENTIAL_BYTES]
-
-        index = bisect.bisect_left(range(self.header.rows), wanted, key=at)
-        if index == self.header.rows or at(index) != wanted:
+        found = self._rows.find(bytes.fromhex(credential))
+        if found is None:
             return None
-        _, *cells = self._row.unpack_from(data, offset + index * size)
+        _, *cells = self._row.unpack(found)
         pairs = zip(self.header.periods, cells[::2], cells[1::2], strict=True)
         return {period: Used(times, yen) for period, times, yen in pairs}
 
     def close(self) -> None:
         """Unmap the file."""
-        self._data.close()
+        self._rows.close()
 
 
-def _verified(data: mmap.mmap, audience: str, key: PublicKey) -> tuple[UsageHeader, int]:
-    """Return the header and where the rows begin. Raises MessageRefused."""
-    start = len(MAGIC) + _LENGTH.size
-    if len(data) < start or data[: len(MAGIC)] != MAGIC:
-        raise UsageRefused("this is no usage file of version 1")
-    (length,) = _LENGTH.unpack(data[len(MAGIC) : start])
-    header = open_envelope(
-        data[start : start + min(length, USAGE_HEADER_BYTES_MAX + 1)],
+def _open_head(head: bytes, audience: str, key: PublicKey) -> UsageHeader:
+    return open_envelope(
+        USAGE.signed(head),
         Purpose.USAGE,
         audience,
         key,
         UsageHeader,
         limit=USAGE_HEADER_BYTES_MAX,
     )
-    offset = start + length
-    with memoryview(data) as view, view[offset:] as rows:
-        if rows.nbytes != header.rows * _row(header.periods).size:
-            raise UsageRefused("it was cut short or has grown")
-        if hashlib.sha256(rows).digest() != header.rows_sha256:
-            raise UsageRefused("it is damaged: its rows have another hash")
-    return header, offset

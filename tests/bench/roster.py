@@ -29,8 +29,9 @@ from tests.edge.reader_kit import PASS, ReaderKit, make_reader
 from wire.clock import ClockState
 from wire.codes import Code
 from wire.credential import Credential, Scheme
-from wire.roster import ROW, Rows, read_head
-from wire.roster_delta import apply_delta, difference, encode_delta
+from wire.roster import ROSTER, ROW
+from wire.rows import Rows
+from wire.rows_delta import Base, apply_delta, difference, encode_delta
 
 MEMBERS: Final = 1_000_000
 CHANGED: Final = 10_000
@@ -220,26 +221,28 @@ def _changes(
     new = give(kit, _changed(members), version=2)
     made: list[float] = []
     with old.open("rb") as one, new.open("rb") as other:
-        old_head, new_head = read_head(one), read_head(other)
-        before, after = Rows.map(one, len(old_head)), Rows.map(other, len(new_head))
+        old_head, new_head = (ROSTER.read_head(file) for file in (one, other))
+        before = Rows.map(one, len(old_head), ROW.size)
+        after = Rows.map(other, len(new_head), ROW.size)
     for _ in range(5):
         started = time.perf_counter()
         change = difference(before, after, MEMBERS * ROW.size)
         made.append(time.perf_counter() - started)
     assert change is not None
-    data = encode_delta(hashlib.sha256(old_head).digest(), new_head, change)
+    held = Base(old, hashlib.sha256(old_head).digest(), ROW.size)
+    data = encode_delta(held.name, new_head, change)
     delta, merged = kit.folder / "delta", kit.folder / "merged"
     delta.write_bytes(data)
     took, wanted = [], hashlib.sha256(after.packed(0, after.count)).digest()
     for _ in range(5):
         started = time.perf_counter()
         with merged.open("wb") as into:
-            apply_delta(old, delta, into)
+            apply_delta(held, delta, into, ROSTER)
             into.flush()
             os.fsync(into.fileno())
         with merged.open("rb") as file:
-            head = read_head(file)
-            Rows.open(file, len(head), after.count, wanted)
+            head = ROSTER.read_head(file)
+            Rows.open(file, len(head), after.count, wanted, ROW.size)
         took.append(time.perf_counter() - started)
     assert merged.read_bytes() == new.read_bytes()
     each = len(data) / CHANGED

@@ -26,8 +26,9 @@ from edge.link import Link
 from edge.panel import SOCKET_NAME, Appended, Condition, FromLink, FromTap
 from tests.edge.rig import Broker, free_port, until
 from wire.clock import Clock, ClockState, SystemClock
+from wire.credential import Credential
 from wire.desk import DeskAnswer, DeskRequest
-from wire.entries import ClockStep, chain
+from wire.entries import ClockStep, Used, chain
 from wire.envelope import Purpose, Signer, open_envelope
 from wire.messages import (
     Ack,
@@ -41,20 +42,21 @@ from wire.messages import (
 )
 from wire.mqtt import Connection
 from wire.roster import (
+    ROSTER,
     ROW,
     RosterHeader,
-    RosterRefused,
     RosterRow,
-    Rows,
     build_roster,
-    read_head,
 )
-from wire.roster_delta import CONTENT_TYPE, difference, encode_delta
+from wire.rows import FileKind, Rows, RowsRefused
+from wire.rows_delta import difference, encode_delta
 from wire.topics import UP, Leaf, ReaderName, every_reader, parse_topic, topic
+from wire.usage import USAGE, UsageHeader, UsageRow, build_usage, pack_usage, row_bytes
 
 T = TypeVar("T")
 READER = ReaderName("kazasu-shi", "bus-1")
 PASS = "senior-pass"
+DAY_AND_YEAR = ["2026", "2026-06-03"]
 READY = Condition(
     ready=True, trouble=None, front_end="udp", clock=ClockState.SYNCHRONISED, rosters={PASS: 3}
 )
@@ -336,19 +338,51 @@ def wanted(data: bytes, version: int = 3, programme: str = PASS) -> RosterWanted
 def named(data: bytes) -> bytes:
     """Return the hash by which a roster file is known; what is none has one of its own."""
     try:
-        return hashlib.sha256(read_head(io.BytesIO(data))).digest()
-    except RosterRefused:
+        return hashlib.sha256(ROSTER.read_head(io.BytesIO(data))).digest()
+    except RowsRefused:
         return hashlib.sha256(data).digest()
 
 
 def delta_of(old: bytes, new: bytes) -> bytes:
     """Return what turns one roster file into another."""
+    return _delta(ROSTER, old, new, ROW.size, named(old))
+
+
+def usage_file(
+    reader: Reader, at_ms: int, rides: dict[int, int], by: Signer | None = None
+) -> bytes:
+    """Return a usage file of a day and year, of these members."""
+    header = UsageHeader(
+        v=1, programme=PASS, place=READER.reader, at_ms=at_ms, periods=DAY_AND_YEAR,
+        marks={}, rows=0, rows_sha256=bytes(32),
+    )  # fmt: skip
+    rows = [
+        UsageRow(Credential(hashlib.sha256(b"%d" % n).hexdigest()[:32]), {"2026": Used(times)})
+        for n, times in rides.items()
+    ]
+    return build_usage(header, pack_usage(rows, header.periods), READER.tenant, by or reader.fleet)
+
+
+def usage_delta_of(old: bytes, new: bytes) -> bytes:
+    """Return what turns one such file into another."""
+    return _delta(USAGE, old, new, row_bytes(DAY_AND_YEAR), named_usage(old))
+
+
+def named_usage(data: bytes) -> bytes:
+    """Return the hash by which a usage file is known."""
+    file = io.BytesIO(data)
+    USAGE.read_head(file)
+    return hashlib.sha256(file.read()).digest()
+
+
+def _delta(kind: FileKind, old: bytes, new: bytes, size: int, name: bytes) -> bytes:
     files = [io.BytesIO(data) for data in (old, new)]
-    heads = [read_head(file) for file in files]
-    before, after = (Rows(rest, 0, len(rest) // ROW.size) for rest in (f.read() for f in files))
+    heads = [kind.read_head(file) for file in files]
+    rests = [file.read() for file in files]
+    before, after = (Rows(rest, 0, len(rest) // size, size) for rest in rests)
     change = difference(before, after, len(new))
     assert change is not None
-    return encode_delta(hashlib.sha256(heads[0]).digest(), heads[1], change)
+    return encode_delta(name, heads[1], change)
 
 
 @dataclass
@@ -382,7 +416,8 @@ class Devices:
             error = {"error": "not-found", "hint": "this place has no such roster"}
             return web.json_response(error, status=404)
         response = web.StreamResponse()
-        response.content_type = CONTENT_TYPE if delta else "application/octet-stream"
+        kind = USAGE if "/usage/" in request.path else ROSTER
+        response.content_type = kind.delta_type if delta else "application/octet-stream"
         response.content_length = len(body)
         await response.prepare(request)
         await response.write(body[: self.cut_at])

@@ -23,18 +23,20 @@ from tests.edge.link_kit import (
     Reader,
     delta_of,
     named,
+    named_usage,
     roster_file,
     running_devices,
     running_fleet,
     running_link,
     running_tap,
+    usage_delta_of,
+    usage_file,
     wanted,
 )
 from tests.edge.rig import running_broker, until
 from wire.envelope import Purpose, Signer
 from wire.limits import KEYS_BYTES_MAX
 from wire.messages import RosterWanted, TwinDesired, UsageWanted
-from wire.usage import UsageHeader, build_usage
 
 ADDRESS = f"/v1/rosters/{PASS}/3"
 
@@ -358,32 +360,100 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["x"]
 
 
+def feed(reader: Reader, at_ms: int, made_ms: int) -> bytes:
+    fed = [UsageWanted(PASS, made_ms)]
+    desired = TwinDesired(v=1, at_ms=at_ms, rosters=[], usage=fed)
+    return reader.fleet.seal(Purpose.TWIN_DESIRED, str(READER), desired)
+
+
+USAGE_ADDRESS = f"/v1/usage/{PASS}"
+RIDDEN = dict.fromkeys(range(100), 3)
+
+
+def usage_in_place(reader: Reader) -> bytes | None:
+    path = reader.state / FOLDER / f"{PASS}.usage"
+    return path.read_bytes() if path.exists() else None
+
+
 async def test_wanted_usage_is_fetched_a_newer_one_is_welcome_and_an_older_one_is_not(
     reader: Reader, fleet: Fleet, devices: Devices, tap: CardHalf
 ) -> None:
-    def usage(at_ms: int) -> bytes:
-        header = UsageHeader(
-            v=1, programme=PASS, place=READER.reader, at_ms=at_ms, periods=["2026"],
-            marks={}, rows=0, rows_sha256=bytes(32),
-        )  # fmt: skip
-        return build_usage(header, b"", READER.tenant, reader.fleet)
-
-    def desire(at_ms: int, made_ms: int) -> bytes:
-        fed = [UsageWanted(PASS, made_ms)]
-        desired = TwinDesired(v=1, at_ms=at_ms, rosters=[], usage=fed)
-        return reader.fleet.seal(Purpose.TWIN_DESIRED, str(READER), desired)
-
-    address = f"/v1/usage/{PASS}"
-    path = reader.state / FOLDER / f"{PASS}.usage"
-    newer = devices.files[address] = usage(5000)
+    newer = devices.files[USAGE_ADDRESS] = usage_file(reader, 5000, RIDDEN)
     async with running_link(reader):
         await tap.connected()
-        await fleet.desire(desire(1000, 4000))
+        await fleet.desire(feed(reader, 1000, 4000))
         await until(lambda: UsageReady(PASS) in tap.heard, "tap is told")
-        assert path.read_bytes() == newer
-        await fleet.desire(desire(2000, 5000))
+        assert usage_in_place(reader) == newer
+        await fleet.desire(feed(reader, 2000, 5000))
         await until(lambda: FleetTime(2000) in tap.heard, "the wish is there")
-        await fleet.desire(desire(3000, 6000))
+        await fleet.desire(feed(reader, 3000, 6000))
         await trouble(fleet, "usage of 5000 came where 6000 was wanted")
-        assert path.read_bytes() == newer
-    assert devices.asked[:2] == [address, address]
+        assert usage_in_place(reader) == newer
+    asks = f"{USAGE_ADDRESS}?from={named_usage(newer).hex()}"
+    assert devices.asked[:2] == [USAGE_ADDRESS, asks]
+
+
+async def test_of_usage_too_what_has_changed_is_enough(
+    reader: Reader, fleet: Fleet, devices: Devices, tap: CardHalf
+) -> None:
+    """Also after a restart: the file that lies there is known by its own rows."""
+    old = devices.files[USAGE_ADDRESS] = usage_file(reader, 1000, RIDDEN)
+    new = usage_file(reader, 2000, RIDDEN | {5: 4, 100: 1})
+    address = f"{USAGE_ADDRESS}?from={named_usage(old).hex()}"
+    delta = devices.deltas[address] = usage_delta_of(old, new)
+    async with running_link(reader):
+        await fleet.desire(feed(reader, 1, 1000))
+        await until(lambda: usage_in_place(reader) == old, "the whole of the first")
+    async with running_link(reader):
+        await tap.connected()
+        await fleet.desire(feed(reader, 2, 2000))
+        await until(lambda: usage_in_place(reader) == new, "the second")
+        await until(lambda: UsageReady(PASS) in tap.heard, "tap is told")
+    assert devices.asked == [USAGE_ADDRESS, address]
+    assert len(delta) < len(new) / 2
+    assert not list((reader.state / FOLDER).glob(f"*{PARTIAL}"))
+
+
+@pytest.mark.parametrize(
+    "harm", ["cut", "flip", "grown", "other", "forged", "roster", "older", "noise"]
+)
+async def test_changed_usage_that_cannot_be_used_is_no_matter(
+    reader: Reader, fleet: Fleet, devices: Devices, harm: str
+) -> None:
+    old = devices.files[USAGE_ADDRESS] = usage_file(reader, 1000, RIDDEN)
+    after = RIDDEN | {5: 4, 100: 1}
+    new = usage_file(reader, 2000, after)
+    good = usage_delta_of(old, new)
+    stranger = Signer(ed25519.Ed25519PrivateKey.generate())
+    address = f"{USAGE_ADDRESS}?from={named_usage(old).hex()}"
+    devices.deltas[address] = {
+        "cut": good[:-1],
+        "flip": good[:-5] + bytes([good[-5] ^ 1]) + good[-4:],
+        "grown": good + b"0",
+        "other": usage_delta_of(usage_file(reader, 500, {1: 1}), new),
+        "forged": usage_delta_of(old, usage_file(reader, 2000, after, stranger)),
+        "roster": delta_of(roster_file(reader), roster_file(reader, 4, rows=12)),
+        "older": usage_delta_of(old, usage_file(reader, 1999, after)),
+        "noise": b"x" * 1000,
+    }[harm]
+    async with running_link(reader):
+        await fleet.desire(feed(reader, 1, 1000))
+        await until(lambda: usage_in_place(reader) == old, "the first")
+        devices.files[USAGE_ADDRESS] = new
+        await fleet.desire(feed(reader, 2, 2000))
+        await until(lambda: usage_in_place(reader) == new, "the second, whole")
+    assert devices.asked == [USAGE_ADDRESS, address, USAGE_ADDRESS]
+    assert not list((reader.state / FOLDER).glob(f"*{PARTIAL}"))
+
+
+async def test_held_usage_that_rotted_is_fetched_whole(
+    reader: Reader, fleet: Fleet, devices: Devices
+) -> None:
+    data = devices.files[USAGE_ADDRESS] = usage_file(reader, 1000, RIDDEN)
+    path = reader.state / FOLDER / f"{PASS}.usage"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    async with running_link(reader):
+        await fleet.desire(feed(reader, 1, 1000))
+        await until(lambda: usage_in_place(reader) == data, "fetched anew")
+    assert devices.asked == [USAGE_ADDRESS]

@@ -13,28 +13,35 @@ import pytest
 from edge.durable import PARTIAL, remove_partial
 from edge.pull import FOLDER, KEYS
 from edge.roster import Rosters
+from tests.edge.link_kit import named
 from tests.edge.reader_kit import OPEN_ROW, PASS, ReaderKit, make_reader, my_number_card
 from wire.credential import Credential, Scheme
-from wire.roster import Rows, read_head
-from wire.roster_delta import apply_delta, difference, encode_delta
+from wire.roster import ROSTER, ROW
+from wire.rows import Rows
+from wire.rows_delta import Base, apply_delta, difference, encode_delta
 
 KILLS = 10
 MEMBERS = 4_000
 CARD = my_number_card(1)
 
 SWAP = """
+import hashlib
 import sys
 from pathlib import Path
 from edge.durable import replacing, replace_file
-from wire.roster_delta import apply_delta
+from wire.roster import ROSTER, ROW
+from wire.rows_delta import Base, apply_delta
 state, there, back = (Path(one) for one in sys.argv[1:])
 roster, keys = state / "rosters" / "senior-pass.roster", state / "keys.sealed"
 sealed = [(state / name).read_bytes() for name in ("keys.1", "keys.2")]
 print("swapping", flush=True)
 while True:
     for delta, key in ((there, sealed[1]), (back, sealed[0])):
+        with roster.open("rb") as file:
+            name = hashlib.sha256(ROSTER.read_head(file)).digest()
+        held = Base(roster, name, ROW.size)
         with replacing(roster) as file:
-            apply_delta(roster, delta, file)
+            apply_delta(held, delta, file, ROSTER)
         replace_file(keys, key)
 """
 """What `link` does of it, over and over: there and back again."""
@@ -63,8 +70,8 @@ def delta(folder: Path, one: bytes, other: bytes) -> bytes:
     for name, data in (("one", one), ("other", other)):
         (folder / name).write_bytes(data)
         with (folder / name).open("rb") as file:
-            head = read_head(file)
-            files.append((head, Rows.map(file, len(head))))
+            head = ROSTER.read_head(file)
+            files.append((head, Rows.map(file, len(head), ROW.size)))
     change = difference(files[0][1], files[1][1], len(other))
     assert change is not None
     return encode_delta(hashlib.sha256(files[0][0]).digest(), files[1][0], change)
@@ -117,6 +124,7 @@ def test_a_delta_that_cannot_be_merged_leaves_the_former(kit: ReaderKit) -> None
     came = kit.folder / "came"
     came.write_bytes(delta(kit.folder, old, given(kit, 2, changed=True))[:-1])
     path.write_bytes(old)
+    held = Base(path, named(old), ROW.size)
     with (kit.folder / "made").open("wb") as into, pytest.raises(ValueError, match="cut short"):
-        apply_delta(path, came, into)
+        apply_delta(held, came, into, ROSTER)
     assert path.read_bytes() == old

@@ -18,8 +18,8 @@ from tests.edge.link_kit import named
 from tests.fleet.test_reconcile import build
 from tests.fleet.virtual import VirtualFleet, add_member, bus, make_fleet, pinned_key
 from wire.clock import SystemClock
-from wire.roster import ROW, Roster
-from wire.roster_delta import CONTENT_TYPE, apply_delta
+from wire.roster import ROSTER, ROW, Roster
+from wire.rows_delta import Base, apply_delta
 
 OTHER = bus("school-1")
 
@@ -109,7 +109,7 @@ async def test_a_reader_that_holds_a_roster_gets_what_has_changed(
         whole = await got(session, f"{url}{address}/3")
         query = f"?from={named(held.read_bytes()).hex()}"
         async with session.get(f"{url}{address}/3{query}") as answer:
-            assert answer.content_type == CONTENT_TYPE
+            assert answer.content_type == ROSTER.delta_type
             assert answer.headers["ETag"] == f'"{named(whole).hex()}"'
             delta.write_bytes(await answer.read())
         unknown = await got(session, f"{url}{address}/3?from={'ab' * 32}")
@@ -122,7 +122,7 @@ async def test_a_reader_that_holds_a_roster_gets_what_has_changed(
         async with session.get(f"{url}{address}/3?from=x") as answer:
             assert answer.status == 400
     with made.open("wb") as file:
-        apply_delta(held, delta, file)
+        apply_delta(Base(held, named(held.read_bytes()), ROW.size), delta, file, ROSTER)
     assert made.read_bytes() == whole == unknown
     assert delta.stat().st_size < len(whole) - 50 * ROW.size
 

@@ -27,8 +27,9 @@ from provisioning.town import TownRefused, read_town
 from tests.fleet.virtual import NOON_MS, RULES, VirtualFleet, bus, make_fleet
 from tests.fuzz.hostile import GARBAGE, changed, examples
 from wire.envelope import MessageRefused, Signer
-from wire.roster import ROW, Roster, RosterHeader, RosterRow, Rows, build_roster, read_head
-from wire.roster_delta import apply_delta, difference, encode_delta
+from wire.roster import ROSTER, ROW, Roster, RosterHeader, RosterRow, build_roster
+from wire.rows import Rows
+from wire.rows_delta import Base, apply_delta, difference, encode_delta
 from wire.seal import ProgrammeKey, ProgrammeKeys, SealBroken, open_keys, seal_keys
 from wire.usage import UsageFile, UsageHeader, build_usage
 
@@ -92,9 +93,9 @@ def roster(rows: int) -> bytes:
 
 def delta() -> bytes:
     files = [io.BytesIO(roster(count)) for count in (40, 41)]
-    heads = [read_head(file) for file in files]
+    heads = [ROSTER.read_head(file) for file in files]
     rests = [file.read() for file in files]
-    held, new = (Rows(rest, 0, len(rest) // ROW.size) for rest in rests)
+    held, new = (Rows(rest, 0, len(rest) // ROW.size, ROW.size) for rest in rests)
     change = difference(held, new, 100_000)
     assert change is not None
     return encode_delta(hashlib.sha256(heads[0]).digest(), heads[1], change)
@@ -122,8 +123,9 @@ def sealed() -> bytes:
 def merged(path: Path) -> None:
     held = path.with_name("held")
     held.write_bytes(roster(40))
+    name = hashlib.sha256(ROSTER.read_head(io.BytesIO(roster(40)))).digest()
     with path.with_name("made").open("wb") as into:
-        apply_delta(held, path, into)
+        apply_delta(Base(held, name, ROW.size), path, into, ROSTER)
 
 
 def manifest(path: Path) -> None:

@@ -1,6 +1,7 @@
 """A delta and the file that is held give the new file byte for byte, or nothing at all."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,15 +19,17 @@ from tests.wire.test_roster import (
     built,
 )
 from wire.credential import Credential
-from wire.roster import ROW, Roster, RosterRefused, RosterRow, Rows, pack_rows
-from wire.roster_delta import MAGIC, DeltaRefused, apply_delta, difference, encode_delta
+from wire.envelope import MessageRefused
+from wire.roster import ROSTER, ROW, Roster, RosterRow, pack_rows
+from wire.rows import Rows
+from wire.rows_delta import MAGIC, Base, DeltaRefused, apply_delta, difference, encode_delta
 
 NO_LIMIT = 2**40
 
 
 def rows_of(members: Sequence[RosterRow]) -> Rows:
     packed = pack_rows(members, CATEGORIES)
-    return Rows(packed, 0, len(packed) // ROW.size)
+    return Rows(packed, 0, len(packed) // ROW.size, ROW.size)
 
 
 def head_of(data: bytes, members: Sequence[RosterRow]) -> bytes:
@@ -51,8 +54,9 @@ def merged(folder: Path, old: bytes, delta: bytes) -> bytes:
     held, came, made = (folder / name for name in ("held", "delta", "made"))
     held.write_bytes(old)
     came.write_bytes(delta)
+    base = Base(held, hashlib.sha256(ROSTER.read_head(io.BytesIO(old))).digest(), ROW.size)
     with made.open("wb") as into:
-        apply_delta(held, came, into)
+        apply_delta(base, came, into, ROSTER)
     return made.read_bytes()
 
 
@@ -133,7 +137,7 @@ def _never_a_roster(folder: Path, delta: bytes) -> None:
         merged(folder, OLD, delta)
         Roster.open(folder / "made", TENANT, PROGRAMME, PLACE, FLEET.public_key())
 
-    with pytest.raises(RosterRefused):
+    with pytest.raises(MessageRefused):
         merged_and_opened()
     assert (folder / "held").read_bytes() == OLD
 
