@@ -27,14 +27,13 @@ from fleet import (
     statements,
     telemetry,
     triage,
-    usage,
 )
 from fleet.config import Config, ConfigRefused
 from fleet.findings import Known
 from fleet.grants import Role
 from fleet.ingest import Ingest, NotAtOnce
 from fleet.intake import Heard, Said, Stranger
-from fleet.known import Cards
+from fleet.known import Cards, what_is_known
 from fleet.lag import Figure
 from fleet.months import Months
 from fleet.moves import Move
@@ -257,10 +256,7 @@ class Books:
 
     def _known(self, opened: Sequence[Opened | Refused], now_ms: int) -> Known:
         named, rules = credentials(opened), self._roll.present.rules
-        if not named:
-            return Known({}, rules)
-        facts = self._cards.of(self._people, named, limited=usage.is_limited(rules, now_ms))
-        return Known(facts.rows, rules, facts.names, usage.Running(rules, facts.others))
+        return what_is_known(self._cards, self._people, named, rules, now_ms)
 
     def _tell_persons(self, moved: Sequence[Move], heard: Heard) -> None:
         if not moved and not heard.unknown_cards and not heard.answers:

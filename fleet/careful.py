@@ -23,7 +23,7 @@ from fleet.quarantine import Numbers, Source
 from fleet.reconcile import History, Judging
 from fleet.schema import finding, gap, joint
 from fleet.tally import Taken, Tally
-from wire.entries import Cancel, ClockStep, EntryRefused, Start, Tap
+from wire.entries import Cancel, ClockStep, EntryRefused, Ride, Start, Tap
 
 log: Final = structlog.get_logger("fleet.ingest")
 
@@ -70,7 +70,8 @@ def take_or_refuse(
     if journals.goes_on_too_long(connection, state, batch.last) and batch.last > was_seen:
         sound(connection, AlarmKind.OLD_JOURNAL, state.journal, state.reader, "", at_ms)
     behind = not new or new[0].n <= was_seen  # a resend may hold both known and new entries
-    in_order = not behind and batch.first <= was_seen + 1 and was_seen == was_through
+    follows = not behind and batch.first <= was_seen + 1 and was_seen == was_through
+    in_order = follows and not state.superseded  # the next journal's bookings stand already
     findings = _judge(connection, state, opened, new, judging, in_order)
     journals.save(connection, touched)
     rows, counts = ledger.rows(state.id, new, at_ms), ledger.Counts()
@@ -185,16 +186,17 @@ def _judge(
     judging: Judging | None,
     in_order: bool,
 ) -> list[Finding]:
-    """Replay the new taps and rides; those out of order cannot be, and are counted."""
+    """Replay the new taps and rides; taps out of order cannot be, and are counted."""
     deciding = [one.entry for one in new if isinstance(one.entry, Deciding)]
     taps = [one for one in deciding if isinstance(one, Tap)]
-    if judging:
-        judging.known.usage.expect(connection, usage.boarded(deciding))
-    unreplayed = sum(not isinstance(one, Cancel) for one in deciding)
     if judging is None:
-        state.unreplayed += unreplayed
+        state.unreplayed += sum(not isinstance(one, Cancel) for one in deciding)
         return []
+    judging.known.usage.expect(connection, usage.boarded(deciding))
     reader = opened.arrived.reader
+    numbers = [one.n for one in deciding if isinstance(one, Ride)]
+    for n in rides.taken_back_before(connection, reader.name, state.journal, numbers):
+        judging.settled.setdefault((reader.name, state.journal, n), None)
     names = dict(judging.known.names)
     stepped = any(isinstance(one.entry, ClockStep) for one in new)
     asked = ledger.Asked.of([(reader.name, taps)], opened.arrived.received_at_ms, names)
@@ -209,12 +211,9 @@ def _judge(
         reader=reader.name,
         ride=functools.partial(rides.find, connection, reader.name),
     )
-    findings: list[Finding] = []
-    if in_order:
-        findings, unreplayed = reconcile.judge_all(deciding, reader.place, judging, history)
-    else:
-        for one in deciding:
-            reconcile.book(one, judging, history)
+    findings, unreplayed = reconcile.judge_all(
+        deciding, reader.place, judging, history, in_order=in_order
+    )
     state.unreplayed += unreplayed
     return findings
 

@@ -1,5 +1,6 @@
 """`kazasu-fleet gaps | quarantine | ledger`: what is missing, what was set aside, what is there."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,10 @@ import sqlalchemy as sa
 import typer
 
 from fleet import gaps, ledger, recovered, registry, requeue
+from fleet.books import read_signing_key
 from fleet.grants import Role
 from fleet.restore import begin_again
+from fleet.roster_files import RosterArchive
 from fleet.schema import quarantine
 from fleet.store import StoreUnusable
 from fleet.terminal import Why, fail, guard, out, show, site_of, who
@@ -131,8 +134,13 @@ def recover(
 ) -> None:
     """Take in what lay on a dead reader's card, as if it had sent it: its own key signed it."""
     site = site_of(context)
-    with site.fleet() as store, store.write() as connection:
-        taken = recovered.take(connection, file, reader, who(), why, site.now_ms())
+    config, at_ms = site.config, site.now_ms()
+    key = read_signing_key(config.signing_key).public_key()
+    with site.fleet() as store, site.people() as people:
+        archive = RosterArchive(store, config.state_folder, config.tenant, key)
+        with contextlib.closing(archive), store.write() as connection:
+            judging = recovered.judge(connection, people, archive, at_ms)
+            taken = recovered.take(connection, file, reader, judging, who(), why, at_ms)
     out.print(f"{reader}: {taken}")
 
 

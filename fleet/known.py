@@ -5,16 +5,17 @@ state with that answer, so nothing older than the group's beginning is believed;
 has a limit, and is dropped whole when it is reached.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from fleet import members, usage
+from fleet.findings import Known
 from fleet.moves import Move
 from fleet.statements import together
 from fleet.store import Store
-from wire.roster import RosterRow
+from wire.roster import RosterRow, RuleTable
 
 REMEMBERED_MAX: Final = 50_000
 """Cards; about 500 bytes each are 25 MB."""
@@ -88,3 +89,17 @@ class Cards:
         """True when a card that was asked for last is known by the newer credential already."""
         is_present = move.newer in self._asked and move.newer not in self._former
         return is_present and move.older in self._names.get(move.newer, ())
+
+
+def what_is_known(
+    cards: Cards,
+    people: Store,
+    named: Collection[str],
+    rules: Mapping[str, Sequence[RuleTable]],
+    now_ms: int,
+) -> Known:
+    """Return what deciding again on these credentials rests on; good as long as `Cards.of`."""
+    if not named:
+        return Known({}, rules)
+    facts = cards.of(people, named, limited=usage.is_limited(rules, now_ms))
+    return Known(facts.rows, rules, facts.names, usage.Running(rules, facts.others))

@@ -141,17 +141,27 @@ class Judging(NamedTuple):
 
 
 def judge_all(
-    entries: Sequence[Deciding], place: Place, judging: Judging, history: History
+    entries: Sequence[Deciding],
+    place: Place,
+    judging: Judging,
+    history: History,
+    *,
+    in_order: bool = True,
 ) -> tuple[list[Finding], int]:
     """Decide the taps and rides of one batch again, in order.
 
-    Return the findings, and how many of them could not be replayed.
+    Not `in_order`: what the reader had booked before is not known, so taps are not decided; a ride
+    says all that it rests on. Return the findings, and how many could not be replayed.
     """
     found: list[Finding] = []
     unreplayed = 0
     basis: Basis | None = None
     for one in entries:
-        if isinstance(one, Ride) or (isinstance(one, Tap) and _is_decided(one)):
+        if isinstance(one, Tap) and not in_order:
+            unreplayed += 1
+        elif _is_undone(one, judging, history):
+            pass
+        elif isinstance(one, Ride) or (isinstance(one, Tap) and _is_decided(one)):
             if basis is None or not basis.is_of(one):
                 basis = _basis(one, place, judging)
             if basis is None:
@@ -189,6 +199,12 @@ def _booked(
         ride = history.ride(one.of_journal, one.of_n)
     settled[of] = None
     return [booking.taken_back() for booking in bookings(ride)] if ride else []
+
+
+def _is_undone(one: Deciding, judging: Judging, history: History) -> bool:
+    """True for a ride that was taken back before it came: it is worth nothing, whatever it says."""
+    here = (history.reader, history.journal, one.n)
+    return isinstance(one, Ride) and here in judging.settled
 
 
 def _is_decided(tap: Tap) -> bool:

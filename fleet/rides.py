@@ -9,7 +9,7 @@ inserts the entries, so a resend writes none; where a programme settles no rides
 is kept and is worth nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -129,16 +129,33 @@ def _settled(connection: sa.Connection, some: Sequence[tuple[At, Ride]]) -> list
     found = [booking for _, one in some for booking in bookings(one)]
     numbers = {at.n: ride_id for ride_id, (at, _) in zip(ids, some, strict=True)}
     at = some[0][0]
-    waiting = sa.select(ride_taken_back).where(
-        ride_taken_back.c.reader == at.reader.name,
-        ride_taken_back.c.of_journal == at.state.journal,
-        ride_taken_back.c.of_n.between(min(numbers), max(numbers)),
-    )
-    for one in connection.execute(waiting).all():
+    for one in _waiting(connection, at.reader.name, at.state.journal, numbers):
         if ride_id := numbers.get(one.of_n):
             by = {"journal_id": one.journal_id, "n": one.n}
             found += take_back(connection, ride_id, at.received_at_ms, one.driver, one.why, **by)
     return found
+
+
+def _waiting(
+    connection: sa.Connection, reader: str, journal_name: str, numbers: Collection[int]
+) -> Sequence[Any]:
+    """Return the takings back of entries around these, some of which came before them."""
+    wanted = sa.select(ride_taken_back).where(
+        ride_taken_back.c.reader == reader,
+        ride_taken_back.c.of_journal == journal_name,
+        ride_taken_back.c.of_n.between(min(numbers), max(numbers)),
+    )
+    return connection.execute(wanted).all()
+
+
+def taken_back_before(
+    connection: sa.Connection, reader: str, journal_name: str, numbers: Collection[int]
+) -> set[int]:
+    """Return which of these entries, that are new, their reader has taken back already."""
+    if not numbers:
+        return set()
+    found = {one.of_n for one in _waiting(connection, reader, journal_name, numbers)}
+    return found & set(numbers)
 
 
 def _row(at: At, one: Ride) -> dict[str, Any]:

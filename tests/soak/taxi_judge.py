@@ -126,8 +126,7 @@ def _apart(one: Yen, other: Yen) -> list[tuple[str, int, int]]:
 def _over_use(world: World, entries: dict[Ref, Entry]) -> int:
     """Compare what the ledger lists as over an allowance with a plain count; return how many.
 
-    Rides that were read from a dead tablet's card count for others, and are not decided again. A
-    finding on a tap is another thing: a reader refused whom the ledger would have let on, since a
+    A finding on a tap is another thing: a reader refused whom the ledger would have let on, since a
     ride had been taken back of which the reader had not heard.
     """
     found = {(journal, n) for journal, n, _ in world.fleet.rows(FINDINGS)}
@@ -143,7 +142,7 @@ def _over_use(world: World, entries: dict[Ref, Entry]) -> int:
         by_row[row_id] = ride
         keys = [key for rider in ride.riders for key in _keys(rider.credential, ride)]
         is_over = kind == "ride" and any(used[key] >= _limit(key) for key in keys)
-        if is_over and (journal, n) not in world.recovered:
+        if is_over:
             over.add((journal, n))
         used.update(keys) if kind == "ride" else used.subtract(keys)
     assert over == listed, (len(over), len(listed), sorted(over ^ listed)[:5])
