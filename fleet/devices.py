@@ -1,4 +1,4 @@
-"""The listener for readers: rosters and sealed keys, over TLS with the reader's own certificate.
+"""The listener for readers: rosters, usage, sealed keys, over TLS with the reader's certificate.
 
 Rules: no certificate of our root, no connection; the certificate's fingerprint is looked up in the
 registry at each request, so a revoked one is refused at the next; a reader gets the programmes of
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
-from fleet import usage_files
+from fleet import usage_rows
 from fleet.config import Config
 from fleet.differences import Differences
 from fleet.grants import Role
@@ -31,6 +31,7 @@ from fleet.store import Store, open_fleet
 from wire import door
 from wire.roster import ROSTER
 from wire.rows_delta import encode_delta
+from wire.usage import USAGE
 
 log: Final = structlog.get_logger("fleet.devices")
 
@@ -45,7 +46,8 @@ VERSION_DIGITS_MAX: Final = 15
 LOOK_UPS_AT_ONCE: Final = 4
 """Threads that read the registry: a look-up takes some 0.2 ms."""
 ROSTERS_AT_ONCE: Final = 2
-"""Threads that find rosters and what has changed: the latter takes 0.1 to 1 s in a million."""
+"""Threads that find rosters, usage and what has changed: the latter takes 0.1 to 1 s in a
+million."""
 PIECE_BYTES: Final = 64 * 1024
 """Of a roster's rows read and sent at a time; a slow reader holds up nobody else."""
 _SHA256: Final = re.compile("[0-9a-f]{64}")
@@ -85,7 +87,11 @@ _NOT_ENROLLED: Final = (
     "not-enrolled",
     "this certificate is not in service: import the registry again, or enrol the reader anew",
 )
-_BAD_FROM: Final = (400, "bad-from", "`from` is the SHA-256 of the head that is held, in hex")
+_BAD_FROM: Final = (
+    400,
+    "bad-from",
+    "`from` is a SHA-256 in hex: of the head of a roster that is held, of the rows of a usage file",
+)
 _NOT_FOUND: Final = (404, "not-found", "ask for what twin/desired names")
 
 
@@ -96,6 +102,7 @@ class Devices:
         self._state = state
         self._store = store
         self._of_rosters = Differences(functools.partial(open_rows, state))
+        self._of_usage = Differences(functools.partial(usage_rows.open_rows, store))
         self._threads = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, thread_name_prefix="registry")
         self._readers = ThreadPoolExecutor(ROSTERS_AT_ONCE, thread_name_prefix="rosters")
 
@@ -136,10 +143,7 @@ class Devices:
             raise Refusal(*_NOT_FOUND)
         if programme not in device.programmes:
             raise Refusal(*_NOT_FOUND)
-        held = request.query.get("from", "")
-        if held and not _SHA256.fullmatch(held):
-            raise Refusal(*_BAD_FROM)
-        asked = (programme, device.place, int(version), bytes.fromhex(held))
+        asked = (programme, device.place, int(version), _held(request))
         answer = await self._in_thread(self._answer, *asked, threads=self._readers)
         headers = {"ETag": f'"{answer.sha256.hex()}"', "Cache-Control": "private"}
         if answer.rows is None:
@@ -173,21 +177,30 @@ class Devices:
         return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
 
     async def _usage(self, request: web.Request) -> web.StreamResponse:
-        """Answer the newest usage file of a programme for the reader's own place."""
+        """The newest usage file, or what has changed since the one held (`from`: of its rows)."""
         device = await self._device(request)
         programme = request.match_info["programme"]
         if programme not in device.programmes:
             raise Refusal(*_NOT_FOUND)
-        loop = asyncio.get_running_loop()
-        file = await loop.run_in_executor(self._threads, self._usage_file, programme, device)
+        asked = (programme, device.place, _held(request))
+        body, content_type = await self._in_thread(self._told, *asked, threads=self._readers)
+        headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+        return web.Response(body=body, headers=headers)
+
+    def _told(self, programme: str, place: str, held: bytes) -> tuple[bytes, str]:
+        """Return what is sent of usage, and its type. Raises Refusal when there is nothing."""
+        with self._store.read() as connection:
+            head = usage_rows.newest(connection, programme, place)
+            alike = head and held and usage_rows.is_alike(connection, programme, held, head)
+        if head and alike:
+            change = self._of_usage.between(programme, held, head.rows_sha256)
+            if change is not None:
+                return encode_delta(held, head.head, change), USAGE.delta_type
+        with self._store.read() as connection:
+            file = usage_rows.file_of(connection, programme, place)
         if file is None:
             raise Refusal(*_NOT_FOUND)
-        headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
-        return web.Response(body=file, headers=headers)
-
-    def _usage_file(self, programme: str, device: Device) -> bytes | None:
-        with self._store.read() as connection:
-            return usage_files.file_of(connection, programme, device.place)
+        return file, "application/octet-stream"
 
     async def _keys(self, request: web.Request) -> web.StreamResponse:
         device = await self._device(request)
@@ -199,6 +212,14 @@ class Devices:
             content_type="application/octet-stream",
             headers={"ETag": f'"{digest}"', "Cache-Control": "no-store"},
         )
+
+
+def _held(request: web.Request) -> bytes:
+    """Return the hash of what the reader holds, empty for nothing. Raises Refusal."""
+    held = request.query.get("from", "")
+    if held and not _SHA256.fullmatch(held):
+        raise Refusal(*_BAD_FROM)
+    return bytes.fromhex(held)
 
 
 async def _whole(

@@ -216,6 +216,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.alarm),
                 _read(_S.usage),
                 _change(_S.usage_file, delete=True),
+                _change(_S.usage_rows, "at_ms", "periods", delete=True),
                 _change(_S.reader_state),
                 _change(_S.online_change, delete=True),
                 _change(_S.bad_message, "count", "last_at_ms"),
@@ -256,6 +257,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.roster),
                 _read(_S.revision),
                 _read(_S.usage_file),
+                _read(_S.usage_rows),
             )
         ),
         "persons": {},

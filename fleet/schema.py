@@ -528,9 +528,27 @@ usage_file: Final = sa.Table(
     sa.Column("place", sa.Text, sa.ForeignKey("place.name"), primary_key=True),
     _number("at_ms"),
     _number("rows"),
-    sa.Column("file", sa.LargeBinary, nullable=False),
-    comment="The newest usage file (wire.usage) of a programme for a place, whole: members near a "
-    "limit, as opaque credentials. It is made anew every 15 minutes.",
+    sa.Column("head", sa.LargeBinary),
+    sa.Column("rows_sha256", sa.LargeBinary),
+    sa.ForeignKeyConstraint(
+        ["programme", "rows_sha256"], ["usage_rows.programme", "usage_rows.sha256"]
+    ),
+    comment="The newest usage file (wire.usage) of a programme for a place, made anew every 15 "
+    "minutes: its signed head, null when it was made before rows were shared.",
+)
+
+usage_rows: Final = sa.Table(
+    "usage_rows",
+    fleet,
+    sa.Column("programme", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.LargeBinary, primary_key=True),
+    _number("at_ms"),
+    sa.Column("periods", sa.JSON, nullable=False),
+    _number("rows"),
+    sa.Column("packed", sa.LargeBinary, nullable=False),
+    comment="Rows of usage files, once for all places: members near a limit, as opaque "
+    "credentials. at_ms: when a snapshot last gave these rows; those that no file names any more "
+    "stay a while, for readers that hold them.",
 )
 
 # --- what readers are told -----------------------------------------------------------------------

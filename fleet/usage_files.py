@@ -1,17 +1,20 @@
 """What readers are told of usage: one signed file a programme and place, every 15 minutes.
 
+Its rows lie once for all places of a snapshot (fleet.usage_rows).
+
 Rules: rows and marks come from one snapshot, so a file says exactly which of a reader's entries
 its sums contain; only members near a limit stand in it, without place and time of any ride; a file
 is never older than the one before; who holds several cards has the same sums under each.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-from fleet import registry, rules, store, usage
+from fleet import registry, rules, usage, usage_rows
 from fleet.registry import Place
 from fleet.schema import card, journal, reader, reader_state, usage_file
 from fleet.schema import usage as counters
@@ -24,7 +27,7 @@ from wire.entries import Used
 from wire.envelope import Signer
 from wire.limits import USAGE_JOURNALS_MAX
 from wire.messages import UsageWanted
-from wire.usage import Marks, Span, UsageHeader, UsageRow, build_usage, pack_usage, row_bytes
+from wire.usage import Marks, Span, UsageHeader, UsageRow, pack_usage, sign_usage
 
 NAMED_MS: Final = 40 * 24 * usage.HOUR_MS
 """Journals that were heard of within this are named: no reader keeps entries for longer that the
@@ -97,32 +100,35 @@ class UsageBuilder:
             made_ms = _made(connection, programme)
             marks = marks_of(connection, names, now_ms)
             rows = self._rows(connection, programme, limits)
+        packed = pack_usage(rows, sorted(limits))
         header = UsageHeader(
             v=1, programme=programme, place=names[0], at_ms=now_ms, periods=sorted(limits),
-            marks={}, rows=0, rows_sha256=bytes(32),
+            marks={}, rows=len(rows), rows_sha256=hashlib.sha256(packed).digest(),
         )  # fmt: skip
-        packed = pack_usage(rows, header.periods)
-        files: list[dict[str, Any]] = []
+        heads: list[dict[str, Any]] = []
         made: list[Fed] = []
         for name in names:
             at_ms = max(now_ms, made_ms.get(name, 0) + 1)
             here = msgspec.structs.replace(header, place=name, at_ms=at_ms, marks=marks[name])
-            made.append(self._file(here, packed, files))
+            made.append(self._head(here, heads))
+        snapshot = {
+            "programme": programme, "sha256": header.rows_sha256, "at_ms": now_ms,
+            "periods": header.periods, "rows": header.rows, "packed": packed,
+        }  # fmt: skip
         with self._fleet.write() as connection:
-            key, rest = ("programme", "place"), ("at_ms", "rows", "file")
-            store.upsert(connection, usage_file, files, key=key, replace=rest)
+            usage_rows.keep(connection, snapshot, heads)
         return made
 
-    def _file(self, header: UsageHeader, packed: bytes, files: list[dict[str, Any]]) -> Fed:
-        """Add the row of one place's file; or say why there can be none, and the former stays."""
-        fed = Fed(header.programme, header.place, len(packed) // row_bytes(header.periods))
+    def _head(self, header: UsageHeader, heads: list[dict[str, Any]]) -> Fed:
+        """Add the head of one place's file; or say why there can be none, and the former stays."""
+        fed = Fed(header.programme, header.place, header.rows)
         try:
-            file = build_usage(header, packed, self._tenant, self._by)
+            head = sign_usage(header, self._tenant, self._by)
         except ValueError as error:
             return fed._replace(trouble=str(error))
-        files.append(
+        heads.append(
             {"programme": header.programme, "place": header.place, "at_ms": header.at_ms,
-             "rows": fed.rows, "file": file}
+             "rows": header.rows, "head": head, "rows_sha256": header.rows_sha256}
         )  # fmt: skip
         return fed
 
@@ -254,18 +260,13 @@ def wanted(connection: sa.Connection) -> dict[str, list[UsageWanted]]:
     """Return by place the usage files that its readers are to hold."""
     found: dict[str, list[UsageWanted]] = {}
     rows = connection.execute(
-        sa.select(usage_file.c.programme, usage_file.c.place, usage_file.c.at_ms)
+        sa.select(usage_file.c.programme, usage_file.c.place, usage_file.c.at_ms).where(
+            usage_file.c.head.is_not(None)
+        )
     )
     newest = {(row.place, row.programme): row.at_ms for row in rows}
     for place in registry.load_places(connection).values() if newest else ():
         for programme in place.programmes:
             if at_ms := newest.get((place.name, programme)):
                 found.setdefault(place.name, []).append(UsageWanted(programme, at_ms))
-    return found
-
-
-def file_of(connection: sa.Connection, programme: str, place: str) -> bytes | None:
-    """Return the newest usage file of a programme for a place; None when there is none."""
-    here = (usage_file.c.programme == programme, usage_file.c.place == place)
-    found: bytes | None = connection.scalar(sa.select(usage_file.c.file).where(*here))
     return found

@@ -2,7 +2,7 @@ import asyncio
 import hashlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,15 +11,19 @@ import msgspec
 import pytest
 from yarl import URL
 
-from fleet import devices
-from fleet.schema import usage_file
+from fleet import devices, usage_rows
+from fleet.books import read_signing_key
 from provisioning.local import make_local
-from tests.edge.link_kit import named
+from tests.edge.link_kit import named, named_usage
 from tests.fleet.test_reconcile import build
 from tests.fleet.virtual import VirtualFleet, add_member, bus, make_fleet, pinned_key
 from wire.clock import SystemClock
+from wire.credential import Credential
+from wire.entries import Used
+from wire.envelope import Signer
 from wire.roster import ROSTER, ROW, Roster
 from wire.rows_delta import Base, apply_delta
+from wire.usage import USAGE, UsageHeader, UsageRow, pack_usage, row_bytes, sign_usage
 
 OTHER = bus("school-1")
 
@@ -210,24 +214,121 @@ async def test_no_certificate_and_another_root_get_no_connection(
                         pass
 
 
+DAY_AND_YEAR = ["2026", "2026-06-03"]
+RIDDEN = dict.fromkeys(range(100), 3)
+USAGE_ADDRESS = "/v1/usage/senior-pass"
+
+
+def tell(
+    fleet: VirtualFleet,
+    at_ms: int,
+    rides: dict[int, int],
+    programme: str = "senior-pass",
+    places: tuple[str, ...] = ("bus-1",),
+    periods: Sequence[str] = DAY_AND_YEAR,
+) -> list[bytes]:
+    """Keep one snapshot as the fleet does; return the whole file of each place."""
+    by = Signer(read_signing_key(fleet.config.signing_key))
+    rows = [UsageRow(Credential(f"{n:032x}"), {"2026": Used(times)}) for n, times in rides.items()]
+    packed = pack_usage(rows, periods)
+    sha256 = hashlib.sha256(packed).digest()
+    here = {"programme": programme, "at_ms": at_ms, "rows": len(rows)}
+    heads = [
+        sign_usage(
+            UsageHeader(1, programme, place, at_ms, [*periods], {}, len(rows), sha256),
+            fleet.config.tenant,
+            by,
+        )
+        for place in places
+    ]
+    with fleet.store.write() as connection:
+        usage_rows.keep(
+            connection,
+            here | {"sha256": sha256, "periods": periods, "packed": packed},
+            [
+                here | {"place": place, "head": head, "rows_sha256": sha256}
+                for place, head in zip(places, heads, strict=True)
+            ],
+        )
+    return [head + packed for head in heads]
+
+
+def asking(held: bytes) -> str:
+    return f"{USAGE_ADDRESS}?from={named_usage(held).hex()}"
+
+
 async def test_a_reader_gets_the_usage_of_its_own_place_and_programmes(
     fleet: VirtualFleet,
 ) -> None:
-    with fleet.store.write() as connection:
-        for programme, place in (("senior-pass", "bus-1"), ("attendance", "school-1")):
-            row = {"programme": programme, "place": place, "at_ms": 1, "rows": 0, "file": b"told"}
-            connection.execute(usage_file.insert(), row)
+    (told,) = tell(fleet, 1, RIDDEN)
+    tell(fleet, 1, RIDDEN, "attendance", ("school-1",))
     async with (
         listening(fleet) as url,
         aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as session,
     ):
-        assert await got(session, f"{url}/v1/usage/senior-pass") == b"told"
+        assert await got(session, url + USAGE_ADDRESS) == told
         for other in ("attendance", "taxi", "%2e%2e"):
             async with session.get(f"{url}/v1/usage/{other}") as answer:
                 assert answer.status == 404
     async with (
         listening(fleet) as url,
         aiohttp.ClientSession(connector=as_reader(fleet, "school-1")) as session,
-        session.get(f"{url}/v1/usage/senior-pass") as answer,
+        session.get(url + USAGE_ADDRESS) as answer,
     ):
         assert answer.status == 404
+
+
+async def test_a_reader_that_holds_usage_gets_what_has_changed(
+    fleet: VirtualFleet, tmp_path: Path
+) -> None:
+    """Its size is that of the changes; merged into what is held it is the very file."""
+    (first,) = tell(fleet, 1, RIDDEN)
+    (second,) = tell(fleet, 2, RIDDEN | {7: 4})
+    (third,) = tell(fleet, 3, RIDDEN | {7: 4, 100: 1})
+    held, delta, made = (tmp_path / name for name in ("held", "delta", "made"))
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as session,
+    ):
+        for former, rows in ((first, 2), (second, 1), (third, 0)):
+            async with session.get(url + asking(former)) as answer:
+                assert answer.content_type == USAGE.delta_type
+                delta.write_bytes(await answer.read())
+            head = len(third) - 101 * row_bytes(DAY_AND_YEAR)
+            assert delta.stat().st_size == 55 + head + rows * row_bytes(DAY_AND_YEAR)
+            held.write_bytes(former)
+            base = Base(held, named_usage(former), row_bytes(DAY_AND_YEAR))
+            with made.open("wb") as file:
+                apply_delta(base, delta, file, USAGE)
+            assert made.read_bytes() == third
+        assert await got(session, url + USAGE_ADDRESS) == third
+
+
+async def test_of_usage_the_whole_is_sent_where_a_day_has_begun_or_nothing_is_known(
+    fleet: VirtualFleet,
+) -> None:
+    (held,) = tell(fleet, 1, RIDDEN)
+    (told,) = tell(fleet, 2, RIDDEN | {7: 4}, periods=["2026", "2026-06-04"])
+    (strange,) = tell(fleet, 2, {1: 1}, "attendance", ("school-1",))
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as session,
+    ):
+        for address in (USAGE_ADDRESS, f"{USAGE_ADDRESS}?from=", asking(held), asking(strange)):
+            async with session.get(url + address) as answer:
+                assert answer.content_type == "application/octet-stream"
+                assert await answer.read() == told
+        for wrong in ("x", "ab", "AB" * 32):
+            async with session.get(f"{url}{USAGE_ADDRESS}?from={wrong}") as answer:
+                assert answer.status == 400
+                assert (await answer.json())["error"] == "bad-from"
+
+
+async def test_most_of_the_usage_is_sent_whole(fleet: VirtualFleet) -> None:
+    (held,) = tell(fleet, 1, RIDDEN)
+    (told,) = tell(fleet, 2, dict.fromkeys(RIDDEN, 4))
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as session,
+    ):
+        assert await got(session, url + asking(held)) == told

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from fleet import members, schema, schemes, terms
+from fleet import members, schema, schemes, terms, usage_files, usage_rows
 from fleet.config import Databases
 from fleet.grants import Database, Role
 from fleet.store import migrate, open_fleet, open_persons
@@ -120,4 +120,22 @@ def test_its_chains_still_hold_and_it_is_still_append_only(state: Path) -> None:
                 store.write() as connection,
             ):
                 connection.exec_driver_sql(statement)
+    store.close()
+
+
+def test_a_usage_file_leaves_its_time_behind_so_that_the_next_is_no_older(tmp_path: Path) -> None:
+    for name in ("fleet", "persons"):
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db")) as made:
+            made.executescript((RELEASED / f"{name}-7.sql").read_text("utf-8"))
+    told = "insert into usage_file values ('senior-pass', 'bus-1', 1234567, 3, x'00')"
+    with contextlib.closing(sqlite3.connect(tmp_path / "fleet.db")) as made:
+        made.execute(told)
+        made.commit()
+    migrate(Databases(tmp_path))
+    store = open_fleet(Databases(tmp_path), Role.DISPATCH)
+    with store.read() as connection:
+        found = connection.execute(sa.select(schema.usage_file)).one()
+        assert (found.at_ms, found.head, found.rows_sha256) == (1234567, None, None)
+        assert usage_files.wanted(connection) == {}
+        assert usage_rows.file_of(connection, "senior-pass", "bus-1") is None
     store.close()

@@ -13,7 +13,8 @@ from fleet.grants import Role
 from fleet.roster_files import RosterArchive
 from fleet.schema import card, member
 from fleet.store import open_fleet, open_persons
-from fleet.usage_files import UsageBuilder, file_of, wanted
+from fleet.usage_files import UsageBuilder, wanted
+from fleet.usage_rows import FORMER_MS, file_of
 from programmes.register import rulebook
 from programmes.rulebook import USAGE_EVERY_S, Facts, Place
 from tests.fleet.test_reconcile import build
@@ -164,7 +165,7 @@ def test_who_has_read_the_whole_ledger_can_still_write(fleet: VirtualFleet) -> N
 def test_the_console_may_not_read_what_anyone_used(fleet: VirtualFleet) -> None:
     console = open_fleet(fleet.config.databases, Role.CONSOLE)
     try:
-        for table in ("usage", "usage_file"):
+        for table in ("usage", "usage_file", "usage_rows"):
             with console.read() as connection, pytest.raises(sa.exc.DatabaseError):
                 connection.execute(sa.text(f"select * from {table}"))
     finally:
@@ -416,3 +417,98 @@ def test_rosters_do_not_change_when_someone_rides(fleet: VirtualFleet, tmp_path:
     before: list[rosters.Built] = build(fleet)
     rides(fleet, fleet.reader("bus-1"), card_, 2)
     assert [one.version for one in build(fleet)] == [one.version for one in before]
+
+
+# --- what is kept of it ---------------------------------------------------------------------------
+
+
+def kept(fleet: VirtualFleet) -> list[tuple[Any, ...]]:
+    """Return of each snapshot's rows when they were made, how many, and how many files name them.
+
+    The newest come last.
+    """
+    return fleet.rows(
+        "select r.at_ms, r.rows, count(f.place) from usage_rows r left join usage_file f"
+        " on f.programme = r.programme and f.rows_sha256 = r.sha256"
+        " group by r.programme, r.sha256, r.at_ms, r.rows order by r.at_ms"
+    )
+
+
+def feed(
+    fleet: VirtualFleet, maker: UsageBuilder, journal: Journal, credential: str
+) -> dict[str, str]:
+    """Let someone ride, and the next files be made; return by place why there is none."""
+    ride(journal, credential)
+    n = len(journal.entries)
+    fleet.through((fleet.reader("bus-1"), journal.batch(n, n)))
+    fleet.clock.pass_s(USAGE_EVERY_S)
+    return {fed.place: fed.trouble for fed in maker.build_due()}
+
+
+def test_rows_are_kept_once_for_all_places(fleet: VirtualFleet, tmp_path: Path) -> None:
+    limit(fleet, 3, tmp_path)
+    rides(fleet, fleet.reader("bus-1"), A, 2, B)
+    builder(fleet).build_due()
+    assert kept(fleet) == [(fleet.clock.at_ms, 2, 2)]
+    files = [told(fleet, at, tmp_path) for at in ("bus-1", "bus-2")]
+    for file in files:
+        assert file.find(Credential(A)) == {YEAR: Used(2, 100)}
+        assert file.find(Credential(B)) == {YEAR: Used(1, 50)}
+        file.close()
+
+
+def test_where_nobody_rode_the_same_rows_stay(fleet: VirtualFleet, tmp_path: Path) -> None:
+    limit(fleet, 3, tmp_path)
+    rides(fleet, fleet.reader("bus-1"), A, 2)
+    maker = builder(fleet)
+    for _ in range(3):
+        assert len(maker.build_due()) == 2
+        assert kept(fleet) == [(fleet.clock.at_ms, 1, 2)]
+        fleet.clock.pass_s(USAGE_EVERY_S)
+
+
+def test_former_rows_stay_for_a_reader_that_was_away_for_an_hour_and_no_longer(
+    fleet: VirtualFleet, tmp_path: Path
+) -> None:
+    limit(fleet, 30, tmp_path)
+    journal = rides(fleet, fleet.reader("bus-1"), A, 12)
+    maker = builder(fleet)
+    assert len(maker.build_due()) == 2
+    began_ms = fleet.clock.at_ms
+    for number in range(1, 10):
+        assert feed(fleet, maker, journal, A) == {"bus-1": "", "bus-2": ""}
+        made = [at_ms for at_ms, _, _ in kept(fleet)]
+        now_ms = began_ms + number * USAGE_EVERY_S * 1000
+        assert made[-1] == now_ms
+        assert now_ms - made[0] == min(number * USAGE_EVERY_S * 1000, FORMER_MS)
+        assert len(made) == 1 + min(number, FORMER_MS // (USAGE_EVERY_S * 1000))
+    assert FORMER_MS >= 3_600_000 + USAGE_EVERY_S * 1000
+
+
+def test_rows_that_a_file_names_stay_however_old_they_are(
+    fleet: VirtualFleet, tmp_path: Path
+) -> None:
+    """A place whose file cannot be made keeps its former one, rows and all."""
+    limit(fleet, 30, tmp_path)
+    two = fleet.reader("bus-2")
+    rides(fleet, two, B, 12)
+    journal = rides(fleet, fleet.reader("bus-1"), A, 12)
+    maker = builder(fleet)
+    maker.build_due()
+    began_ms = fleet.clock.at_ms
+    told(fleet, "bus-2", tmp_path).close()
+    full_of_holes = [[n, n] for n in range(1, 60_000, 2)]
+    with fleet.store.write() as connection:
+        of = schema.journal.c.reader == two.name
+        connection.execute(sa.update(schema.journal).where(of).values(spans=full_of_holes))
+    for _ in range(7):
+        troubles = feed(fleet, maker, journal, A)
+        assert not troubles["bus-1"]
+        assert "too many readers" in troubles["bus-2"]
+    (first, *former, newest) = kept(fleet)
+    assert (first[0], first[2], newest[2]) == (began_ms, 1, 1)
+    assert len(former) == FORMER_MS // (USAGE_EVERY_S * 1000)
+    file = told(fleet, "bus-2", tmp_path)
+    assert file.header.at_ms == began_ms
+    assert file.find(Credential(A)) == {YEAR: Used(12, 600)}
+    file.close()

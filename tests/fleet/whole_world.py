@@ -33,7 +33,8 @@ from fleet.grants import Role
 from fleet.proof import prove
 from fleet.roster_files import RosterArchive
 from fleet.store import open_fleet, open_persons
-from fleet.usage_files import UsageBuilder, file_of
+from fleet.usage_files import UsageBuilder
+from fleet.usage_rows import file_of
 from fleet.workers import Holding
 from programmes.register import rulebook
 from programmes.rulebook import Facts, Place

@@ -21,7 +21,8 @@ import msgspec
 
 from edge.config import read_config
 from fleet.books import read_signing_key
-from fleet.usage_files import UsageBuilder, file_of
+from fleet.usage_files import UsageBuilder
+from fleet.usage_rows import file_of
 from programmes.calendar import start_of_day_ms
 from tests.fleet.virtual import pinned_key
 from tests.soak.cab import TAXI, Cab, Ref
