@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from wire.credential import IDENTIFIER_BYTES_MAX
 from wire.entries import Name, Short
-from wire.limits import FRONT_END_PATH, PROGRAMMES_PER_PLACE_MAX
+from wire.limits import FRONT_END_PATH, GPSD_ADDRESS, PROGRAMMES_PER_PLACE_MAX
 from wire.topics import ReaderName, parse_reader
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
@@ -58,7 +58,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a taxi's tablets call: the reader's own address or name on the vehicle's Wi-Fi. Empty:
     the driver uses the reader's own screen alone."""
     tablet_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    gpsd: Annotated[str, Meta(pattern=r"^([a-z0-9.-]{1,253}:[0-9]{1,5})?$(?!\n)")] = ""
+    gpsd: Annotated[str, Meta(pattern=GPSD_ADDRESS)] = ""
     """Where gpsd of this machine or vehicle listens, such as `127.0.0.1:2947`. Empty: nobody knows
     where the vehicle is."""
     felica_system: Annotated[str, Meta(pattern="^[0-9A-F]{4}$")] = "0003"

@@ -88,7 +88,7 @@ def make_local(folder: Path, town: Town, clock: Clock) -> None:
     readers = [_make_reader(site, place, former) for place in town.place]
     places = [_registered(place) for place in town.place]
     epochs = {name: ring.present(name).epoch for name in town.programmes}
-    registry = Registry(1, town.tenant, places, readers, epochs)
+    registry = Registry(1, town.tenant, places, readers, epochs, town.organisation)
     data = msgspec.json.format(msgspec.json.encode(registry))
     write_file(folder / "fleet" / "registry.json", data + b"\n")
     make_broker(folder, town)
@@ -242,6 +242,7 @@ def _edge_config(town: Town, place: Place) -> dict[str, object]:
         "devices_url": f"https://{_HOST}:{town.ports.devices}",
         "page_port": place.page_port,
         **(tablets if place.tablet_host else {}),
+        **({"gpsd": place.gpsd} if place.gpsd else {}),
     }
 
 

@@ -20,6 +20,12 @@
     organisation = ""   # whose it is: a transport company; empty: the city's
     tablet_host = ""    # a taxi's own address on its Wi-Fi, where its tablets call; empty: none
     tablet_port = 0
+    gpsd = ""           # where a taxi's gpsd listens, such as 127.0.0.1:2947; empty: no receiver
+
+    [[organisation]]    # what people call an `organisation`; without, it is shown as it is
+    name = "hokuto-taxi"
+    label_ja = "ほくとタクシー株式会社"
+    label_en = "Hokuto Taxi"
 
 One reader stands at each place and has the place's name.
 """
@@ -35,8 +41,8 @@ from msgspec import Meta
 
 from provisioning.vault import ProvisioningRefused
 from wire.entries import Short
-from wire.limits import FRONT_END_PATH, PROGRAMMES_PER_PLACE_MAX
-from wire.registry import PLACES_MAX
+from wire.limits import FRONT_END_PATH, GPSD_ADDRESS, PROGRAMMES_PER_PLACE_MAX
+from wire.registry import ORGANISATIONS_MAX, PLACES_MAX, RegisteredOrganisation
 from wire.topics import ReaderName, parse_name, parse_reader
 
 Port = Annotated[int, Meta(ge=1024, le=65_535)]
@@ -75,14 +81,17 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tablet_host: Annotated[str, Meta(max_length=253)] = ""
     """Of a taxi: its reader's address on its own Wi-Fi."""
     tablet_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    gpsd: Annotated[str, Meta(pattern=GPSD_ADDRESS)] = ""
+    """Of a taxi: where its receiver is asked for the spot."""
 
 
 class Town(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tenant, its ports and its places."""
+    """A tenant, its ports, its places and whose they are."""
 
     tenant: str
     ports: Ports
     place: Annotated[list[Place], Meta(min_length=1, max_length=PLACES_MAX)]
+    organisation: Annotated[list[RegisteredOrganisation], Meta(max_length=ORGANISATIONS_MAX)] = []
 
     def reader_at(self, place: Place) -> ReaderName:
         """Return the full name of the reader that stands at a place."""
@@ -116,11 +125,17 @@ def _check(town: Town) -> None:
             raise ValueError(f"{place.name}: tablet_host and tablet_port go together")
         if place.tablet_host and place.kind != "taxi":
             raise ValueError(f"{place.name}: tablet_host is for a taxi")
+        if place.gpsd and place.kind != "taxi":
+            raise ValueError(f"{place.name}: gpsd is for a taxi")
         if extra := set(place.triage_programmes) - set(place.programmes):
             raise ValueError(f"{place.name}: triage of {sorted(extra)}, which it does not serve")
         _once(f"{place.name}: programme", place.programmes)
         _once(f"{place.name}: technology", place.technologies)
     _once("place", [place.name for place in town.place])
+    named = [one.name for one in town.organisation]
+    _once("organisation", named)
+    if nobodys := set(named) - {place.organisation for place in town.place}:
+        raise ValueError(f"organisation {min(nobodys)} has no place")
     pages = [place.page_port for place in town.place]
     tablets = [place.tablet_port for place in town.place if place.tablet_port]
     _once("port", [*pages, *tablets, *msgspec.structs.astuple(town.ports)])

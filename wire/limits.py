@@ -70,3 +70,6 @@ DESK_CARDS_MAX: Final = 10
 CARD_CERTIFICATE_BYTES_MAX: Final = 4096
 """A card's certificate: those that public readers print have 1,200 to 1,600 bytes. The commands
 that read it count to here as well: READ BINARY without a short file id."""
+
+GPSD_ADDRESS: Final = r"^([a-z0-9.-]{1,253}:[0-9]{1,5})?$(?!\n)"
+"""Where a vehicle's gpsd listens; empty: it has none."""

@@ -15,11 +15,23 @@ from wire.limits import KEYS_BYTES_MAX, PROGRAMMES_PER_PLACE_MAX
 PLACES_MAX: Final = 10_000
 """Places of one tenant: Yokohama has some 2,000 buses, 500 schools and 3,000 taxis."""
 
+ORGANISATIONS_MAX: Final = 1_000
+"""Whose places are: Tokyo's taxi companies are some 300."""
+
 Fingerprint = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 Pem = Annotated[str, Meta(max_length=1024)]
 
 
 KeyEpoch = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class RegisteredOrganisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose places are, such as a transport company, as people call it."""
+
+    name: Name
+    """As `RegisteredPlace.organisation` has it."""
+    label_ja: Annotated[str, Meta(min_length=1, max_length=80)]
+    label_en: Annotated[str, Meta(max_length=80)] = ""
 
 
 class RegisteredPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,3 +76,5 @@ class Registry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     readers: Annotated[list[RegisteredReader], Meta(max_length=PLACES_MAX)]
     key_epochs: dict[Name, KeyEpoch] = {}
     """The present epoch of each programme's key, under which cards are to be moved."""
+    organisations: Annotated[list[RegisteredOrganisation], Meta(max_length=ORGANISATIONS_MAX)] = []
+    """One that is not named here is shown by its name in `places`."""

@@ -9,7 +9,7 @@ import csv
 import datetime
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +35,10 @@ LABELS: Final = {
 }
 COMPANIES: Final = {"taxi-1": "hokuto-taxi", "taxi-2": "minami-taxi"}
 """Whose a taxi is; everything else is the city's."""
+COMPANY_LABELS: Final = {
+    "hokuto-taxi": ("ほくとタクシー株式会社", "Hokuto Taxi"),
+    "minami-taxi": ("みなみタクシー有限会社", "Minami Taxi"),
+}
 SERVES: Final = {
     **dict.fromkeys(BUSES, (SENIOR_PASS,)),
     **dict.fromkeys(SCHOOLS, (ATTENDANCE,)),
@@ -80,6 +84,8 @@ class ReaderPorts(NamedTuple):
     page: int
     tablet: int = 0
     """Where a taxi's tablets call; 0: they have no use there."""
+    gpsd: int = 0
+    """Where a taxi's receiver is asked; 0: there is none."""
 
 
 def town_file(ports: Ports, readers: dict[str, ReaderPorts]) -> str:
@@ -101,12 +107,17 @@ def town_file(ports: Ports, readers: dict[str, ReaderPorts]) -> str:
             "organisation": COMPANIES.get(place, ""),
             "tablet_host": HOST if own.tablet else "",
             "tablet_port": own.tablet,
+            "gpsd": f"{HOST}:{own.gpsd}" if own.gpsd else "",
         }
-        lines += ["", "[[place]]"]
-        lines += [
-            f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()
-        ]
+        lines += ["", "[[place]]", *_pairs(values)]
+    for company, (ja, en) in COMPANY_LABELS.items():
+        named = {"name": company, "label_ja": ja, "label_en": en}
+        lines += ["", "[[organisation]]", *_pairs(named)]
     return "\n".join(lines) + "\n"
+
+
+def _pairs(values: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 
 
 def lead_through(edge_toml: Path, broker_port: int, devices_port: int) -> None:
@@ -119,12 +130,6 @@ def lead_through(edge_toml: Path, broker_port: int, devices_port: int) -> None:
     if (brokers, devices) != (1, 1):
         raise ValueError(f"{edge_toml} names no broker_port or devices_url to lead elsewhere")
     edge_toml.write_text(text, "utf-8")
-
-
-def lead_to_gpsd(edge_toml: Path, port: int) -> None:
-    """Let a vehicle's reader know where it is."""
-    text = edge_toml.read_text("utf-8")
-    edge_toml.write_text(f'gpsd = "127.0.0.1:{port}"\n{text}', "utf-8")
 
 
 def leave_signed_in(fleet_toml: Path) -> None:

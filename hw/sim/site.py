@@ -127,15 +127,18 @@ class Site:
         say("broker and fleet: starting ...")
         await self._start_fleet()
         say("readers: starting seven agents ...")
-        for taxi, port in self._gpsd_ports.items():
-            papers.lead_to_gpsd(self._config(taxi), port)
         await self._receivers.enter_async_context(driving(self._gpsd_ports, self._logs))
         await self._start_readers()
 
     async def _make_identities(self) -> None:
         town = self._folder / "town.toml"
         fronts = {
-            place: ReaderPorts(self.antennas[place].device, port, self.tablet_ports.get(place, 0))
+            place: ReaderPorts(
+                self.antennas[place].device,
+                port,
+                self.tablet_ports.get(place, 0),
+                self._gpsd_ports.get(place, 0),
+            )
             for place, port in self._page_ports.items()
         }
         town.write_text(papers.town_file(self.ports, fronts), "utf-8")

@@ -20,7 +20,7 @@ from provisioning.keys import EpochTooSoon, KeyRing
 from provisioning.local import make_local
 from provisioning.town import Place, Ports, Town
 from provisioning.vault import ProvisioningRefused
-from wire.registry import Registry
+from wire.registry import RegisteredOrganisation, Registry
 from wire.seal import SealBroken, open_keys
 
 NOW_MS = 1_796_000_000_000
@@ -265,17 +265,25 @@ def test_the_agent_reads_the_configuration_that_was_written_for_it(folder: Path)
 def test_a_taxi_is_its_company_s_and_takes_calls_of_its_own_tablets(tmp_path: Path) -> None:
     plain = place("taxi-1", 3001, "taxi")
     taxi = msgspec.structs.replace(
-        plain, kind="taxi", organisation="hokuto-taxi", tablet_host="10.0.0.1", tablet_port=3101
+        plain,
+        kind="taxi",
+        organisation="hokuto-taxi",
+        tablet_host="10.0.0.1",
+        tablet_port=3101,
+        gpsd="127.0.0.1:2947",
     )
-    make_local(tmp_path / "local", a_town(taxi, place("bus-1", 3002)), SetClock())
-    owners = [one.organisation for one in registry(tmp_path / "local").places]
-    assert owners == ["hokuto-taxi", ""]
+    company = RegisteredOrganisation("hokuto-taxi", "ほくとタクシー株式会社", "Hokuto Taxi")
+    town = msgspec.structs.replace(a_town(taxi, place("bus-1", 3002)), organisation=[company])
+    make_local(tmp_path / "local", town, SetClock())
+    told = registry(tmp_path / "local")
+    assert [one.organisation for one in told.places] == ["hokuto-taxi", ""]
+    assert told.organisations == [company]
     readers = tmp_path / "local" / "readers"
     calls = [
-        (config.tablet_host, config.tablet_port)
+        (config.tablet_host, config.tablet_port, config.gpsd)
         for config in (read_config(readers / name / "edge.toml") for name in ("taxi-1", "bus-1"))
     ]
-    assert calls == [("10.0.0.1", 3101), ("", 0)]
+    assert calls == [("10.0.0.1", 3101, "127.0.0.1:2947"), ("", 0, "")]
 
 
 def test_the_registry_describes_every_reader_and_no_secret(folder: Path) -> None:

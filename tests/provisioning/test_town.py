@@ -19,6 +19,7 @@ technologies = ["106B"]
 page_port = 3001
 """
 TABLET = 'tablet_host = "10.0.0.1"\ntablet_port = 3101'
+KITA = '[[organisation]]\nname = "kita"\nlabel_ja = "北"\n'
 TOWN = f'tenant = "kazasu-shi"\n[ports]\n{PORTS}{PLACE}'
 
 
@@ -67,6 +68,11 @@ def test_a_town_is_read(tmp_path: Path) -> None:
         ("page_port = 3001", "page_port = 3001\ntablet_port = 2001", "go together"),
         ("page_port = 3001", f"page_port = 3001\n{TABLET}", "for a taxi"),
         ('kind = "bus"', f'kind = "taxi"\n{TABLET.replace("3101", "3001")}', "3001 stands twice"),
+        ("page_port = 3001", 'page_port = 3001\ngpsd = "127.0.0.1:2947"', "gpsd is for a taxi"),
+        ('kind = "bus"', 'kind = "taxi"\ngpsd = "/dev/ttyUSB0"', "gpsd"),
+        (PLACE, f'{PLACE}organisation = "kita"\n{KITA}{KITA}', "kita stands twice"),
+        (PLACE, PLACE + KITA, "kita has no place"),
+        (PLACE, f'{PLACE}organisation = "kita"\n{KITA.replace("北", "")}', "label_ja"),
         (PLACE, "", "place"),
         (PLACE, PLACE + PLACE, "bus-1 stands twice"),
         (TOWN, "tenant = ", "town.toml"),

@@ -11,14 +11,20 @@ from fleet.rules import read_table
 from hw.sim import papers
 from hw.sim.cli import parse_seconds
 from hw.sim.papers import PLACES, Ports, ReaderPorts
-from hw.sim.people import SENIOR_PASS, draw_people
+from hw.sim.people import SENIOR_PASS, TAXIS, draw_people
 from provisioning.identifiers import identifier_bytes
 from provisioning.town import read_town
 from wire.credential import Scheme
 
 DAY = datetime.date(2026, 6, 3)
+
+
+def _gpsd(place: str) -> int:
+    return 42_000 if place in TAXIS else 0
+
+
 READERS = {
-    place: ReaderPorts(f"udp:127.0.0.1:{40_000 + number}", 41_000 + number)
+    place: ReaderPorts(f"udp:127.0.0.1:{40_000 + number}", 41_000 + number, gpsd=_gpsd(place))
     for number, place in enumerate(PLACES)
 }
 
@@ -30,6 +36,9 @@ def test_the_town_file_is_a_town(tmp_path: Path) -> None:
     assert [place.name for place in town.place] == list(PLACES)
     triage = {place.name: place.triage_programmes for place in town.place}
     assert [name for name, programmes in triage.items() if programmes] == [papers.TRIAGE_AT]
+    asked = {place.name: place.gpsd for place in town.place if place.gpsd}
+    assert asked == dict.fromkeys(TAXIS, "127.0.0.1:42000")
+    assert {one.name for one in town.organisation} == set(papers.COMPANIES.values())
 
 
 @pytest.mark.parametrize("programme", papers.rule_tables(DAY))
