@@ -31,11 +31,12 @@ from wire.roster import ROSTER, ROW, Roster, RosterHeader, RosterRow, build_rost
 from wire.rows import Rows
 from wire.rows_delta import Base, apply_delta, difference, encode_delta
 from wire.seal import ProgrammeKey, ProgrammeKeys, SealBroken, open_keys, seal_keys
-from wire.usage import UsageFile, UsageHeader, build_usage
+from wire.usage import USAGE, UsageFile, UsageHeader, build_usage, row_bytes
 
 KEY = ed25519.Ed25519PrivateKey.generate()
 SEALING = ec.generate_private_key(ec.SECP256R1())
 TENANT, PASS, PLACE = "kazasu-shi", "senior-pass", "bus-1"
+USAGE_ROW = row_bytes(["2026"])
 BOMBS = (b"a = " + b"[" * 100_000, b"a = " + b"{a=" * 50_000, b"[" * 100_000, b'{"a":' * 50_000)
 TOWN = f"""
 tenant = "{TENANT}"
@@ -101,7 +102,7 @@ def delta() -> bytes:
     return encode_delta(hashlib.sha256(heads[0]).digest(), heads[1], change)
 
 
-def usage() -> bytes:
+def usage(rows: int = 3) -> bytes:
     header = UsageHeader(
         v=1,
         programme=PASS,
@@ -112,7 +113,34 @@ def usage() -> bytes:
         rows=0,
         rows_sha256=bytes(32),
     )
-    return build_usage(header, bytes(24 * 3), TENANT, Signer(KEY))
+    packed = b"".join(n.to_bytes(16) + bytes(8) for n in range(rows))
+    return build_usage(header, packed, TENANT, Signer(KEY))
+
+
+def usage_rows(data: bytes) -> tuple[bytes, Rows]:
+    """Return head and rows."""
+    file = io.BytesIO(data)
+    head, rest = USAGE.read_head(file), file.read()
+    return head, Rows(rest, 0, len(rest) // USAGE_ROW, USAGE_ROW)
+
+
+def usage_delta() -> bytes:
+    (_, held), (head, new) = (usage_rows(usage(count)) for count in (40, 41))
+    change = difference(held, new, 100_000)
+    assert change is not None
+    return encode_delta(hashlib.sha256(held.packed(0, 40)).digest(), head, change)
+
+
+def usage_merged(path: Path) -> None:
+    """What comes of any bytes is refused, or is the file that was signed."""
+    held, made = path.with_name("held"), path.with_name("made")
+    held.write_bytes(usage(40))
+    _, rows = usage_rows(usage(40))
+    base = Base(held, hashlib.sha256(rows.packed(0, 40)).digest(), USAGE_ROW)
+    with made.open("wb") as into:
+        apply_delta(base, path, into, USAGE)
+    UsageFile.open(made, TENANT, PASS, PLACE, KEY.public_key()).close()
+    assert made.read_bytes() == usage(41)
 
 
 def sealed() -> bytes:
@@ -147,6 +175,7 @@ PARSERS: dict[str, Case] = {
         lambda path: UsageFile.open(path, TENANT, PASS, PLACE, KEY.public_key()).close(),
         MessageRefused,
     ),
+    "usage-delta": (usage_delta(), usage_merged, MessageRefused),
     "keys": (
         sealed(),
         lambda path: open_keys(path.read_bytes(), f"{TENANT}/{PLACE}", SEALING),
