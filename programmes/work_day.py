@@ -1,0 +1,367 @@
+"""A day of work from all its marks: when a person was there, what became of every mark, what lacks.
+
+Rules: the whole day is derived anew from what is known, so the order of arrival changes nothing ·
+a declared direction holds before the order of the day · reads of one card within the repeat window
+are one mark, at the time of the first, also at two gates · a leaving that was forgotten is never
+invented: its interval stays open and it is asked about · an answer holds only where something
+lacks: a tap that arrives later says more · marks that cannot both be true count for nothing, and
+of two the surer one holds · no mark vanishes. A day begins at the hour of the place where the mark
+was made; a trip over night joins its days, and what was spent on it is no presence. Places at
+which one person works in the same night have the same hour.
+"""
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from programmes.calendar import local_day, start_of_day_ms
+from programmes.rulebook import REPEAT_WINDOW_S_MAX
+from programmes.spans import Span, without
+from programmes.work_marks import Correction, Declared, Mark, Standing, standing
+
+State = Literal["absent", "present", "away"]
+Event = Literal["in", "out", "away", "back"]
+Became = Literal["in", "out", "away", "back", "double", "voided", "contradictory"]
+Doubt = Literal["", "clock", "order", "answered"]
+"""Why a mark is contradictory: its clock was so wrong that its day is not known; another mark may
+have been before it or after it and says something else; it answers what nothing asks any more."""
+
+UNSURE_MS_MAX: Final = 6 * 3_600_000
+"""A mark that may be off by more has no place in a day: half of the day to either side."""
+_ONE_DAY: Final = datetime.timedelta(days=1)
+
+_MOVES: Final[Mapping[tuple[State, Event], tuple[State, Event | None]]] = {
+    ("absent", "in"): ("present", None),
+    ("absent", "out"): ("absent", "in"),
+    ("absent", "away"): ("away", "in"),
+    ("absent", "back"): ("present", "away"),
+    ("present", "in"): ("present", "out"),
+    ("present", "out"): ("absent", None),
+    ("present", "away"): ("away", None),
+    ("present", "back"): ("present", "away"),
+    ("away", "in"): ("present", None),
+    ("away", "out"): ("absent", "back"),
+    ("away", "away"): ("away", "back"),
+    ("away", "back"): ("present", None),
+}
+"""What follows, and what must have happened before it that nobody marked."""
+_NEXT: Final[Mapping[State, Event]] = {"absent": "in", "present": "out", "away": "back"}
+_LACKS_AT_END: Final[Mapping[State, Event | None]] = {
+    "absent": None,
+    "present": "out",
+    "away": "back",
+}
+
+
+class Trip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A trip over night (宿泊を伴う行事): from the departure to the return."""
+
+    from_ms: int
+    to_ms: int
+
+
+class DayRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How marks of one person fall into days."""
+
+    starts_at_hour: Annotated[int, Meta(ge=0, le=12)] = 4
+    """An hour at which nobody works, as in the programme's rule table."""
+    by_place: Mapping[str, Annotated[int, Meta(ge=0, le=12)]] = {}
+    """Places whose day begins at another hour, such as a night school."""
+    repeat_window_s: Annotated[int, Meta(ge=5, le=REPEAT_WINDOW_S_MAX)] = 120
+    trips: tuple[Trip, ...] = ()
+
+    def day_of(self, at_ms: int, place: str = "") -> datetime.date:
+        """Return the day of work that an instant belongs to."""
+        return local_day(at_ms, self.hour_at(place))
+
+    def hour_at(self, place: str) -> int:
+        """Return the hour at which the days of a place begin."""
+        return self.by_place.get(place, self.starts_at_hour)
+
+    def joined_days(self) -> list[tuple[datetime.date, datetime.date]]:
+        """Return first and last day of what trips join, in order."""
+        found: list[tuple[datetime.date, datetime.date]] = []
+        for trip in sorted(self.trips, key=lambda one: (one.from_ms, one.to_ms)):
+            first, last = self.day_of(trip.from_ms), self.day_of(trip.to_ms)
+            if found and first <= found[-1][1]:
+                found[-1] = (found[-1][0], max(found[-1][1], last))
+            else:
+                found.append((first, last))
+        return found
+
+
+class Reading(NamedTuple):
+    """What became of one mark."""
+
+    standing: Standing
+    became: Became
+    doubt: Doubt = ""
+    of: str = ""
+    """The mark that a double repeats."""
+    is_derived: bool = False
+    """Only the order of the day says that it is an arrival or a leaving."""
+
+
+class Interval(NamedTuple):
+    """A time of presence, between two marks."""
+
+    from_ms: int
+    to_ms: int | None
+    """None while its end is not known."""
+    opened_by: str
+    closed_by: str = ""
+    unsure_ms: int = 0
+    """How far its length may be off, by the clocks of both ends."""
+
+
+class Missing(NamedTuple):
+    """Something that must have happened and that nobody marked."""
+
+    what: Event
+    after_ms: int | None
+    before_ms: int | None
+
+    def holds(self, at_ms: int) -> bool:
+        """True for an instant at which it may have been."""
+        return (self.after_ms is None or self.after_ms < at_ms) and (
+            self.before_ms is None or at_ms < self.before_ms
+        )
+
+
+class WorkDay(msgspec.Struct, frozen=True):
+    """One person's day. Without a mark and without presence there is none."""
+
+    day: datetime.date
+    readings: tuple[Reading, ...]
+    """Every mark of the day, in the order of time."""
+    intervals: tuple[Interval, ...]
+    missing: tuple[Missing, ...]
+    ends: State
+    """As what the person was last seen; on a trip over night, in all its days together."""
+
+    @property
+    def is_contested(self) -> bool:
+        """True when the person objects to a correction and nobody has answered it."""
+        return any(one.standing.is_contested for one in self.readings)
+
+    @property
+    def contradictory(self) -> tuple[Reading, ...]:
+        """Return the marks that somebody has to look at."""
+        return tuple(one for one in self.readings if one.became == "contradictory")
+
+
+class WorkDays(NamedTuple):
+    """All days of a person of which something is known, in order."""
+
+    days: tuple[WorkDay, ...]
+    unmatched: tuple[Correction, ...]
+
+
+class Question(NamedTuple):
+    """What to ask at the next tap."""
+
+    day: datetime.date
+    missing: Missing
+
+
+def derive_days(
+    marks: Iterable[Mark], corrections: Iterable[Correction], rules: DayRules
+) -> WorkDays:
+    """Return all days. Raises MarksRefused for two different things of one identity."""
+    known = standing(marks, corrections)
+    joined = rules.joined_days()
+    groups: dict[datetime.date, list[Standing]] = defaultdict(list)
+    for one in known.marks:
+        day = rules.day_of(one.mark.at_ms, one.mark.place)
+        groups[_first_day(joined, day)].append(one)
+    days = [day for first in sorted(groups) for day in _days_of(groups[first], rules)]
+    return WorkDays(tuple(days), known.unmatched)
+
+
+def questions(days: Iterable[WorkDay], today: datetime.date) -> tuple[Question, ...]:
+    """Return what lacks of the days before today, the latest first."""
+    found = [Question(one.day, lack) for one in days if one.day < today for lack in one.missing]
+    return tuple(reversed(found))
+
+
+def with_doubles(day: WorkDay, identity: str) -> tuple[str, ...]:
+    """Return a mark and those that repeat it: whoever voids one event voids all of them."""
+    return (identity, *(one.standing.mark.identity for one in day.readings if one.of == identity))
+
+
+def _first_day(
+    joined: Sequence[tuple[datetime.date, datetime.date]], day: datetime.date
+) -> datetime.date:
+    return next((first for first, last in joined if first <= day <= last), day)
+
+
+# --- one day, or the days that a trip joins -------------------------------------------------------
+
+
+class _Head(NamedTuple):
+    """Reads that are one mark."""
+
+    first: Standing
+    declared: Declared
+    doubles: tuple[Standing, ...] = ()
+
+    @property
+    def at_ms(self) -> int:
+        return self.first.mark.at_ms
+
+
+class _Walk(NamedTuple):
+    """What the heads of a day come to, in their order."""
+
+    events: tuple[Event, ...]
+    intervals: tuple[Interval, ...]
+    missing: tuple[Missing, ...]
+    ends: State
+
+
+def _days_of(marks: Sequence[Standing], rules: DayRules) -> list[WorkDay]:
+    readings = [Reading(one, "voided") for one in marks if one.is_void]
+    sure = [one for one in marks if not one.is_void and one.mark.unsure_ms <= UNSURE_MS_MAX]
+    readings += [
+        Reading(one, "contradictory", "clock")
+        for one in marks
+        if not one.is_void and one.mark.unsure_ms > UNSURE_MS_MAX
+    ]
+    heads = _heads(sure, rules.repeat_window_s)
+    doubts = _doubts(heads)
+    walk = _walk([head for head in heads if head not in doubts])
+    events = iter(walk.events)
+    for head in heads:
+        if doubt := doubts.get(head):
+            readings.append(Reading(head.first, "contradictory", doubt))
+        else:
+            readings.append(Reading(head.first, next(events), is_derived=not head.declared))
+        readings += [Reading(one, "double", of=head.first.mark.identity) for one in head.doubles]
+    return _by_day(sorted(readings, key=lambda one: one.standing.order), walk, rules)
+
+
+def _heads(marks: Sequence[Standing], window_s: int) -> list[_Head]:
+    """Join reads within the window of the first that do not declare another direction."""
+    heads: list[_Head] = []
+    for one in marks:
+        last = heads[-1] if heads else None
+        if (
+            last is not None
+            and one.mark.at_ms - last.at_ms < window_s * 1000
+            and (not one.declared or not last.declared or one.declared == last.declared)
+        ):
+            declared = last.declared or one.declared
+            heads[-1] = _Head(last.first, declared, (*last.doubles, one))
+        else:
+            heads.append(_Head(one, one.declared))
+    return heads
+
+
+def _doubts(heads: Sequence[_Head]) -> dict[_Head, Doubt]:
+    """Return the heads that count for nothing, and why."""
+    doubts: dict[_Head, Doubt] = {}
+    for one, other in combinations(heads, 2):
+        if _order_is_unknown(one, other):
+            worst = max(one.first.mark.unsure_ms, other.first.mark.unsure_ms)
+            unsure = (head for head in (one, other) if head.first.mark.unsure_ms == worst)
+            doubts |= dict.fromkeys(unsure, "order")
+    answers = [head for head in heads if head.first.mark.origin == "answer" and head not in doubts]
+    if answers:
+        seen = _walk([head for head in heads if head not in doubts and head not in answers])
+        for head in answers:
+            asked = (one for one in seen.missing if one.what == head.declared)
+            if not any(one.holds(head.at_ms) for one in asked):
+                doubts[head] = "answered"
+    return doubts
+
+
+def _order_is_unknown(one: _Head, other: _Head) -> bool:
+    """True when two marks declare different things and either may have been first."""
+    if not one.declared or not other.declared or one.declared == other.declared:
+        return False
+    apart = other.at_ms - one.at_ms
+    if one.first.mark.reader and one.first.mark.reader == other.first.mark.reader:
+        return apart == 0
+    return apart <= one.first.mark.unsure_ms + other.first.mark.unsure_ms
+
+
+def _walk(heads: Sequence[_Head]) -> _Walk:
+    state: State = "absent"
+    opened: _Head | None = None
+    last_ms: int | None = None
+    events: list[Event] = []
+    intervals: list[Interval] = []
+    missing: list[Missing] = []
+    for head in heads:
+        event = head.declared or _NEXT[state]
+        following, lacks = _MOVES[state, event]
+        if lacks:
+            missing.append(Missing(lacks, last_ms, head.at_ms))
+        if opened is not None:
+            intervals.append(_interval(opened, None if lacks else head))
+        opened = head if following == "present" else None
+        events.append(event)
+        state, last_ms = following, head.at_ms
+    if opened is not None:
+        intervals.append(_interval(opened, None))
+    if at_end := _LACKS_AT_END[state]:
+        missing.append(Missing(at_end, last_ms, None))
+    return _Walk(tuple(events), tuple(intervals), tuple(missing), state)
+
+
+def _interval(opened: _Head, closed: _Head | None) -> Interval:
+    first = opened.first.mark
+    if closed is None:
+        return Interval(first.at_ms, None, first.identity, unsure_ms=first.unsure_ms)
+    end = closed.first.mark
+    unsure_ms = first.unsure_ms + end.unsure_ms
+    return Interval(first.at_ms, end.at_ms, first.identity, end.identity, unsure_ms)
+
+
+# --- what belongs to which day --------------------------------------------------------------------
+
+
+def _by_day(readings: Sequence[Reading], walk: _Walk, rules: DayRules) -> list[WorkDay]:
+    """Part what trips have joined; a day without a trip comes out whole."""
+    marks = {one.standing.mark.identity: one.standing.mark for one in readings}
+    days = {name: rules.day_of(mark.at_ms, mark.place) for name, mark in marks.items()}
+    at_ms = {mark.at_ms: days[name] for name, mark in marks.items()}
+    joined = rules.joined_days()
+    on_trip = any(first <= day <= last for first, last in joined for day in days.values())
+    seen: dict[datetime.date, list[Reading]] = defaultdict(list)
+    for one in readings:
+        seen[days[one.standing.mark.identity]].append(one)
+    parts: dict[datetime.date, list[Interval]] = defaultdict(list)
+    for interval in walk.intervals:
+        if on_trip and interval.to_ms is not None:
+            hour = rules.hour_at(marks[interval.opened_by].place)
+            span = (interval.from_ms, interval.to_ms)
+            for day, first, end in _pieces(span, rules.trips, hour):
+                parts[day].append(interval._replace(from_ms=first, to_ms=end))
+        else:
+            parts[days[interval.opened_by]].append(interval)
+    lacks: dict[datetime.date, list[Missing]] = defaultdict(list)
+    for lack in walk.missing:
+        known_ms = lack.before_ms if lack.after_ms is None else lack.after_ms
+        lacks[at_ms[known_ms or 0]].append(lack)
+    return [
+        WorkDay(day, tuple(seen[day]), tuple(parts[day]), tuple(lacks[day]), walk.ends)
+        for day in sorted(seen.keys() | parts.keys())
+    ]
+
+
+def _pieces(
+    span: Span, trips: Iterable[Trip], hour: int
+) -> Iterator[tuple[datetime.date, int, int]]:
+    """Cut a presence at the trips in it and where its days begin."""
+    for first, end in without([span], [(trip.from_ms, trip.to_ms) for trip in trips]):
+        while first < end:
+            day = local_day(first, hour)
+            stop = min(end, start_of_day_ms(day + _ONE_DAY, hour))
+            yield day, first, stop
+            first = stop
