@@ -33,7 +33,7 @@ from fleet.schema import (
 from fleet.telemetry import HOUR_MS, MINUTE_MS, floor
 from programmes.rulebook import Booked
 from wire.codes import Outcome
-from wire.entries import Cancel, Entry, Press, Ride, Tap, new_journal
+from wire.entries import Answer, Cancel, Entry, Press, Redirect, Ride, Tap, new_journal
 from wire.individual_number import refuse_individual_number
 
 _DAY_MS: Final = 24 * 3_600_000
@@ -90,7 +90,13 @@ def taken_from(one: Entry) -> tuple[Any, ...]:
     if isinstance(one, Press):
         pressed = (one.programme, None, one.button, None, None, None, None)
         return ("press", one.at_ms, one.clock._value_, *pressed, one.rider_pays_yen, one.rule, None)
-    return (str(type(one).__struct_config__.tag), one.at_ms, one.clock._value_, *_NOTHING)
+    kind = str(type(one).__struct_config__.tag)
+    if isinstance(one, Redirect | Answer):
+        declared = one.declared if isinstance(one, Redirect) else one.missing
+        card = (one.credential, one.scheme._value_, None)
+        said = (one.programme, None, None, *card, declared, None, None, None)
+        return (kind, one.at_ms, one.clock._value_, *said)
+    return (kind, one.at_ms, one.clock._value_, *_NOTHING)
 
 
 def columns(one: Entry) -> dict[str, Any]:

@@ -17,10 +17,10 @@ import msgspec
 from programmes.enrolment import Enrolment
 from programmes.rides import Rides
 from wire.codes import Code, Outcome
-from wire.entries import Rider, Tap, Used
+from wire.entries import Heading, Rider, Tap, Used
 from wire.roster import RosterRow, RuleTable
 
-Direction = Literal["", "in", "out"]
+Direction = Literal["", Heading]
 P = TypeVar("P", bound=msgspec.Struct)
 
 

@@ -11,6 +11,7 @@ A journal is begun at every start of the agent: its first entry (`start`, sequen
 journal before it, so a number is never used twice, whatever happened to the disk.
 """
 
+import datetime
 import hashlib
 import secrets
 from typing import Annotated, Final, Literal, NewType
@@ -44,6 +45,9 @@ _EAST: Final = r"-?((1[0-7])?[0-9]\.[0-9]{3}|[0-9]{2}\.[0-9]{3}|180\.000)"
 Spot = Annotated[str, Meta(pattern=rf"^({_SOUTH},{_EAST})?$(?!\n)")]
 """Where a vehicle was, as `latitude,longitude` in degrees (WGS 84), rounded to 0.001 degrees: some
 100 m, so that no door is told. Empty when not known."""
+
+Heading = Literal["in", "out", "away", "back"]
+"""出勤, 退勤, 外出, 戻り."""
 
 _WITHOUT_CARD: Final = frozenset({Code.UNKNOWN, Code.DESK})
 
@@ -117,7 +121,7 @@ class Tap(_Entry, frozen=True, tag="tap"):
     older_credential: Hex128 | None = None
     category: Short = ""
     rider_pays_yen: Yen | None = None
-    declared: Literal["", "in", "out"] = ""
+    declared: Literal["", Heading] = ""
     rule: RuleVersion = ""
     roster: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
     roster_age_s: Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)] = 0
@@ -231,13 +235,50 @@ class Shift(_Entry, frozen=True, tag="shift"):
     driver: Annotated[str, Meta(min_length=1, max_length=40)]
 
 
+class Redirect(_Entry, frozen=True, tag="redirect"):
+    """A person corrects the direction of a tap just made here: (journal, number) names the tap.
+
+    The tap stays as it is. Of several the latest holds. The card is as its tap had it.
+    """
+
+    programme: Name
+    of_journal: Hex128
+    of_n: Sequence
+    declared: Heading
+    scheme: Scheme
+    key_epoch: Annotated[int, Meta(ge=1, le=65_535)]
+    credential: Hex128
+    older_credential: Hex128 | None = None
+
+
+class Answer(_Entry, frozen=True, tag="answer"):
+    """A person says when he came or went on a day in which a mark is missing, as he was asked.
+
+    `missing` is what nobody marked, `day` the day of work that it lacks in, `claimed_at_ms` when it
+    was by the person's own word, absent when he does not know: no clock measured it, and no step of
+    one moves it. `after_ms` and `before_ms` are the marks between which it was asked for, as far as
+    this reader knew any. The card is as the tap had it at which he was asked.
+    """
+
+    programme: Name
+    missing: Heading
+    day: datetime.date
+    scheme: Scheme
+    key_epoch: Annotated[int, Meta(ge=1, le=65_535)]
+    credential: Hex128
+    older_credential: Hex128 | None = None
+    claimed_at_ms: AtMs | None = None
+    after_ms: AtMs | None = None
+    before_ms: AtMs | None = None
+
+
 class ClockStep(_Entry, frozen=True, tag="clock"):
     """The reader's clock jumped: times before this entry, in this journal, are off by `step_ms`."""
 
     step_ms: Annotated[int, Meta(ge=-SEQUENCE_MAX, le=SEQUENCE_MAX)]
 
 
-Entry = Start | Tap | Press | Ride | Cancel | Shift | ClockStep
+Entry = Start | Tap | Press | Ride | Cancel | Shift | Redirect | Answer | ClockStep
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)

@@ -1,3 +1,6 @@
+import datetime
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -9,7 +12,8 @@ from fleet.store import open_fleet
 from tests.fleet.virtual import NOON_MS, VirtualFleet, make_tap
 from wire.clock import ClockState
 from wire.codes import Code
-from wire.entries import Press, encode
+from wire.credential import Scheme
+from wire.entries import Answer, Press, Redirect, encode
 from wire.envelope import Purpose, Signer
 
 
@@ -57,6 +61,34 @@ def test_a_rider_let_on_because_the_reader_is_broken_is_no_refusal_in_the_minute
         minutes = read_minutes(connection, fleet.clock.now_ms())
     store.close()
     assert [(one.accepted, one.refused) for one in minutes if one.total] == [(1, 1)]
+
+
+def test_what_a_person_says_of_a_tap_is_kept_and_is_no_presentation(fleet: VirtualFleet) -> None:
+    school = fleet.reader("bus-1")
+    journal = school.journal()
+    card: dict[str, Any] = {"scheme": Scheme.FELICA_IDM, "key_epoch": 1, "credential": "ab" * 16}
+    journal.write(make_tap(2, code=Code.OK, programme="attendance", declared="away", **card))
+    said = {"v": 1, "at_ms": NOON_MS, "mono_ms": 1, "clock": ClockState.SYNCHRONISED}
+    said |= card | {"programme": "attendance"}
+    journal.write(Redirect(**said, n=3, of_journal=journal.id, of_n=2, declared="out"))
+    day = datetime.date(2026, 6, 2)
+    journal.write(Answer(**said, n=4, missing="back", day=day, claimed_at_ms=NOON_MS - 1))
+    journal.write(Answer(**said, n=5, missing="out", day=day))
+    assert fleet.through((school, journal.all())) == [5]
+    assert fleet.stored() == {(journal.id, one.n): one.body for one in journal.entries}
+    told = (
+        "select kind, credential, scheme, declared, outcome, code from entry where n > 1 order by n"
+    )
+    assert fleet.rows(told) == [
+        ("tap", "ab" * 16, "felica-idm", "away", "accepted", "ok"),
+        ("redirect", "ab" * 16, "felica-idm", "out", None, None),
+        ("answer", "ab" * 16, "felica-idm", "back", None, None),
+        ("answer", "ab" * 16, "felica-idm", "out", None, None),
+    ]
+    assert fleet.rows("select kind from finding") == []
+    assert fleet.rows("select reason from quarantine") == []
+    counted = "select sum(count) from entry_minute where programme = 'attendance' and code <> ''"
+    assert fleet.rows(counted) == [(1,)]
 
 
 def test_a_commit_whose_answer_was_never_sent_is_recognised_by_the_next_process(

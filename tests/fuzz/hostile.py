@@ -205,6 +205,10 @@ def entry_bytes(draw: st.DrawFn, n: int) -> bytes:
     strange = draw(st.sampled_from(["used", "shown", "category", "rule", "line", "roster"]))
     step = stamp | {"kind": "clock", "at_ms": draw(NUMBERS), "step_ms": draw(NUMBERS)}
     start = stamp | {"kind": "start", "at_ms": 0, "boot": draw(TEXTS), "agent": draw(TEXTS)}
+    said = {"programme": "attendance", "scheme": "felica-idm", "key_epoch": 1}
+    said |= stamp | {"at_ms": 0, "credential": draw(st.sampled_from(["0" * 32, "f" * 32]))}
+    of = {"of_journal": "0" * 32, "of_n": draw(NUMBERS), "declared": "out"}
+    asked = {"missing": "out", "day": draw(TEXTS), "claimed_at_ms": draw(NUMBERS)}
     return draw(
         st.sampled_from(
             [
@@ -215,6 +219,8 @@ def entry_bytes(draw: st.DrawFn, n: int) -> bytes:
                 written(step),
                 written(start | {"former": former}),
                 written(plain | {strange: draw(TEXTS | IN_RANGE)}),
+                written(said | of | {"kind": "redirect"}),
+                draw(twisted(said | {"kind": "answer", **asked})),
                 written(plain),
             ]
         )

@@ -7,11 +7,13 @@ from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
 from wire.entries import (
+    Answer,
     Cancel,
     ClockStep,
     Entry,
     Former,
     Press,
+    Redirect,
     Ride,
     Rider,
     Shift,
@@ -32,6 +34,7 @@ PERIODS = st.from_regex("[0-9][0-9-]{0,9}", fullmatch=True)
 USED = st.builds(
     Used, st.integers(0, 1_000_000), st.integers(0, 1_000_000_000), st.integers(0, 1_000_000)
 )
+HEADINGS = st.sampled_from(["in", "out", "away", "back"])
 YEN = st.none() | st.integers(0, 1_000_000)
 SPOTS = st.just("") | st.builds(
     lambda north, east: f"{north / 1000:.3f},{east / 1000:.3f}",
@@ -79,7 +82,7 @@ _TAPS = st.fixed_dictionaries(
         "older_credential": st.none() | HEX,
         "category": st.text("あaé", max_size=40),
         "rider_pays_yen": YEN,
-        "declared": st.sampled_from(["", "in", "out"]),
+        "declared": st.just("") | HEADINGS,
         "rule": st.text("a/-0", max_size=64),
         "roster": st.integers(0, SEQUENCE_MAX),
         "roster_age_s": st.integers(0, SEQUENCE_MAX),
@@ -160,8 +163,34 @@ _CANCELS = st.builds(
 _SHIFTS = st.builds(
     Shift, **_ALL, began=st.booleans(), driver=st.text("乗a1", min_size=1, max_size=40)
 )
+_CARDS = {
+    "scheme": st.sampled_from(Scheme),
+    "key_epoch": st.integers(1, 65_535),
+    "credential": HEX,
+    "older_credential": st.none() | HEX,
+}
+_REDIRECTS = st.builds(
+    Redirect,
+    **_ALL,
+    **_CARDS,
+    programme=NAMES,
+    of_journal=HEX,
+    of_n=SEQUENCES,
+    declared=HEADINGS,
+)
+_ANSWERS = st.builds(
+    Answer,
+    **_ALL,
+    **_CARDS,
+    programme=NAMES,
+    missing=HEADINGS,
+    day=st.dates(),
+    claimed_at_ms=st.none() | INSTANTS,
+    after_ms=st.none() | INSTANTS,
+    before_ms=st.none() | INSTANTS,
+)
 _STEPS = st.builds(ClockStep, **_ALL, step_ms=st.integers(-SEQUENCE_MAX, SEQUENCE_MAX))
 
 ENTRIES: st.SearchStrategy[Entry] = st.one_of(
-    _STARTS, _taps(), _PRESSES, _rides(), _CANCELS, _SHIFTS, _STEPS
+    _STARTS, _taps(), _PRESSES, _rides(), _CANCELS, _SHIFTS, _REDIRECTS, _ANSWERS, _STEPS
 )

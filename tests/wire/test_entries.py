@@ -14,9 +14,11 @@ from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
 from wire.entries import (
+    Answer,
     Entry,
     EntryRefused,
     JournalId,
+    Redirect,
     Ride,
     Rider,
     Start,
@@ -69,7 +71,8 @@ def test_an_entry_that_only_writes_of_a_nul_is_read() -> None:
 @given(ENTRIES)
 def test_an_entry_is_plain_json_that_names_its_kind_and_version(entry: Entry) -> None:
     plain = json.loads(encode(entry))
-    assert plain["kind"] in ("start", "tap", "press", "ride", "cancel", "shift", "clock")
+    kinds = {"start", "tap", "press", "ride", "cancel", "shift", "redirect", "answer", "clock"}
+    assert plain["kind"] in kinds
     assert plain["v"] == 1
 
 
@@ -234,6 +237,66 @@ def test_a_cancellation_or_a_shift_that_the_contract_does_not_name_is_refused(
     plain: dict[str, object],
 ) -> None:
     about = {"v": 1, "n": 1, "at_ms": 0, "mono_ms": 0, "clock": "synchronised"}
+    with pytest.raises(EntryRefused):
+        decode(json.dumps(about | plain).encode())
+
+
+@pytest.mark.parametrize("heading", ["in", "out", "away", "back"])
+def test_a_tap_declares_one_of_four_directions(heading: str) -> None:
+    tap = msgspec.structs.replace(TAP, declared=heading)
+    assert decode(encode(tap)) == tap
+
+
+SAID = {
+    "programme": "attendance",
+    "scheme": "felica-idm",
+    "key_epoch": 1,
+    "credential": "ab" * 16,
+}
+REDIRECT = SAID | {"kind": "redirect", "of_journal": "cd" * 16, "of_n": 7, "declared": "out"}
+ANSWER = SAID | {"kind": "answer", "missing": "out", "day": "2026-06-03"}
+
+
+def test_what_a_person_says_of_a_tap_is_read_and_written_as_the_bytes_that_it_was() -> None:
+    begins = b'","v":1,"n":8,"at_ms":5,"mono_ms":5,"clock":"unknown","programme":"attendance",'
+    card = b'"scheme":"felica-idm","key_epoch":1,"credential":"' + b"ab" * 16 + b'"'
+    of = b'"of_journal":"' + b"cd" * 16 + b'","of_n":7,"declared":"out",'
+    asked = b'"missing":"out","day":"2026-06-03",'
+    for stored in (
+        b'{"kind":"redirect' + begins + of + card + b"}",
+        b'{"kind":"answer' + begins + asked + card + b"}",
+        b'{"kind":"answer' + begins + asked + card + b',"claimed_at_ms":4,"after_ms":3}',
+    ):
+        entry = decode(stored)
+        assert isinstance(entry, Redirect | Answer)
+        assert encode(entry) == stored
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        REDIRECT | {"of_n": 0},
+        REDIRECT | {"of_journal": "cd"},
+        REDIRECT | {"declared": ""},
+        REDIRECT | {"declared": "home"},
+        REDIRECT | {"credential": None},
+        REDIRECT | {"key_epoch": 0},
+        ANSWER | {"missing": ""},
+        ANSWER | {"day": "2026-02-29"},
+        ANSWER | {"day": "yesterday"},
+        ANSWER | {"claimed_at_ms": -1},
+        ANSWER | {"claimed_at_ms": AT_MS_MAX + 1},
+        ANSWER | {"before_ms": "noon"},
+        ANSWER | {"name": "Taro"},
+    ],
+    ids=str,
+)
+def test_a_redirect_or_an_answer_that_the_contract_does_not_name_is_refused(
+    plain: dict[str, object],
+) -> None:
+    about = {"v": 1, "n": 1, "at_ms": 0, "mono_ms": 0, "clock": "synchronised"}
+    assert decode(json.dumps(about | REDIRECT).encode()).n == 1
+    assert decode(json.dumps(about | ANSWER).encode()).n == 1
     with pytest.raises(EntryRefused):
         decode(json.dumps(about | plain).encode())
 
