@@ -5,23 +5,19 @@ a declared direction holds before the order of the day · reads of one card with
 are one mark, at the time of the first, also at two gates · a leaving that was forgotten is never
 invented: its interval stays open and it is asked about · an answer holds only where something
 lacks: a tap that arrives later says more · marks that cannot both be true count for nothing, and
-of two the surer one holds · no mark vanishes. A day begins at the hour of the place where the mark
-was made; a trip over night joins its days, and what was spent on it is no presence. Places at
-which one person works in the same night have the same hour.
+of two the surer one holds · no mark vanishes · who was there when a trip departed and shows up no
+more, or comes back later, left with it.
 """
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta
 
-from programmes.calendar import local_day, start_of_day_ms
-from programmes.rulebook import REPEAT_WINDOW_S_MAX
-from programmes.spans import Span, without
+from programmes.work_day_rules import DayRules, Days
 from programmes.work_marks import Correction, Declared, Mark, Standing, standing
 
 State = Literal["absent", "present", "away"]
@@ -33,7 +29,6 @@ have been before it or after it and says something else; it answers what nothing
 
 UNSURE_MS_MAX: Final = 6 * 3_600_000
 """A mark that may be off by more has no place in a day: half of the day to either side."""
-_ONE_DAY: Final = datetime.timedelta(days=1)
 
 _MOVES: Final[Mapping[tuple[State, Event], tuple[State, Event | None]]] = {
     ("absent", "in"): ("present", None),
@@ -58,43 +53,6 @@ _LACKS_AT_END: Final[Mapping[State, Event | None]] = {
 }
 
 
-class Trip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A trip over night (宿泊を伴う行事): from the departure to the return."""
-
-    from_ms: int
-    to_ms: int
-
-
-class DayRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How marks of one person fall into days."""
-
-    starts_at_hour: Annotated[int, Meta(ge=0, le=12)] = 4
-    """An hour at which nobody works, as in the programme's rule table."""
-    by_place: Mapping[str, Annotated[int, Meta(ge=0, le=12)]] = {}
-    """Places whose day begins at another hour, such as a night school."""
-    repeat_window_s: Annotated[int, Meta(ge=5, le=REPEAT_WINDOW_S_MAX)] = 120
-    trips: tuple[Trip, ...] = ()
-
-    def day_of(self, at_ms: int, place: str = "") -> datetime.date:
-        """Return the day of work that an instant belongs to."""
-        return local_day(at_ms, self.hour_at(place))
-
-    def hour_at(self, place: str) -> int:
-        """Return the hour at which the days of a place begin."""
-        return self.by_place.get(place, self.starts_at_hour)
-
-    def joined_days(self) -> list[tuple[datetime.date, datetime.date]]:
-        """Return first and last day of what trips join, in order."""
-        found: list[tuple[datetime.date, datetime.date]] = []
-        for trip in sorted(self.trips, key=lambda one: (one.from_ms, one.to_ms)):
-            first, last = self.day_of(trip.from_ms), self.day_of(trip.to_ms)
-            if found and first <= found[-1][1]:
-                found[-1] = (found[-1][0], max(found[-1][1], last))
-            else:
-                found.append((first, last))
-        return found
-
-
 class Reading(NamedTuple):
     """What became of one mark."""
 
@@ -115,6 +73,7 @@ class Interval(NamedTuple):
     """None while its end is not known."""
     opened_by: str
     closed_by: str = ""
+    """The mark of its end; empty too when the departure of a trip ended it."""
     unsure_ms: int = 0
     """How far its length may be off, by the clocks of both ends."""
 
@@ -159,6 +118,8 @@ class WorkDays(NamedTuple):
     """All days of a person of which something is known, in order."""
 
     days: tuple[WorkDay, ...]
+    undated: tuple[Reading, ...]
+    """Marks of which not even the day is known: to be voided, and added where they belong."""
     unmatched: tuple[Correction, ...]
 
 
@@ -174,13 +135,15 @@ def derive_days(
 ) -> WorkDays:
     """Return all days. Raises MarksRefused for two different things of one identity."""
     known = standing(marks, corrections)
-    joined = rules.joined_days()
-    groups: dict[datetime.date, list[Standing]] = defaultdict(list)
+    groups: dict[Days, list[Standing]] = defaultdict(list)
+    undated = []
     for one in known.marks:
-        day = rules.day_of(one.mark.at_ms, one.mark.place)
-        groups[_first_day(joined, day)].append(one)
-    days = [day for first in sorted(groups) for day in _days_of(groups[first], rules)]
-    return WorkDays(tuple(days), known.unmatched)
+        if one.mark.unsure_ms > UNSURE_MS_MAX:
+            undated.append(Reading(one, "voided") if one.is_void else _contradictory(one, "clock"))
+        else:
+            groups[rules.joined_at(rules.day_of(one.mark.at_ms, one.mark.place))].append(one)
+    days = [day for joined in sorted(groups) for day in _days_of(groups[joined], joined, rules)]
+    return WorkDays(tuple(days), tuple(undated), known.unmatched)
 
 
 def questions(days: Iterable[WorkDay], today: datetime.date) -> tuple[Question, ...]:
@@ -194,10 +157,8 @@ def with_doubles(day: WorkDay, identity: str) -> tuple[str, ...]:
     return (identity, *(one.standing.mark.identity for one in day.readings if one.of == identity))
 
 
-def _first_day(
-    joined: Sequence[tuple[datetime.date, datetime.date]], day: datetime.date
-) -> datetime.date:
-    return next((first for first, last in joined if first <= day <= last), day)
+def _contradictory(one: Standing, doubt: Doubt) -> Reading:
+    return Reading(one, "contradictory", doubt)
 
 
 # --- one day, or the days that a trip joins -------------------------------------------------------
@@ -224,25 +185,20 @@ class _Walk(NamedTuple):
     ends: State
 
 
-def _days_of(marks: Sequence[Standing], rules: DayRules) -> list[WorkDay]:
+def _days_of(marks: Sequence[Standing], days: Days, rules: DayRules) -> list[WorkDay]:
     readings = [Reading(one, "voided") for one in marks if one.is_void]
-    sure = [one for one in marks if not one.is_void and one.mark.unsure_ms <= UNSURE_MS_MAX]
-    readings += [
-        Reading(one, "contradictory", "clock")
-        for one in marks
-        if not one.is_void and one.mark.unsure_ms > UNSURE_MS_MAX
-    ]
-    heads = _heads(sure, rules.repeat_window_s)
-    doubts = _doubts(heads)
-    walk = _walk([head for head in heads if head not in doubts])
+    heads = _heads([one for one in marks if not one.is_void], rules.repeat_window_s)
+    departures = rules.departures(days)
+    doubts = _doubts(heads, departures)
+    walk = _walk([head for head in heads if head not in doubts], departures)
     events = iter(walk.events)
     for head in heads:
         if doubt := doubts.get(head):
-            readings.append(Reading(head.first, "contradictory", doubt))
+            readings.append(_contradictory(head.first, doubt))
         else:
             readings.append(Reading(head.first, next(events), is_derived=not head.declared))
         readings += [Reading(one, "double", of=head.first.mark.identity) for one in head.doubles]
-    return _by_day(sorted(readings, key=lambda one: one.standing.order), walk, rules)
+    return _by_day(sorted(readings, key=lambda one: one.standing.order), walk, days, rules)
 
 
 def _heads(marks: Sequence[Standing], window_s: int) -> list[_Head]:
@@ -262,7 +218,7 @@ def _heads(marks: Sequence[Standing], window_s: int) -> list[_Head]:
     return heads
 
 
-def _doubts(heads: Sequence[_Head]) -> dict[_Head, Doubt]:
+def _doubts(heads: Sequence[_Head], departures: Sequence[int]) -> dict[_Head, Doubt]:
     """Return the heads that count for nothing, and why."""
     doubts: dict[_Head, Doubt] = {}
     for one, other in combinations(heads, 2):
@@ -272,7 +228,8 @@ def _doubts(heads: Sequence[_Head]) -> dict[_Head, Doubt]:
             doubts |= dict.fromkeys(unsure, "order")
     answers = [head for head in heads if head.first.mark.origin == "answer" and head not in doubts]
     if answers:
-        seen = _walk([head for head in heads if head not in doubts and head not in answers])
+        sure = [head for head in heads if head not in doubts and head not in answers]
+        seen = _walk(sure, departures)
         for head in answers:
             asked = (one for one in seen.missing if one.what == head.declared)
             if not any(one.holds(head.at_ms) for one in asked):
@@ -290,14 +247,18 @@ def _order_is_unknown(one: _Head, other: _Head) -> bool:
     return apart <= one.first.mark.unsure_ms + other.first.mark.unsure_ms
 
 
-def _walk(heads: Sequence[_Head]) -> _Walk:
+def _walk(heads: Sequence[_Head], departures: Sequence[int]) -> _Walk:
     state: State = "absent"
     opened: _Head | None = None
     last_ms: int | None = None
     events: list[Event] = []
     intervals: list[Interval] = []
     missing: list[Missing] = []
-    for head in heads:
+    for number, head in enumerate(heads):
+        left_ms = _left_with(departures, last_ms, heads[number:])
+        if opened is not None and left_ms is not None:
+            intervals.append(_interval(opened, None)._replace(to_ms=left_ms))
+            state, opened = "away", None
         event = head.declared or _NEXT[state]
         following, lacks = _MOVES[state, event]
         if lacks:
@@ -307,11 +268,37 @@ def _walk(heads: Sequence[_Head]) -> _Walk:
         opened = head if following == "present" else None
         events.append(event)
         state, last_ms = following, head.at_ms
+    left_ms = _left_with(departures, last_ms, ())
     if opened is not None:
-        intervals.append(_interval(opened, None))
-    if at_end := _LACKS_AT_END[state]:
+        intervals.append(_interval(opened, None)._replace(to_ms=left_ms))
+    at_end = _LACKS_AT_END[state]
+    if at_end and left_ms is None:
         missing.append(Missing(at_end, last_ms, None))
-    return _Walk(tuple(events), tuple(intervals), tuple(missing), state)
+    ends = state if left_ms is None else "absent"
+    return _Walk(tuple(events), tuple(intervals), tuple(missing), ends)
+
+
+def _left_with(
+    departures: Sequence[int], last_ms: int | None, ahead: Sequence[_Head]
+) -> int | None:
+    """Return the departure of a trip after the last mark, if whoever was there left with it.
+
+    Then the next mark is a return. It is a leaving, of one who was there until then but for the
+    trip, when it says so, or when no button was pressed and marks up to the next departure are odd.
+    """
+    next_ms = ahead[0].at_ms if ahead else None
+    between = [
+        ms
+        for ms in departures
+        if last_ms is not None and ms > last_ms and (next_ms is None or ms < next_ms)
+    ]
+    if not between or next_ms is None:
+        return between[0] if between else None
+    if declared := ahead[0].declared:
+        return between[0] if declared in ("in", "back") else None
+    stop_ms = min((ms for ms in departures if ms > next_ms), default=None)
+    many = sum(stop_ms is None or head.at_ms < stop_ms for head in ahead)
+    return None if many % 2 else between[0]
 
 
 def _interval(opened: _Head, closed: _Head | None) -> Interval:
@@ -326,25 +313,22 @@ def _interval(opened: _Head, closed: _Head | None) -> Interval:
 # --- what belongs to which day --------------------------------------------------------------------
 
 
-def _by_day(readings: Sequence[Reading], walk: _Walk, rules: DayRules) -> list[WorkDay]:
+def _by_day(readings: Sequence[Reading], walk: _Walk, days: Days, rules: DayRules) -> list[WorkDay]:
     """Part what trips have joined; a day without a trip comes out whole."""
     marks = {one.standing.mark.identity: one.standing.mark for one in readings}
-    days = {name: rules.day_of(mark.at_ms, mark.place) for name, mark in marks.items()}
-    at_ms = {mark.at_ms: days[name] for name, mark in marks.items()}
-    joined = rules.joined_days()
-    on_trip = any(first <= day <= last for first, last in joined for day in days.values())
+    day_of = {name: rules.day_of(mark.at_ms, mark.place) for name, mark in marks.items()}
+    at_ms = {mark.at_ms: day_of[name] for name, mark in marks.items()}
     seen: dict[datetime.date, list[Reading]] = defaultdict(list)
     for one in readings:
-        seen[days[one.standing.mark.identity]].append(one)
+        seen[day_of[one.standing.mark.identity]].append(one)
     parts: dict[datetime.date, list[Interval]] = defaultdict(list)
     for interval in walk.intervals:
-        if on_trip and interval.to_ms is not None:
-            hour = rules.hour_at(marks[interval.opened_by].place)
+        if rules.departures(days) and interval.to_ms is not None:
             span = (interval.from_ms, interval.to_ms)
-            for day, first, end in _pieces(span, rules.trips, hour):
+            for day, (first, end) in rules.parts(span, marks[interval.opened_by].place):
                 parts[day].append(interval._replace(from_ms=first, to_ms=end))
         else:
-            parts[days[interval.opened_by]].append(interval)
+            parts[day_of[interval.opened_by]].append(interval)
     lacks: dict[datetime.date, list[Missing]] = defaultdict(list)
     for lack in walk.missing:
         known_ms = lack.before_ms if lack.after_ms is None else lack.after_ms
@@ -353,15 +337,3 @@ def _by_day(readings: Sequence[Reading], walk: _Walk, rules: DayRules) -> list[W
         WorkDay(day, tuple(seen[day]), tuple(parts[day]), tuple(lacks[day]), walk.ends)
         for day in sorted(seen.keys() | parts.keys())
     ]
-
-
-def _pieces(
-    span: Span, trips: Iterable[Trip], hour: int
-) -> Iterator[tuple[datetime.date, int, int]]:
-    """Cut a presence at the trips in it and where its days begin."""
-    for first, end in without([span], [(trip.from_ms, trip.to_ms) for trip in trips]):
-        while first < end:
-            day = local_day(first, hour)
-            stop = min(end, start_of_day_ms(day + _ONE_DAY, hour))
-            yield day, first, stop
-            first = stop

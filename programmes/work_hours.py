@@ -24,7 +24,8 @@ from msgspec import Meta
 
 from programmes.calendar import is_school_day, start_of_day_ms
 from programmes.spans import Span, joined, length, within, without
-from programmes.work_day import DayRules, WorkDay
+from programmes.work_day import WorkDay
+from programmes.work_day_rules import DayRules
 
 Kind = Literal["off-site", "home", "study", "leave"]
 """校外業務, 在宅・持ち帰り, 自己研鑽, 休暇 (of hours, of half a day, of the whole day)."""

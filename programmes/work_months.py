@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from programmes.calendar import start_of_day_ms
-from programmes.work_day import DayRules, Trip, derive_days
+from programmes.work_day import derive_days
+from programmes.work_day_rules import DayRules, Trip
 from programmes.work_hours import (
     DAY_OFF,
     FULL_DAY,

@@ -4,20 +4,21 @@ import datetime
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from programmes.calendar import local
+from programmes.spans import length, within
 from programmes.work_day import (
     UNSURE_MS_MAX,
-    DayRules,
-    Trip,
     WorkDay,
     derive_days,
     questions,
     with_doubles,
 )
+from programmes.work_day_rules import DayRules, Trip
 from programmes.work_marks import (
     Add,
     Contest,
@@ -30,7 +31,7 @@ from programmes.work_marks import (
     Void,
 )
 from programmes.work_months import JUNE, at_ms, tap
-from tests.programmes.work_strategies import CORRECTIONS, INSTANTS, MARKS, RULES
+from tests.programmes.work_strategies import CORRECTIONS, INSTANTS, MARKS, RULES, WITH_TRIPS
 
 JUNE_3 = JUNE.replace(day=3)
 
@@ -150,10 +151,41 @@ def test_what_lies_between_two_trips_is_of_its_own_day() -> None:
     ]
 
 
-def test_a_leaving_that_lacks_on_a_trip_is_asked_about_on_the_day_of_the_arrival() -> None:
+@pytest.mark.parametrize("declared", ["in", "away"])
+def test_who_goes_home_from_a_trip_left_with_its_departure(declared: Declared) -> None:
     rules = DayRules(trips=(Trip(at_ms(10, "07:00"), at_ms(11, "17:30")),))
-    (day,) = derive_days([tap(10, "06:10")], (), rules).days
-    assert (day.day.day, presence(day), lacks(day)) == (10, [("06:10", None)], ["out"])
+    marks = [tap(10, "06:10"), tap(10, "06:50", declared), tap(12, "07:45")]
+    days = derive_days(marks[:1] if declared == "in" else marks[:2], (), rules).days
+    assert [(day.day.day, lacks(day), day.ends) for day in days] == [(10, [], "absent")]
+    assert presence(days[0]) == [("06:10", "07:00" if declared == "in" else "06:50")]
+
+
+@pytest.mark.parametrize(
+    ("returned", "left", "at_the_end"),
+    [
+        (("17:40", ""), ("18:20", ""), [("17:40", "18:20")]),
+        (("17:40", "back"), ("18:20", "out"), [("17:40", "18:20")]),
+        (("17:40", "in"), None, [("17:40", None)]),
+        (("18:20", ""), None, [("17:30", "18:20")]),
+        (("18:20", "out"), None, [("17:30", "18:20")]),
+    ],
+)
+def test_marks_after_a_trip_say_whether_she_was_back(
+    returned: tuple[str, Declared],
+    left: tuple[str, Declared] | None,
+    at_the_end: list[tuple[str, str | None]],
+) -> None:
+    rules = DayRules(trips=(Trip(at_ms(10, "07:00"), at_ms(11, "17:30")),))
+    marks = [tap(10, "06:10"), *(tap(11, *one) for one in (returned, left) if one)]
+    first, last = derive_days(marks, (), rules).days
+    assert (presence(first), lacks(first)) == ([("06:10", "07:00")], [])
+    assert (presence(last), lacks(last)) == (at_the_end, [] if at_the_end[0][1] else ["out"])
+
+
+def test_a_trip_of_another_day_ends_no_presence() -> None:
+    rules = DayRules(trips=(Trip(at_ms(10, "07:00"), at_ms(11, "17:30")),))
+    (day,) = derive_days([tap(9, "07:45")], (), rules).days
+    assert (presence(day), lacks(day)) == ([("07:45", None)], ["out"])
 
 
 # --- reads of one card ----------------------------------------------------------------------------
@@ -221,11 +253,14 @@ def test_one_reader_knows_the_order_of_its_marks() -> None:
     assert day.intervals[0].unsure_ms == 3_600_000
 
 
-@pytest.mark.parametrize(("more_ms", "expected"), [(0, "in"), (1, "contradictory")])
-def test_a_clock_that_was_half_a_day_off_says_no_day(more_ms: int, expected: str) -> None:
-    day = derive(tap(3, "08:00", unsure_ms=UNSURE_MS_MAX + more_ms))
-    assert became(day) == [expected]
-    assert day.readings[0].doubt == ("clock" if more_ms else "")
+def test_a_clock_that_was_half_a_day_off_says_no_day() -> None:
+    mark = tap(3, "08:00", unsure_ms=UNSURE_MS_MAX + 1)
+    found = derive_days([mark, tap(3, "08:30")], (), RULES)
+    assert [(one.became, one.doubt) for one in found.undated] == [("contradictory", "clock")]
+    assert became(found.days[0]) == ["in"]
+    voided = derive_days([mark], [void(1, mark.identity)], RULES)
+    assert ([one.became for one in voided.undated], voided.days) == (["voided"], ())
+    assert became(derive(tap(3, "08:00", unsure_ms=UNSURE_MS_MAX))) == ["in"]
 
 
 def answer(text: str, declared: Declared = "out", origin: Origin = "answer") -> Mark:
@@ -319,22 +354,38 @@ def test_the_same_thing_twice_is_one_and_two_things_of_one_name_are_refused() ->
 # --- of any marks and corrections -----------------------------------------------------------------
 
 
-@given(MARKS, CORRECTIONS, st.randoms(use_true_random=False))
+@given(MARKS, CORRECTIONS, WITH_TRIPS, st.randoms(use_true_random=False))
 def test_whatever_the_order_of_arrival_the_days_are_the_same(
-    marks: list[Mark], corrections: list[Correction], chance: random.Random
+    marks: list[Mark], corrections: list[Correction], rules: DayRules, chance: random.Random
 ) -> None:
-    expected = derive_days(marks, corrections, RULES)
+    expected = derive_days(marks, corrections, rules)
     chance.shuffle(marks)
     chance.shuffle(corrections)
-    assert derive_days([*marks, *marks[:2]], corrections, RULES) == expected
+    assert derive_days([*marks, *marks[:2]], corrections, rules) == expected
 
 
-@given(MARKS, CORRECTIONS)
-def test_no_mark_and_no_correction_vanishes(
-    marks: list[Mark], corrections: list[Correction]
+@given(MARKS, CORRECTIONS, WITH_TRIPS)
+def test_what_was_spent_on_a_trip_is_no_presence_and_no_instant_is_of_two_days(
+    marks: list[Mark], corrections: list[Correction], rules: DayRules
 ) -> None:
-    found = derive_days(marks, corrections, RULES)
-    readings = [one for day in found.days for one in day.readings]
+    rules = msgspec.structs.replace(rules, by_place={})
+    days = derive_days(marks, corrections, rules).days
+    spans = [(one.from_ms, one.to_ms) for day in days for one in day.intervals if one.to_ms]
+    trips = [(trip.from_ms, trip.to_ms) for trip in rules.trips]
+    assert within(spans, trips) == []
+    assert length(spans) == sum(end - first for first, end in spans)
+    for day in days:
+        for one in day.intervals:
+            assert rules.day_of(one.from_ms) == day.day
+            assert one.to_ms is None or rules.day_of(one.to_ms - 1) == day.day
+
+
+@given(MARKS, CORRECTIONS, WITH_TRIPS)
+def test_no_mark_and_no_correction_vanishes(
+    marks: list[Mark], corrections: list[Correction], rules: DayRules
+) -> None:
+    found = derive_days(marks, corrections, rules)
+    readings = [*(one for day in found.days for one in day.readings), *found.undated]
     added = [one.added for one in corrections if isinstance(one, Add)]
     seen = [one.standing.mark.identity for one in readings]
     assert sorted(seen) == sorted(mark.identity for mark in (*marks, *added))

@@ -1,9 +1,10 @@
 """Marks and corrections of one person over four days, as hypothesis draws them."""
 
+import msgspec
 from hypothesis import strategies as st
 
 from programmes.calendar import start_of_day_ms
-from programmes.work_day import DayRules
+from programmes.work_day_rules import DayRules, Trip
 from programmes.work_marks import Add, Contest, Correction, Mark, Redirect, Void
 from programmes.work_months import JUNE
 
@@ -14,6 +15,14 @@ RULES = DayRules(by_place={"school-night": 6})
 DECLARED = st.sampled_from(("", "", "", "in", "out", "away", "back"))
 UNSURE_MS = st.sampled_from((0, 0, 0, 1_000, 30 * MINUTE_MS, 12 * 60 * MINUTE_MS))
 INSTANTS = st.integers(0, SPAN_MIN * 2).map(lambda half: FROM_MS + half * MINUTE_MS // 2)
+WITH_TRIPS = st.lists(
+    st.builds(
+        lambda first_ms, hours: Trip(first_ms, first_ms + hours * 60 * MINUTE_MS),
+        INSTANTS,
+        st.integers(1, 40),
+    ),
+    max_size=2,
+).map(lambda trips: msgspec.structs.replace(RULES, trips=tuple(trips)))
 
 
 def marks_named(name: str) -> st.SearchStrategy[list[Mark]]:
