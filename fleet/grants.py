@@ -69,6 +69,10 @@ def _forget(table: sa.Table) -> tuple[str, Grant]:
     return table.name, Grant(_columns(table), delete=True)
 
 
+def _forgettable(table: sa.Table) -> tuple[str, Grant]:
+    return table.name, Grant(_columns(table), insert=True, delete=True)
+
+
 _S: Final = schema
 _SHOWN_OF_JOURNALS: Final = (
     "id",
@@ -154,6 +158,17 @@ _WRITING_OFF: Final = (
 )
 """What a vehicle's reader that died never sent (fleet.vehicles_lost)."""
 
+_REFERRED: Final = ("journal_id", "position", "received_at_ms")
+_OF_WORK: Final = (
+    *("n", "kind", "at_ms", "clock", "programme", "outcome", "credential", "declared", "body"),
+)
+"""What a member's day is derived from, for the lists that dispatch signs."""
+_RECORDS_OF_WORK: Final = (
+    *(_S.work_term, _S.work_correction, _S.work_entry, _S.work_request, _S.work_decision),
+    *(_S.work_special, _S.work_account),
+)
+"""Of members; a row is never changed, and erased with its member."""
+
 GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
     Role.INGEST: {
         "fleet": dict(
@@ -221,7 +236,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.online_change, delete=True),
                 _change(_S.bad_message, "count", "last_at_ms"),
                 *_TIDYING_TELEMETRY,
-                _only(_S.entry, ("journal_id", "position", "received_at_ms")),
+                _only(_S.entry, (*_REFERRED, *_OF_WORK)),
                 _change(_S.ledger_month, delete=True),
                 _change(_S.roster, delete=True),
                 _change(_S.lag, delete=True),
@@ -246,6 +261,14 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                     ),
                 ),
                 _read(_S.programme_revision),
+                _read(_S.work_term),
+                _read(_S.work_correction),
+                _read(_S.work_entry),
+                _change(_S.work_change, delete=True),
+                _change(_S.work_listed, delete=True),
+                _append(_S.work_list),
+                _append(_S.work_leaf),
+                _append(_S.person_audit),
             )
         ),
     },
@@ -333,13 +356,20 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.campaign),
                 _append(_S.consent_basis),
                 _append(_S.consent),
-                (_S.member_event.name, Grant(_columns(_S.member_event), insert=True, delete=True)),
+                _forgettable(_S.member_event),
                 _change(_S.desk_wait, delete=True),
                 _change(_S.import_job, delete=True),
                 _change(_S.webhook, "ended_at_ms"),
                 _change(_S.webhook_delivery, delete=True),
                 _change(_S.programme_revision),
                 _append(_S.person_audit),
+                *(_forgettable(table) for table in _RECORDS_OF_WORK),
+                _append(_S.work_close),
+                _append(_S.work_month),
+                _append(_S.work_change),
+                _read(_S.work_list),
+                _forget(_S.work_leaf),
+                _read(_S.work_retention),
             )
         ),
     },
@@ -431,6 +461,19 @@ def make_append_only(connection: sa.Connection, table: str) -> None:
         return
     for verb in ("UPDATE", "DELETE"):
         _refuse(connection, table, verb)
+
+
+def make_unchangeable(connection: sa.Connection, table: str) -> None:
+    """Let the database refuse to change a row of this table; it can only be removed whole."""
+    if connection.dialect.name == "postgresql":
+        name = f"{table}_unchangeable"
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
+        connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
+        return
+    _refuse(connection, table, "UPDATE")
 
 
 @contextlib.contextmanager

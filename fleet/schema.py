@@ -38,8 +38,20 @@ APPEND_ONLY: Final = {
         "ride",
         "ride_share",
         "ride_taken_back",
+        "ride_retention",
+        "retired_rides",
     ),
-    "persons": ("audit", "scheme_statement", "campaign", "consent", "consent_basis"),
+    "persons": (
+        "audit",
+        "scheme_statement",
+        "campaign",
+        "consent",
+        "consent_basis",
+        "work_close",
+        "work_month",
+        "work_list",
+        "work_retention",
+    ),
 }
 """Tables that only grow, by database; enforced by `grants.make_append_only`."""
 
@@ -1181,6 +1193,219 @@ campaign: Final = sa.Table(
     "included. kind: started or stopped; a programme's newest row holds. Append-only.",
 )
 sa.Index("ix_campaign_programme", campaign.c.programme)
+
+# --- working hours of members of attendance (fleet.work_records) ----------------------------------
+
+work_term: Final = sa.Table(
+    "work_term",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    sa.Column("valid_from", sa.Date, nullable=False),
+    sa.Column("organisation", sa.Text, nullable=False, index=True),
+    _text("staff"),
+    _text("engaged"),
+    sa.Column("pattern", sa.JSON, nullable=False),
+    _number("at_ms"),
+    _text("who"),
+    _text("why", ""),
+    comment="What a member has agreed to, from a day on until the next one. organisation: the "
+    "school, by place.organisation; staff: whose limits hold (programmes.work_limits.Staff); "
+    "engaged: full-time, part-time and so on; pattern: work_hours.Pattern. Of one day the newest "
+    "row holds. Rows are never changed; they are erased with the member.",
+)
+
+work_correction: Final = sa.Table(
+    "work_correction",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    _text("kind"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("request_id", _Id, sa.ForeignKey("work_request.id")),
+    _number("at_ms"),
+    _text("who"),
+    _text("why"),
+    sa.Index("ix_work_correction_member_id_day", "member_id", "day"),
+    comment="Corrections of what readers know of a member's comings and goings. id: their order; "
+    "kind, body: work_marks.Correction as JSON; day: the day of work that it is about; request_id: "
+    "what was asked and approved. Rows are never changed; they are erased with the member.",
+)
+
+work_entry: Final = sa.Table(
+    "work_entry",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    _text("kind"),
+    _number("from_ms"),
+    _number("to_ms"),
+    _text("note", ""),
+    sa.Column("withdraws", _Id, sa.ForeignKey("work_entry.id"), unique=True),
+    _number("at_ms"),
+    _text("who"),
+    sa.Index("ix_work_entry_member_id_day", "member_id", "day"),
+    comment="What is declared beside the marks. kind: off-site, home, study, leave, break, "
+    "no-break, trip (over night), or withdrawn (withdraws: id of the row that counts no more). "
+    "Rows are never changed; they are erased with the member.",
+)
+
+work_request: Final = sa.Table(
+    "work_request",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("wishes", sa.LargeBinary, nullable=False),
+    _text("why"),
+    _number("at_ms"),
+    _text("who"),
+    comment="Corrections that somebody asks for. wishes: a list of fleet.work_wishes.Wish as JSON.",
+)
+
+work_decision: Final = sa.Table(
+    "work_decision",
+    persons,
+    sa.Column(
+        "request_id",
+        _Id,
+        sa.ForeignKey("work_request.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    _text("state"),
+    _text("why", ""),
+    _number("at_ms"),
+    _text("who"),
+    comment="What became of a request: approved, refused or withdrawn; once, and never changed.",
+)
+
+work_close: Final = sa.Table(
+    "work_close",
+    persons,
+    _id(),
+    _text("organisation"),
+    _text("month"),
+    _text("kind"),
+    _number("at_ms"),
+    _text("who"),
+    _text("why", ""),
+    sa.Index("ix_work_close_organisation_month", "organisation", "month"),
+    comment="kind: closed or reopened; of a school's month the newest row holds. Append-only.",
+)
+
+work_month: Final = sa.Table(
+    "work_month",
+    persons,
+    sa.Column(
+        "close_id", _Id, sa.ForeignKey("work_close.id"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), primary_key=True, autoincrement=False),
+    _text("month"),
+    _text("staff"),
+    _text("engaged"),
+    _number("worked_min"),
+    _number("outside_min"),
+    _number("rest_day_min"),
+    sa.Column("is_incomplete", sa.Boolean, nullable=False),
+    _number("marks"),
+    _number("by_hand"),
+    sa.Index("ix_work_month_member_id_month", "member_id", "month"),
+    comment="What a member's month came to when it was closed; it names nobody and stays when the "
+    "member is erased. marks: that count; by_hand: of them, those that no reader has. Append-only.",
+)
+
+work_special: Final = sa.Table(
+    "work_special",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    _text("month"),
+    _text("kind"),
+    _number("at_ms"),
+    _text("who"),
+    _text("why"),
+    comment="Months that were declared special cases (特例), or no more: kind declared or revoked; "
+    "the newest row holds. Rows are never changed; they are erased with the member.",
+)
+
+work_account: Final = sa.Table(
+    "work_account",
+    persons,
+    _id(),
+    sa.Column("account", sa.Text, nullable=False, index=True),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    _text("kind"),
+    _number("at_ms"),
+    _text("who"),
+    comment="Whose own account it is: kind bound or unbound; an account's newest row holds. Rows "
+    "are never changed; they are erased with the member.",
+)
+
+work_change: Final = sa.Table(
+    "work_change",
+    persons,
+    _id(),
+    sa.Column("first", sa.Date, nullable=False),
+    sa.Column("last", sa.Date, nullable=False),
+    comment="Days of which something has changed and whose signed lists are to be looked at again; "
+    "dispatch removes a row when that is done.",
+)
+
+work_listed: Final = sa.Table(
+    "work_listed",
+    persons,
+    sa.Column("epoch", sa.Text, primary_key=True),
+    _number("position"),
+    _number("revision"),
+    comment="How far of the ledger, in its present life, and of which revision of the members "
+    "signed lists know.",
+)
+
+work_list: Final = sa.Table(
+    "work_list",
+    persons,
+    _id(),
+    _text("organisation"),
+    sa.Column("day", sa.Date, nullable=False),
+    _number("number"),
+    _number("at_ms"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    _text("key_id"),
+    sa.UniqueConstraint("organisation", "day", "number"),
+    sa.Index("ix_work_list_day", "day"),
+    comment="Signed lists of a school's day (work_list_file.DayList); number counts them from 1. "
+    "A list names nobody. Append-only.",
+)
+
+work_leaf: Final = sa.Table(
+    "work_leaf",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False),
+    sa.Column("list_id", _Id, sa.ForeignKey("work_list.id"), nullable=False, index=True),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("salt", sa.LargeBinary, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("ix_work_leaf_member_id_day", "member_id", "day"),
+    comment="What a list's hash of a member's day is of (work_list_file.OwnDay, deflated), with "
+    "its salt, in the first list that has it. Rows are never changed; they are erased with the "
+    "member.",
+)
+
+work_retention: Final = sa.Table(
+    "work_retention",
+    persons,
+    _id(),
+    _number("months"),
+    _number("at_ms"),
+    _text("who"),
+    _text("why"),
+    comment="How many months records of work are kept; the newest row holds. Append-only.",
+)
 
 person_audit: Final = sa.Table(
     "audit",
