@@ -4,9 +4,9 @@ Rules: the whole day is derived anew from what is known, so the order of arrival
 a declared direction holds before the order of the day · reads of one card within the repeat window
 are one mark, at the time of the first, also at two gates · a leaving that was forgotten is never
 invented: its interval stays open and it is asked about · an answer holds only where something
-lacks: a tap that arrives later says more · marks that cannot both be true count for nothing, and
-of two the surer one holds · no mark vanishes · who was there when a trip departed and shows up no
-more, or comes back later, left with it.
+lacks, the latest of several: a tap that arrives later says more · marks that cannot both be true
+count for nothing, and of two the surer one holds · no mark vanishes · who was there when a trip
+departed and shows up no more, or comes back later, left with it.
 """
 
 import datetime
@@ -17,11 +17,12 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from programmes.rulebook import Direction
 from programmes.work_day_rules import DayRules, Days
-from programmes.work_marks import Correction, Declared, Mark, Standing, standing
+from programmes.work_marks import Correction, Mark, Standing, standing
+from wire.entries import Heading
 
 State = Literal["absent", "present", "away"]
-Event = Literal["in", "out", "away", "back"]
 Became = Literal["in", "out", "away", "back", "double", "voided", "contradictory"]
 Doubt = Literal["", "clock", "order", "answered"]
 """Why a mark is contradictory: its clock was so wrong that its day is not known; another mark may
@@ -30,7 +31,7 @@ have been before it or after it and says something else; it answers what nothing
 UNSURE_MS_MAX: Final = 6 * 3_600_000
 """A mark that may be off by more has no place in a day: half of the day to either side."""
 
-_MOVES: Final[Mapping[tuple[State, Event], tuple[State, Event | None]]] = {
+_MOVES: Final[Mapping[tuple[State, Heading], tuple[State, Heading | None]]] = {
     ("absent", "in"): ("present", None),
     ("absent", "out"): ("absent", "in"),
     ("absent", "away"): ("away", "in"),
@@ -45,8 +46,8 @@ _MOVES: Final[Mapping[tuple[State, Event], tuple[State, Event | None]]] = {
     ("away", "back"): ("present", None),
 }
 """What follows, and what must have happened before it that nobody marked."""
-_NEXT: Final[Mapping[State, Event]] = {"absent": "in", "present": "out", "away": "back"}
-_LACKS_AT_END: Final[Mapping[State, Event | None]] = {
+_NEXT: Final[Mapping[State, Heading]] = {"absent": "in", "present": "out", "away": "back"}
+_LACKS_AT_END: Final[Mapping[State, Heading | None]] = {
     "absent": None,
     "present": "out",
     "away": "back",
@@ -81,7 +82,7 @@ class Interval(NamedTuple):
 class Missing(NamedTuple):
     """Something that must have happened and that nobody marked."""
 
-    what: Event
+    what: Heading
     after_ms: int | None
     before_ms: int | None
 
@@ -168,7 +169,7 @@ class _Head(NamedTuple):
     """Reads that are one mark."""
 
     first: Standing
-    declared: Declared
+    declared: Direction
     doubles: tuple[Standing, ...] = ()
 
     @property
@@ -179,7 +180,7 @@ class _Head(NamedTuple):
 class _Walk(NamedTuple):
     """What the heads of a day come to, in their order."""
 
-    events: tuple[Event, ...]
+    events: tuple[Heading, ...]
     intervals: tuple[Interval, ...]
     missing: tuple[Missing, ...]
     ends: State
@@ -229,10 +230,12 @@ def _doubts(heads: Sequence[_Head], departures: Sequence[int]) -> dict[_Head, Do
     answers = [head for head in heads if head.first.mark.origin == "answer" and head not in doubts]
     if answers:
         sure = [head for head in heads if head not in doubts and head not in answers]
-        seen = _walk(sure, departures)
-        for head in answers:
-            asked = (one for one in seen.missing if one.what == head.declared)
-            if not any(one.holds(head.at_ms) for one in asked):
+        open_ = list(_walk(sure, departures).missing)
+        for head in sorted(answers, key=lambda one: one.first.said, reverse=True):
+            asked = [one for one in open_ if one.what == head.declared and one.holds(head.at_ms)]
+            if asked:
+                open_.remove(asked[0])
+            else:
                 doubts[head] = "answered"
     return doubts
 
@@ -251,7 +254,7 @@ def _walk(heads: Sequence[_Head], departures: Sequence[int]) -> _Walk:
     state: State = "absent"
     opened: _Head | None = None
     last_ms: int | None = None
-    events: list[Event] = []
+    events: list[Heading] = []
     intervals: list[Interval] = []
     missing: list[Missing] = []
     for number, head in enumerate(heads):

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
-Declared = Literal["", "in", "out", "away", "back"]
-"""出勤, 退勤, 外出, 戻り; empty when no button was pressed."""
+from programmes.rulebook import Direction
+
 Origin = Literal["tap", "manual", "answer"]
 """A card at a reader; an entry by hand (手入力); the answer to a question about what is missing."""
 Ms = Annotated[int, Meta(ge=0)]
@@ -31,7 +31,7 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Corrections name it: of a tap its reader, journal and sequence."""
     at_ms: Ms
     """UTC, as well as it is known: a step of the reader's clock is already counted in."""
-    declared: Declared = ""
+    declared: Direction = ""
     place: str = ""
     reader: str = ""
     """Whose clock it was; marks of one reader are in their true order. Empty for an entry."""
@@ -68,7 +68,7 @@ class Redirect(_Correction, frozen=True, tag="redirect"):
     """The mark stands, with this direction; empty: as the whole day says."""
 
     mark: str
-    declared: Declared
+    declared: Direction
 
 
 class Contest(_Correction, frozen=True, tag="contest"):
@@ -84,7 +84,7 @@ class Standing(NamedTuple):
     """A mark as its latest correction leaves it."""
 
     mark: Mark
-    declared: Declared
+    declared: Direction
     is_void: bool = False
     corrections: tuple[Correction, ...] = ()
     """Oldest first."""
@@ -93,6 +93,11 @@ class Standing(NamedTuple):
     def order(self) -> tuple[int, str]:
         """By it marks are sorted, whenever they arrived."""
         return self.mark.at_ms, self.mark.identity
+
+    @property
+    def said(self) -> tuple[int, str]:
+        """By it what people said is sorted: as it was stored."""
+        return max((one.number for one in self.corrections), default=-1), self.mark.identity
 
     @property
     def is_contested(self) -> bool:

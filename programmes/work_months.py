@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from programmes.calendar import start_of_day_ms
+from programmes.rulebook import Direction
 from programmes.work_day import derive_days
 from programmes.work_day_rules import DayRules, Trip
 from programmes.work_hours import (
@@ -26,7 +27,7 @@ from programmes.work_hours import (
     month_hours,
 )
 from programmes.work_limits import MonthFigure, RuleName, Staff, Standing
-from programmes.work_marks import Add, Contest, Correction, Declared, Mark, Origin, Void
+from programmes.work_marks import Add, Contest, Correction, Mark, Origin, Void
 
 JUNE: Final = datetime.date(2026, 6, 1)
 MARCH: Final = datetime.date(2026, 3, 1)
@@ -96,7 +97,7 @@ def at_ms(day: int, text: str, month: datetime.date = JUNE) -> int:
 def tap(
     day: int,
     text: str,
-    declared: Declared = "",
+    declared: Direction = "",
     gate: str = "front",
     month: datetime.date = JUNE,
     origin: Origin = "tap",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from programmes.calendar import local
+from programmes.rulebook import Direction
 from programmes.spans import length, within
 from programmes.work_day import (
     UNSURE_MS_MAX,
@@ -23,7 +24,6 @@ from programmes.work_marks import (
     Add,
     Contest,
     Correction,
-    Declared,
     Mark,
     MarksRefused,
     Origin,
@@ -94,7 +94,7 @@ def test_a_declared_direction_holds_before_the_order_of_the_day() -> None:
     ],
 )
 def test_what_nobody_marked_is_missing_and_its_interval_stays_open(
-    declared: tuple[Declared, ...], intervals: list[tuple[str, str | None]], missing: list[str]
+    declared: tuple[Direction, ...], intervals: list[tuple[str, str | None]], missing: list[str]
 ) -> None:
     times = ("08:00", "10:00", "12:00")
     day = derive(*(tap(3, *one) for one in zip(times, declared, strict=True)))
@@ -152,7 +152,7 @@ def test_what_lies_between_two_trips_is_of_its_own_day() -> None:
 
 
 @pytest.mark.parametrize("declared", ["in", "away"])
-def test_who_goes_home_from_a_trip_left_with_its_departure(declared: Declared) -> None:
+def test_who_goes_home_from_a_trip_left_with_its_departure(declared: Direction) -> None:
     rules = DayRules(trips=(Trip(at_ms(10, "07:00"), at_ms(11, "17:30")),))
     marks = [tap(10, "06:10"), tap(10, "06:50", declared), tap(12, "07:45")]
     days = derive_days(marks[:1] if declared == "in" else marks[:2], (), rules).days
@@ -171,8 +171,8 @@ def test_who_goes_home_from_a_trip_left_with_its_departure(declared: Declared) -
     ],
 )
 def test_marks_after_a_trip_say_whether_she_was_back(
-    returned: tuple[str, Declared],
-    left: tuple[str, Declared] | None,
+    returned: tuple[str, Direction],
+    left: tuple[str, Direction] | None,
     at_the_end: list[tuple[str, str | None]],
 ) -> None:
     rules = DayRules(trips=(Trip(at_ms(10, "07:00"), at_ms(11, "17:30")),))
@@ -201,7 +201,7 @@ def test_a_trip_of_another_day_ends_no_presence() -> None:
     ],
 )
 def test_reads_within_the_window_are_one_mark(
-    second: str, gate: str, declared: Declared, expected: list[str]
+    second: str, gate: str, declared: Direction, expected: list[str]
 ) -> None:
     day = derive(tap(3, "07:42"), tap(3, second, declared, gate))
     assert became(day) == expected
@@ -263,7 +263,7 @@ def test_a_clock_that_was_half_a_day_off_says_no_day() -> None:
     assert became(derive(tap(3, "08:00", unsure_ms=UNSURE_MS_MAX))) == ["in"]
 
 
-def answer(text: str, declared: Declared = "out", origin: Origin = "answer") -> Mark:
+def answer(text: str, declared: Direction = "out", origin: Origin = "answer") -> Mark:
     return tap(3, text, declared, gate="entry", origin=origin)
 
 
@@ -283,6 +283,24 @@ def test_an_answer_to_another_question_counts_for_nothing(wrong: Mark) -> None:
     assert lacks(day) == ["out"]
 
 
+def test_of_several_answers_to_one_question_the_latest_holds() -> None:
+    first, second = answer("17:30"), answer("17:00")
+    said = [
+        Add(number=number, who="herself", at_ms=0, why="asked", added=mark)
+        for number, mark in enumerate((first, second))
+    ]
+    day = derive(tap(3, "07:45"), corrections=said)
+    assert presence(day) == [("07:45", "17:00")]
+    assert [one.standing.mark for one in day.contradictory] == [first]
+    again = redirect(2, first.identity, "out")
+    assert presence(derive(tap(3, "07:45"), corrections=[*said, again])) == [("07:45", "17:30")]
+
+
+def test_two_questions_of_a_day_have_two_answers() -> None:
+    marks = (tap(3, "08:00", "in"), tap(3, "13:00", "in"), answer("12:00"), answer("17:00"))
+    assert presence(derive(*marks)) == [("08:00", "12:00"), ("13:00", "17:00")]
+
+
 def test_an_entry_by_hand_needs_no_question() -> None:
     day = derive(answer("07:45", "in", "manual"), answer("17:00", "out", "manual"))
     assert presence(day) == [("07:45", "17:00")]
@@ -295,7 +313,7 @@ def void(number: int, mark: str) -> Void:
     return Void(number=number, who="vice-principal", at_ms=0, why="not hers", mark=mark)
 
 
-def redirect(number: int, mark: str, declared: Declared) -> Redirect:
+def redirect(number: int, mark: str, declared: Direction) -> Redirect:
     return Redirect(
         number=number, who="clerk", at_ms=0, why="wrong button", mark=mark, declared=declared
     )
@@ -421,7 +439,7 @@ def test_presence_lies_between_marks_that_count_and_no_instant_twice(
 
 @given(MARKS, CORRECTIONS, INSTANTS, st.sampled_from(("in", "out", "away", "back", "")))
 def test_voiding_what_was_added_gives_the_former_days(
-    marks: list[Mark], corrections: list[Correction], at: int, declared: Declared
+    marks: list[Mark], corrections: list[Correction], at: int, declared: Direction
 ) -> None:
     def left(found: Sequence[WorkDay]) -> list[WorkDay]:
         days = (
