@@ -33,6 +33,14 @@ def local(at_ms: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(at_ms / 1000, ZONE)
 
 
+def is_within(at_ms: int, first: datetime.time, last: datetime.time) -> bool:
+    """True from one time of day to another on the wall clock; the minutes of both are included."""
+    now, begin, end = (
+        one.replace(second=0, microsecond=0) for one in (local(at_ms).time(), first, last)
+    )
+    return begin <= now <= end
+
+
 def local_day(at_ms: int, starts_at_hour: int = 0) -> datetime.date:
     """Return the day an instant belongs to, for a place whose day starts at this hour (0 to 23).
 

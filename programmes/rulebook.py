@@ -10,7 +10,7 @@ import datetime
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -238,6 +238,35 @@ def is_stopped(facts: Facts, member: RosterRow) -> bool:
     if member.stopped_from_s is None:
         return False
     return not facts.clock_known or facts.at_ms >= member.stopped_from_s * 1000
+
+
+class Timeliness(Protocol):
+    """What parameters of a programme say of the clock, and of old rosters."""
+
+    @property
+    def accept_with_unknown_clock(self) -> bool:
+        """Let on where the reader does not know the time."""
+
+    @property
+    def refuse_when_stale(self) -> bool:
+        """Refuse where the roster is too old."""
+
+    @property
+    def stale_after_h(self) -> int:
+        """From how many hours on it is."""
+
+
+def untimely(facts: Facts, member: RosterRow, rules: Timeliness, day: datetime.date) -> Code | None:
+    """Return what speaks against this day; a clock that is not known says nothing about it."""
+    if not facts.clock_known:
+        return None if rules.accept_with_unknown_clock else Code.CLOCK_UNKNOWN
+    if member.valid_from and day < member.valid_from:
+        return Code.NOT_YET
+    if member.valid_to and day > member.valid_to:
+        return Code.EXPIRED
+    if rules.refuse_when_stale and facts.roster_age_s > rules.stale_after_h * 3600:
+        return Code.STALE
+    return None
 
 
 READ_MAX: Final = 64

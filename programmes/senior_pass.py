@@ -20,7 +20,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from programmes.calendar import fiscal_year_of, local, local_day, start_of_day_ms
+from programmes.calendar import fiscal_year_of, is_within, local_day, start_of_day_ms
 from programmes.enrolment import (
     AgeBy,
     Applicant,
@@ -49,6 +49,7 @@ from programmes.rulebook import (
     rides_between_feeds,
     rule_for,
     rule_in_force,
+    untimely,
 )
 from programmes.senior_pass_examples import EXAMPLES
 from wire.codes import Code, Outcome
@@ -184,36 +185,14 @@ def _obstacle(facts: Facts, rules: Parameters, day: datetime.date) -> Code | Non
         return Code.UNKNOWN
     if is_stopped(facts, member):
         return Code.STOP_LISTED
-    if code := _untimely(facts, member, rules, day):
+    if code := untimely(facts, member, rules, day):
         return code
     lines = rules.lines_of_category.get(member.category)
     if lines is not None and facts.place.line and facts.place.line not in lines:
         return Code.WRONG_PLACE
-    if facts.clock_known and not _in_service(facts, rules):
+    if facts.clock_known and not is_within(facts.at_ms, rules.from_time, rules.to_time):
         return Code.NOT_NOW
     return None
-
-
-def _untimely(
-    facts: Facts, member: RosterRow, rules: Parameters, day: datetime.date
-) -> Code | None:
-    """Return what speaks against this day; a clock that is not known says nothing about it."""
-    if not facts.clock_known:
-        return None if rules.accept_with_unknown_clock else Code.CLOCK_UNKNOWN
-    if member.valid_from and day < member.valid_from:
-        return Code.NOT_YET
-    if member.valid_to and day > member.valid_to:
-        return Code.EXPIRED
-    if rules.refuse_when_stale and facts.roster_age_s > rules.stale_after_h * 3600:
-        return Code.STALE
-    return None
-
-
-def _in_service(facts: Facts, rules: Parameters) -> bool:
-    now = local(facts.at_ms).time()
-    if now < rules.from_time:
-        return False
-    return now <= rules.to_time or now.replace(second=0, microsecond=0) <= rules.to_time
 
 
 def fare(table: RuleTable) -> int:

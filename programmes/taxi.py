@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from programmes.area import holds, read_area
-from programmes.calendar import local, local_day
+from programmes.calendar import is_within, local_day
 from programmes.enrolment import Enrolment
 from programmes.rides import RideFacts, RiderFacts, Rides, Settlement
 from programmes.rulebook import (
@@ -29,6 +29,7 @@ from programmes.rulebook import (
     read_parameters,
     refuse,
     rule_for,
+    untimely,
 )
 from programmes.taxi_edges import edges, ride_edges
 from programmes.taxi_examples import ENROLMENTS, EXAMPLES, RIDES
@@ -82,19 +83,11 @@ def _obstacle(
 ) -> Code | None:
     if is_stopped(facts, member):
         return Code.STOP_LISTED
-    if not facts.clock_known:
-        return None if rules.accept_with_unknown_clock else Code.CLOCK_UNKNOWN
-    if member.valid_from and day < member.valid_from:
-        return Code.NOT_YET
-    if member.valid_to and day > member.valid_to:
-        return Code.EXPIRED
-    if rules.refuse_when_stale and facts.roster_age_s > rules.stale_after_h * 3600:
-        return Code.STALE
-    now, first, last = (
-        time.replace(second=0, microsecond=0)
-        for time in (local(facts.at_ms).time(), rules.from_time, rules.to_time)
-    )
-    return None if first <= now <= last else Code.NOT_NOW
+    if code := untimely(facts, member, rules, day):
+        return code
+    if facts.clock_known and not is_within(facts.at_ms, rules.from_time, rules.to_time):
+        return Code.NOT_NOW
+    return None
 
 
 def _knows_too_little(facts: Facts, rules: Parameters) -> bool:
