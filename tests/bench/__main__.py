@@ -17,6 +17,7 @@ from tests.bench import (
     roster,
     startup,
     taps,
+    usage,
 )
 from tests.bench.figures import PAGE, Table, write_page
 
@@ -29,6 +30,7 @@ PARTS: Final[dict[str, Callable[[], Table]]] = {
     "disk": lambda: disk.bench(PAGE.parents[1]),
     "intake": lambda: intake.bench(PAGE.parents[1]),
     "rides": lambda: rides.bench(PAGE.parents[1]),
+    "usage": usage.bench,
     "pipeline": lambda: pipeline.bench(PAGE.parents[1]),
     "desk": desk_work.bench,
     "growth": lambda: growth.bench(PAGE.parents[1]),

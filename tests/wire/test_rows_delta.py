@@ -19,10 +19,12 @@ from tests.wire.test_roster import (
     built,
 )
 from wire.credential import Credential
-from wire.envelope import MessageRefused
+from wire.entries import Used
+from wire.envelope import MessageRefused, Signer
 from wire.roster import ROSTER, ROW, Roster, RosterRow, pack_rows
-from wire.rows import Rows
+from wire.rows import Rows, RowsRefused
 from wire.rows_delta import MAGIC, Base, DeltaRefused, apply_delta, difference, encode_delta
+from wire.usage import USAGE, UsageHeader, UsageRow, build_usage, pack_usage, row_bytes
 
 NO_LIMIT = 2**40
 
@@ -159,3 +161,50 @@ def test_what_is_removed_twice_or_out_of_order_is_refused(folder: Path) -> None:
         assert change is not None
         with pytest.raises(DeltaRefused, match=words):
             merged(folder, OLD, encode_delta(held, head, change._replace(removed=removed)))
+
+
+# --- usage files ----------------------------------------------------------------------------------
+
+
+SUMS = st.dictionaries(st.integers(0, 30), st.integers(0, 3), max_size=20)
+
+
+def told(rides: dict[int, int], periods: list[str], at_ms: int) -> tuple[bytes, Rows]:
+    """Return a usage file of these members, and its rows."""
+    by_member = [
+        UsageRow(member(number).credential, dict.fromkeys(periods, Used(times)))
+        for number, times in rides.items()
+    ]
+    packed = pack_usage(by_member, periods)
+    header = UsageHeader(1, PROGRAMME, PLACE, at_ms, periods, {}, 0, bytes(32))
+    file = build_usage(header, packed, TENANT, Signer(FLEET))
+    return file, Rows(packed, 0, len(rides), row_bytes(periods))
+
+
+@given(SUMS, SUMS, st.lists(st.sampled_from(["2026", "2026-06", "2026-06-03"]), unique=True))
+def test_a_delta_of_usage_makes_the_very_file_whatever_the_size_of_its_rows(
+    folder: Path, before: dict[int, int], others: dict[int, int], periods: list[str]
+) -> None:
+    (old, old_rows), (new, new_rows) = told(before, periods, 1), told(before | others, periods, 2)
+    change = difference(old_rows, new_rows, NO_LIMIT)
+    assert change is not None
+    name = hashlib.sha256(old_rows.packed(0, old_rows.count)).digest()
+    base = Base(folder / "held", name, row_bytes(periods))
+    base.path.write_bytes(old)
+    (folder / "delta").write_bytes(encode_delta(name, USAGE.read_head(io.BytesIO(new)), change))
+    with (folder / "made").open("wb") as into:
+        apply_delta(base, folder / "delta", into, USAGE)
+    assert (folder / "made").read_bytes() == new
+    with (folder / "made").open("wb") as into, pytest.raises(RowsRefused, match="no roster"):
+        apply_delta(base, folder / "delta", into, ROSTER)
+
+
+def test_a_delta_of_rosters_is_the_one_that_deployed_readers_know() -> None:
+    assert (MAGIC, ROSTER.delta_type) == (
+        b"KAZASU-DELTA-1\n",
+        "application/vnd.kazasu.roster-delta",
+    )
+    assert DELTA[15:47] == hashlib.sha256(head_of(OLD, BEFORE)).digest()
+    assert DELTA[47:55] == (5).to_bytes(4) + (15).to_bytes(4)
+    head = head_of(NEW, AFTER)
+    assert DELTA[55 : 55 + len(head)] == head
