@@ -3,7 +3,8 @@
 Rules: every line is looked at afresh; the rule is the one that the line names, as it stands in the
 fleet; what a rider had left is known by the entry, not what his enrolment allows him, so where a
 balance decides a subsidy lies between what the least and the most of it gives. An `allowance` is no
-fault: two taxis spent the last ride at once, the city bears it. Nothing here is written.
+fault: two taxis spent the last ride at once, the city bears it; nor is `past`. Nothing here is
+written.
 """
 
 import csv
@@ -18,7 +19,7 @@ from fleet import claim_lines, claims, rules
 from fleet.claim_file import COLUMNS
 from fleet.claim_lines import Line
 from fleet.claims import Claim
-from fleet.schema import claim_line, entry, finding, place, ride
+from fleet.schema import claim_line, entry, finding, place, retired_journal, ride
 from programmes.register import RULEBOOKS
 from programmes.rides import RideFacts, RiderFacts, Settlement
 from programmes.rulebook import Rulebook, RuleTableRefused
@@ -39,6 +40,8 @@ class Trouble(enum.StrEnum):
     """The file says another sum than the row."""
     NO_ENTRY = "no-entry"
     """The reader's entry is not in the ledger."""
+    PAST = "past"
+    """It went with its month, past retention: it is known by its number alone."""
     ENTRY = "entry"
     """The row says something else than the reader's entry."""
     NO_RULE = "no-rule"
@@ -65,6 +68,11 @@ class Checked(NamedTuple):
     """The subsidy by the rule today; None for a taking back, and where it cannot be settled."""
     troubles: tuple[Trouble, ...]
 
+    @property
+    def asks(self) -> bool:
+        """True where somebody should look: of an old line it is known that its entry has gone."""
+        return any(one is not Trouble.PAST for one in self.troubles)
+
 
 class _Row(NamedTuple):
     """What the ledger holds of a line."""
@@ -72,6 +80,8 @@ class _Row(NamedTuple):
     line: Line
     is_kept: bool
     """The ledger has an entry of its number."""
+    is_past: bool
+    """It had one, which went with its month."""
     entry: Entry | None
     """None too for bytes that are none."""
     owner: str | None
@@ -128,14 +138,20 @@ def _rows(connection: sa.Connection, number: int, lines: Mapping[int, Line]) -> 
         entry, (entry.c.journal_id == ride.c.journal_id) & (entry.c.n == ride.c.n)
     )
     joined = joined.outerjoin(place, place.c.name == ride.c.place)
+    runs = retired_journal.c
+    past = sa.exists(runs.journal_id).where(
+        runs.journal_id == ride.c.journal_id,
+        runs.kind == "entries",
+        ride.c.n.between(runs.first, runs.last),
+    )
     wanted = (
-        sa.select(ride.c.id, entry.c.body, place.c.organisation)
+        sa.select(ride.c.id, entry.c.body, past, place.c.organisation)
         .select_from(joined)
         .where(claim_line.c.claim_id == number)
         .order_by(ride.c.boarded_at_ms, ride.c.id)
     )
-    for ride_id, body, owner in connection.execute(wanted).yield_per(1_000):
-        yield _Row(lines[ride_id], body is not None, _entry(body), owner)
+    for ride_id, body, is_past, owner in connection.execute(wanted).yield_per(1_000):
+        yield _Row(lines[ride_id], body is not None, bool(is_past), _entry(body), owner)
 
 
 def _said(file: bytes) -> dict[int, tuple[int, ...]]:
@@ -188,7 +204,7 @@ def _entry_troubles(row: _Row) -> list[Trouble]:
     if line.n is None:
         return []
     if not row.is_kept:
-        return [Trouble.NO_ENTRY]
+        return [Trouble.PAST if row.is_past else Trouble.NO_ENTRY]
     one = row.entry
     if line.kind != "ride":
         return [] if isinstance(one, Cancel) else [Trouble.ENTRY]

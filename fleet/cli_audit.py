@@ -13,7 +13,15 @@ import sqlalchemy as sa
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fleet import audit_page, audits, evidence, evidence_db, registry, retention
+from fleet import (
+    audit_page,
+    audits,
+    evidence,
+    evidence_db,
+    registry,
+    retention,
+    ride_retention,
+)
 from fleet.books import read_signing_key
 from fleet.cli_claims import read_public_key
 from fleet.evidence_db import Scope
@@ -202,10 +210,20 @@ def show_retention(context: typer.Context) -> None:
         months = retention.kept_months(connection)
         due = retention.due(connection, site.now_ms())
         gone = retention.gone(connection)
+        ride_rows = _of_rides(connection, site.now_ms())
     rows: list[tuple[object, ...]] = [("kept", f"{months} months")]
     rows += [("due", f"{month:%Y-%m}") for month in due]
     rows += [("retired", month, f"{entries} entries", by) for month, entries, by in gone]
-    show((), rows)
+    show((), [*rows, *ride_rows])
+
+
+def _of_rides(connection: sa.Connection, now_ms: int) -> list[tuple[object, ...]]:
+    years = ride_retention.kept_years(connection)
+    rows: list[tuple[object, ...]] = [("rides kept", f"{years} fiscal years after their own")]
+    due = ride_retention.due(connection, now_ms)
+    rows += [("rides due", f"{month:%Y-%m}") for month in due]
+    gone = ride_retention.gone(connection)
+    return [*rows, *(("rides retired", month, f"{count} rows", by) for month, count, by in gone)]
 
 
 @retention_app.command("set", context_settings={"ignore_unknown_options": True})
@@ -223,13 +241,29 @@ def set_retention(
     out.print(f"entries are kept {months} months")
 
 
+@retention_app.command("set-rides", context_settings={"ignore_unknown_options": True})
+def set_rides(
+    context: typer.Context,
+    years: Annotated[
+        int,
+        typer.Argument(help=f"{ride_retention.YEARS_MIN} to {ride_retention.YEARS_MAX} years."),
+    ],
+    why: Why,
+) -> None:
+    """Keep rides and claims so many fiscal years after their own."""
+    site = site_of(context)
+    with site.fleet() as store, store.write() as connection:
+        ride_retention.keep_years(connection, years, who(), why, site.now_ms())
+    out.print(f"rides and claims are kept {years} fiscal years after their own")
+
+
 @retention_app.command("run")
 def run_retention(
     context: typer.Context,
     dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Also with questions still open.")] = False,
 ) -> None:
-    """Drop the months past their time; each leaves a signed line."""
+    """Drop the months past their time, of entries and of rides; each leaves a signed line."""
     site = site_of(context)
     signer = Signer(read_signing_key(site.config.signing_key))
     with site.fleet() as store:
@@ -257,3 +291,33 @@ def run_retention(
             out.print(f"{month:%Y-%m}: {found.entries} entries are gone; the line is signed")
     if not due:
         out.print("no month is past its time")
+    _run_rides(site, signer, dry_run=dry_run, yes=yes)
+
+
+def _run_rides(site: Site, signer: Signer, *, dry_run: bool, yes: bool) -> None:
+    """Drop rides and claims month by month, the oldest first, each month in one transaction."""
+    with site.fleet() as store:
+        with store.read() as connection:
+            due = ride_retention.due(connection, site.now_ms())
+            told = [
+                (month, list(ride_retention.open_questions(connection, month))) for month in due
+            ]
+        for month, obstacles in told:
+            if dry_run or yes:  # else the refusal names them
+                for obstacle in obstacles:
+                    err.print(obstacle)
+            if dry_run:
+                out.print(f"{month:%Y-%m}: its rides and claims would go")
+                continue
+            with store.write() as connection:
+                found = ride_retention.retire(
+                    connection,
+                    month,
+                    site.config.tenant,
+                    signer,
+                    who(),
+                    site.now_ms(),
+                    forced=yes,
+                )
+            gone = f"{found.rows} rows of rides and {found.claims} claims"
+            out.print(f"{month:%Y-%m}: {gone} are gone; the line is signed")

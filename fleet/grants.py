@@ -322,6 +322,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
         "fleet": dict(
             (
                 _read(_S.place),
+                _read(_S.organisation),
                 _read(_S.reader, ["keys_sealed"]),
                 _read(_S.reader_state),
                 _read(_S.entry),
@@ -329,6 +330,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.ride),
                 _append(_S.ride_share),
                 _read(_S.ride_taken_back),
+                _only(_S.retired_journal, ("journal_id", "kind", "first", "last")),
+                _only(_S.retired_rides, ("month", "rides", "at_ms")),
                 _change(_S.claim, "state", *_DECIDED[:2], "why", "paid_on", "paid_by"),
                 _change(_S.claim_line, "stands"),
                 *_WRITING_OFF,

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from fleet import audit, store
-from fleet.schema import key_epoch, place, reader, reader_key, revision
+from fleet.schema import key_epoch, organisation, place, reader, reader_key, revision
 from fleet.store import AnyRow
 from wire.envelope import UNREADABLE, key_id
 from wire.individual_number import refuse_individual_number
@@ -94,6 +94,13 @@ def import_registry(
             *("kind", "line", "programmes", "triage_programmes"),
             *("label_ja", "label_en", "organisation"),
         ],
+    )
+    store.upsert(
+        connection,
+        organisation,
+        [msgspec.structs.asdict(one) for one in registry.organisations],
+        key=["name"],
+        replace=["label_ja", "label_en"],
     )
     former = {row.name: row for row in connection.execute(sa.select(reader))}
     keys: list[dict[str, object]] = []
@@ -218,6 +225,20 @@ def load_places(connection: sa.Connection) -> dict[str, Place]:
         )
         for row in connection.execute(sa.select(place))
     }
+
+
+class Organisation(NamedTuple):
+    """What people call whose places are."""
+
+    name: str
+    label_ja: str
+    label_en: str
+
+
+def load_organisations(connection: sa.Connection) -> list[Organisation]:
+    """Return the organisations that have a name for people."""
+    columns = (organisation.c[name] for name in Organisation._fields)
+    return [Organisation(*row) for row in connection.execute(sa.select(*columns))]
 
 
 def load_readers(connection: sa.Connection) -> Mapping[str, Reader]:

@@ -18,7 +18,7 @@ from fleet import store
 from fleet.journals import Journal
 from fleet.opening import Arrived
 from fleet.registry import Reader
-from fleet.schema import entry, journal, ride, ride_share, ride_taken_back
+from fleet.schema import entry, journal, retired_rides, ride, ride_share, ride_taken_back
 from programmes.bookings import Booking, bookings
 from programmes.register import RULEBOOKS
 from wire.codes import Outcome
@@ -229,6 +229,14 @@ def find(connection: sa.Connection, reader: str, journal_name: str, n: int) -> R
     )
     found = decode(body) if body is not None else None
     return found if isinstance(found, Ride) else None
+
+
+def gone_through(connection: sa.Connection) -> str:
+    """Return the last month whose rides were dropped (fleet.ride_retention), such as 2026-06.
+
+    Empty: none ever was.
+    """
+    return connection.scalar(sa.select(sa.func.max(retired_rides.c.month))) or ""
 
 
 def shares(connection: sa.Connection) -> Sequence[Any]:

@@ -93,6 +93,16 @@ place: Final = sa.Table(
     "seven days.",
 )
 
+organisation: Final = sa.Table(
+    "organisation",
+    fleet,
+    sa.Column("name", sa.Text, primary_key=True),
+    _text("label_ja"),
+    _text("label_en", ""),
+    comment="What people call whose places are, by place.organisation; who is not here is shown by "
+    "that name.",
+)
+
 reader: Final = sa.Table(
     "reader",
     fleet,
@@ -790,6 +800,31 @@ retired_journal: Final = sa.Table(
     "stood behind a hole) and after last. Append-only.",
 )
 sa.Index("ix_retired_journal_journal_id", retired_journal.c.journal_id)
+
+ride_retention: Final = sa.Table(
+    "ride_retention",
+    fleet,
+    _id(),
+    _number("years"),
+    _number("at_ms"),
+    _text("who"),
+    _text("why"),
+    comment="How many fiscal years after their own the tenant keeps rides and claims; the newest "
+    "line holds. Append-only.",
+)
+
+retired_rides: Final = sa.Table(
+    "retired_rides",
+    fleet,
+    sa.Column("month", sa.Text, primary_key=True),
+    _number("rides"),
+    _number("at_ms"),
+    _text("who"),
+    sa.Column("line", sa.LargeBinary, nullable=False),
+    comment="A month whose rides and claims were dropped, with all before it that had not gone. "
+    "rides: rows of ride; line: verdict.RetiredRides, signed by the fleet; the other columns are "
+    "taken from it. Append-only.",
+)
 
 audit_run: Final = sa.Table(
     "audit_run",

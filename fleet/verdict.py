@@ -132,6 +132,31 @@ class RetiredMonth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     who: str
 
 
+class RideSum(msgspec.Struct, forbid_unknown_fields=True):
+    """What dropped rides of one company come to; a taking back is a row that counts below zero."""
+
+    rows: int = 0
+    taken_back: int = 0
+    """Of the rows."""
+    fare_yen: int = 0
+    subsidy_yen: int = 0
+
+
+class RetiredRides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the fleet signs of rides and claims that were dropped through a month."""
+
+    v: Literal[1]
+    month: str
+    rides: dict[str, dict[str, RideSum]]
+    """By programme, and there by company."""
+    claims: int
+    claimed_yen: int
+    """Of the claims that were not returned."""
+    forced: bool
+    at_ms: int
+    who: str
+
+
 def run_bytes(journal: str, former: evidence.Former | None, run: evidence.Run) -> bytes:
     """Return what is hashed of one run; a journal's beginning carries what came before it."""
     told = former if run.first == 1 else None

@@ -52,6 +52,7 @@ class Purpose(enum.StrEnum):
     DESK_REQUEST = "desk-request"
     DESK_ANSWER = "desk-answer"
     CLAIM = "claim"
+    RETIRED_RIDES = "retired-rides"
 
 
 _IN_FILES: Final = frozenset({Purpose.ROSTER, Purpose.USAGE})

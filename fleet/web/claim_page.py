@@ -85,7 +85,7 @@ async def _page(
 ) -> web.Response:
     store, rights = request.app[FLEET], account_of(request).rights
     lines = await read(store, _lines, one, checked=whose.is_city)
-    troubled = [checked for checked in lines if checked.troubles]
+    troubled = [checked for checked in lines if checked.asks]
     every = _shows_all(request, whose)
     listed, skip = (lines if every else troubled), _skip(request)
     gaps = await read(store, claims.open_gaps, one.organisation, one.until)
@@ -129,7 +129,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     one, whose = await _claim(request)
     language = language_of(request)
     lines = await read(request.app[FLEET], _lines, one, checked=whose.is_city)
-    shown = [each for each in lines if each.troubles or _shows_all(request, whose)]
+    shown = [each for each in lines if each.asks or _shows_all(request, whose)]
     names = _EXPORTED if whose.is_city else _EXPORTED[:-2]
     heads = [say(f"web.claims.line.{name}", language) for name in names]
     rows = (row[: len(names)] for row in _cells(shown, language))
