@@ -36,7 +36,8 @@ def _login(variable: str) -> tuple[str, str]:
     return name, password
 
 
-def _open(browser: Browser, size: tuple[int, int]) -> Page:
+def open_page(browser: Browser, size: tuple[int, int]) -> Page:
+    """Open a bright Japanese page."""
     page = browser.new_page(
         viewport={"width": size[0], "height": size[1]}, locale="ja-JP", color_scheme="light"
     )
@@ -53,7 +54,8 @@ def _sign_in(page: Page, site: str, variable: str) -> None:
     page.wait_for_url(f"{site}/")
 
 
-def _keep(page: Page, name: str, *, full: bool = False) -> None:
+def keep(page: Page, name: str, *, full: bool = False) -> None:
+    """Write the picture of a page, or of what its window shows."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     path = IMAGES / f"{name}.png"
     page.screenshot(path=path, full_page=full)
@@ -62,39 +64,39 @@ def _keep(page: Page, name: str, *, full: bool = False) -> None:
 
 def take(browser: Browser, console: str, office: str, passenger: str) -> None:
     """Write the pictures; the passenger's screen only when its address is given."""
-    page = _open(browser, WINDOW)
+    page = open_page(browser, WINDOW)
     _sign_in(page, console, "KAZASU_OPERATOR")
     page.locator("#now .chart canvas").wait_for()
-    _keep(page, "console")
+    keep(page, "console")
     page.goto(f"{console}/readers")
     page.locator("tbody th a").first.click()
     page.locator("#h-timings").wait_for()
-    _keep(page, "reader", full=True)
+    keep(page, "reader", full=True)
     page.goto(f"{console}/ledger")
     page.locator("main h1").wait_for()
-    _keep(page, "ledger", full=True)
-    page = _open(browser, WINDOW)
+    keep(page, "ledger", full=True)
+    page = open_page(browser, WINDOW)
     _sign_in(page, office, "KAZASU_CLERK")
     with contextlib.suppress(PlaywrightTimeout):
         page.locator(".card-list").wait_for(timeout=STRANGER_MS)
-    _keep(page, "office-triage")
+    keep(page, "office-triage")
     for name, path in OFFICE.items():
         page.goto(f"{office}{path}")
         page.locator("main h1").wait_for()
-        _keep(page, name, full=True)
+        keep(page, name, full=True)
     if passenger:
-        page = _open(browser, PASSENGER)
+        page = open_page(browser, PASSENGER)
         page.goto(passenger)
         page.locator("body").wait_for()
-        _keep(page, "passenger")
+        keep(page, "passenger")
 
 
 def take_audit(browser: Browser, page_file: Path) -> None:
     """Write the picture of a page that `kazasu-fleet audit verify --page` has written."""
-    page = _open(browser, PAPER)
+    page = open_page(browser, PAPER)
     page.emulate_media(media="print")
     page.goto(page_file.resolve().as_uri())
-    _keep(page, "audit", full=True)
+    keep(page, "audit", full=True)
 
 
 def main() -> None:
