@@ -21,12 +21,17 @@ NUMBER_MAX: Final = 999_999
 COUNTERS: Final = ("円", "回")
 """What a sentence may count; what stands behind an argument is said with it, for the sound of the
 number depends on it (三百 → さんびゃく, 三百回 → さんびゃっかい)."""
+HOURS: Final = "時間"
+HOURS_MAX: Final = 24
+"""Of one day."""
+MINUTES: Final = "分"
+MINUTES_OF_AN_HOUR: Final = 60
 
 _DIGITS: Final = "〇一二三四五六七八九"
 _PLACES: Final = ("", "十", "百", "千")
 _NAME_HEX: Final = 12
 """48 bits of a digest: 300 recordings meet by chance once in six thousand million tries."""
-_ARGUMENT: Final = re.compile(rf"\{{(\w+)\}}({'|'.join(COUNTERS)})?")
+_ARGUMENT: Final = re.compile(rf"\{{(\w+)\}}({'|'.join((*COUNTERS, HOURS, MINUTES))})?")
 _BREATH: Final = "、。"
 _BLANK: Final = " 　"
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -82,6 +87,13 @@ def time_of_day(hour: int, minute: int) -> list[str]:
     return [said[0] + "時", *(number(minute, "分") if minute else ())]
 
 
+def hours(value: int) -> str:
+    """Return the piece of a number of hours, 四時間. Raises NotSayable."""
+    if not 0 <= value <= HOURS_MAX:
+        raise NotSayable(f"{value} hours are not of one day")
+    return ("".join(_below_ten_thousand(value, "")) or "ゼロ") + HOURS
+
+
 def _below_ten_thousand(value: int, unit: str) -> Iterator[str]:
     """Yield each digit with its place, the last one with the unit: 三千, 二百, 四十, 五."""
     digits = [
@@ -110,4 +122,8 @@ def _argument(text: str, counter: str) -> list[str]:
     digits = text.replace(",", "")
     if not counter or not re.fullmatch(r"[0-9]{1,6}", digits):
         raise NotSayable(f"{text!r}{counter} is no number that is counted")
+    if counter == HOURS:
+        return [hours(int(digits))]
+    if counter == MINUTES and int(digits) >= MINUTES_OF_AN_HOUR:
+        raise NotSayable(f"{text!r} minutes are an hour")
     return number(int(digits), counter)

@@ -40,8 +40,12 @@ _NUMBER: Final = re.compile(r"満?(\d{1,9})(?:円|回|歳|日|時間|秒|時|%)?
 _CORNER: Final = re.compile(r"(-?\d{1,2}\.\d{1,15})[,、 ] *(-?\d{1,3}\.\d{1,15})\Z", re.ASCII)
 """As it stands in a table, or as maps give it to be copied: with blanks and more decimals."""
 _TIME: Final = re.compile(r"(\d{1,2})[:時](?:(\d{1,2})分?)?\Z", re.ASCII)
+_PLACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\Z")
+"""As wire.entries.Name."""
 EMPTY: Final[Mapping[Kind, Callable[[], Any]]] = {"lines": dict, "percents": dict, "area": list}
 """Kinds of which there may be none, and how a table holds that."""
+NAMED: Final[Mapping[Kind, Kind]] = {"percents": "percent", "place-hours": "hour"}
+"""Kinds that are names with a number each, and what kind that is."""
 Value = Any
 """Plain data, as it stands in a table: int, bool, str, None, lists of lines by category, numbers by
 name, or a list of corners."""
@@ -59,7 +63,7 @@ class Item(NamedTuple):
     """It may have no value, which means something (`.none`)."""
     low: int
     high: int
-    """Bounds of a whole number, of each of `percents`, or of how many corners; both included."""
+    """Bounds of a whole number, of each of NAMED, or of how many corners; both included."""
     words: tuple[str, ...]
     """What may be chosen."""
 
@@ -184,7 +188,7 @@ def written(item: Item, value: Value, language: Language) -> str:
     if item.kind == "area":
         size = f"{square_km(value):,.0f}"
         return item.say("is", language, corners=len(value), km2=size)
-    if item.kind in ("lines", "percents"):
+    if item.kind == "lines" or item.kind in NAMED:
         said = [
             item.say("is", language, **_named(item, name, one, language))
             for name, one in value.items()
@@ -197,7 +201,7 @@ def _named(item: Item, name: str, value: Value, language: Language) -> dict[str,
     """Return what the sentence of one category or name tells."""
     if item.kind == "lines":
         return {"category": name, "lines": _listed(value, language)}
-    return {"name": name, "value": amount("percent", value, language)}
+    return {"name": name, "value": amount(NAMED[item.kind], value, language)}
 
 
 def amount(kind: Kind, value: Value, language: Language) -> str:
@@ -217,8 +221,8 @@ def typed(item: Item, value: Value) -> str:
         return ""
     if item.kind == "lines":
         return "\n".join(f"{category}: {', '.join(some)}" for category, some in value.items())
-    if item.kind == "percents":
-        return "\n".join(f"{name}: {percent}" for name, percent in value.items())
+    if item.kind in NAMED:
+        return "\n".join(f"{name}: {number}" for name, number in value.items())
     if item.kind == "area":
         return "\n".join(value)
     return typed_value(item.kind, value)
@@ -307,21 +311,29 @@ def _read_lines(item: Item, plain: str, language: Language) -> dict[str, list[st
     return found
 
 
-def _read_percents(item: Item, plain: str, language: Language) -> dict[str, int]:
+def _read_named(item: Item, plain: str, language: Language) -> dict[str, int]:
     found: dict[str, int] = {}
     label = item.say("", language)
     for text in filter(None, map(str.strip, plain.splitlines())):
         name, _, rest = (part.strip() for part in text.rpartition(":"))
         number = _NUMBER.match(rest.replace(" ", ""))
-        is_named = 0 < len(name) <= WORD_MAX and name not in found
+        is_named = _is_name(item, name) and name not in found
         if number is None or not is_named or not item.low <= int(number[1]) <= item.high:
-            low, high = (amount("percent", one, language) for one in (item.low, item.high))
+            unit = NAMED[item.kind]
+            low, high = (amount(unit, one, language) for one in (item.low, item.high))
             what = {"field": label, "line": text[:40], "low": low, "high": high}
-            raise NotRead("web.rules.refused.percents", **what)
+            raise NotRead(f"web.rules.refused.{item.kind}", **what)
         found[name] = int(number[1])
     if len(found) > NAMES_MAX:
         raise NotRead("web.rules.refused.names", field=label, limit=NAMES_MAX)
     return found
+
+
+def _is_name(item: Item, name: str) -> bool:
+    """True for what may be named: a place by its name, a discount by any word."""
+    if item.kind == "place-hours":
+        return _PLACE.match(name) is not None
+    return 0 < len(name) <= WORD_MAX
 
 
 def _read_area(item: Item, plain: str, language: Language) -> list[str]:
@@ -343,7 +355,8 @@ _READERS: Final = {
     "yes-no": _read_choice,
     "choice": _read_choice,
     "lines": _read_lines,
-    "percents": _read_percents,
+    "percents": _read_named,
+    "place-hours": _read_named,
     "area": _read_area,
 }
 

@@ -2,8 +2,9 @@
 
 An entry holds the instant and the declared direction, if a button was pressed before. Whether it
 was an arrival or a leaving is derived from the whole day, later, and never stored as a fact. The
-reader only greets with its best guess, and asks about a leaving that was forgotten. Working time
-is never refused for an old list or an unsure clock: the entry says how sure the clock was.
+reader only greets with what its own marks of the day make of this one, and asks about what they
+lack of an earlier day. Working time is never refused for an old list or an unsure clock: the entry
+says how sure the clock was.
 """
 
 import datetime
@@ -12,17 +13,19 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from programmes.attendance_day import see
+from programmes.attendance_examples import EXAMPLES, MEMBER
 from programmes.calendar import local, local_day, start_of_day_ms
 from programmes.rulebook import (
     REPEAT_WINDOW_S_MAX,
     Booked,
     Decision,
-    Direction,
     Example,
     Facts,
     Parameter,
     Place,
     Rulebook,
+    Seen,
     is_repeat,
     is_stopped,
     read_parameters,
@@ -30,13 +33,20 @@ from programmes.rulebook import (
     rule_for,
     rule_in_force,
 )
+from programmes.work_day_rules import DayRules
 from wire.codes import Code, Outcome
-from wire.credential import Credential
-from wire.roster import RosterRow, RuleTable
+from wire.entries import Heading, Name
+from wire.roster import RuleTable
 
 NAME: Final = "attendance"
 MORNING_ENDS_H: Final = 11
 """Before this hour an arrival is greeted with おはようございます."""
+PLACES_MAX: Final = 20
+"""Places with an hour of their own: a city has one night school or two."""
+_NEXT: Final[dict[Heading, Heading]] = {"in": "out", "back": "out", "away": "back", "out": "in"}
+PlaceHours = Annotated[
+    dict[Name, Annotated[int, Meta(ge=0, le=12)]], Meta(min_length=1, max_length=PLACES_MAX)
+]
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,21 +54,31 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     day_starts_at_hour: Annotated[int, Meta(ge=0, le=12)] = 4
     """An hour at which nobody works: a leaving at 00:30 still belongs to the day before."""
+    day_starts_at_place: PlaceHours | None = None
+    """Places whose day begins at another hour, such as a night school."""
     repeat_window_s: Annotated[int, Meta(ge=5, le=REPEAT_WINDOW_S_MAX)] = 120
     """A second tap inside it is the same arrival or leaving."""
+
+    @property
+    def days(self) -> DayRules:
+        """How marks fall into days."""
+        return DayRules(
+            self.day_starts_at_hour, self.day_starts_at_place or {}, self.repeat_window_s
+        )
 
 
 def decide(facts: Facts) -> Decision:
     """Decide one presentation. Raises RuleTableRefused for a table that does not fit."""
     table, rules = _in_force(facts)
-    code = _obstacle(facts, local_day(facts.at_ms, rules.day_starts_at_hour))
+    code = _obstacle(facts, rules.days.day_of(facts.at_ms, facts.place.name))
     if code is not None:
         return refuse(code, table.version)
     if is_repeat(facts, rules.repeat_window_s) and _same_direction(facts):
-        return Decision(Outcome.REPEAT, Code.REPEAT, f"{NAME}.repeat", table.version)
-    clock = {"time": f"{local(facts.at_ms):%H:%M}"}
-    shown = _greeting(facts, rules)
-    return Decision(Outcome.ACCEPTED, Code.OK, shown, table.version, arguments=clock)
+        seen = see(facts, rules.days, is_new=False)
+        return Decision(Outcome.REPEAT, Code.REPEAT, f"{NAME}.repeat", table.version, seen=seen)
+    seen = see(facts, rules.days)
+    shown, arguments = _greeting(facts, seen)
+    return Decision(Outcome.ACCEPTED, Code.OK, shown, table.version, arguments=arguments, seen=seen)
 
 
 def _in_force(facts: Facts) -> tuple[RuleTable, Parameters]:
@@ -69,7 +89,7 @@ def _in_force(facts: Facts) -> tuple[RuleTable, Parameters]:
     """
     table = rule_for(facts.rules, local_day(facts.at_ms), clock_known=facts.clock_known)
     rules = read_parameters(table, Parameters)
-    day = local_day(facts.at_ms, rules.day_starts_at_hour)
+    day = rules.days.day_of(facts.at_ms, facts.place.name)
     if day < table.valid_from and any(other.valid_from <= day for other in facts.rules):
         table = rule_in_force(facts.rules, day)
         rules = read_parameters(table, Parameters)
@@ -94,100 +114,31 @@ def _same_direction(facts: Facts) -> bool:
     return not facts.declared or facts.declared == facts.booked[-1].declared
 
 
-def _greeting(facts: Facts, rules: Parameters) -> str:
-    today = local_day(facts.at_ms, rules.day_starts_at_hour)
-    earlier = [b for b in facts.booked if local_day(b.at_ms, rules.day_starts_at_hour) == today]
-    direction = facts.declared or guess_direction(earlier)
-    if direction == "out":
-        return f"{NAME}.out"
-    if not earlier and _left_open(facts, rules, today):
-        return f"{NAME}.in-ask-out"
-    return f"{NAME}.morning" if local(facts.at_ms).hour < MORNING_ENDS_H else f"{NAME}.in"
+def _greeting(facts: Facts, seen: Seen) -> tuple[str, dict[str, str]]:
+    """Return the sentence; how long the day was is said at its end, when it is certain."""
+    told = {"time": f"{local(facts.at_ms):%H:%M}"}
+    if seen.heading == "out" and seen.minutes is not None:
+        hours, minutes = divmod(seen.minutes, 60)
+        return f"{NAME}.out-today", told | {"hours": f"{hours}", "minutes": f"{minutes}"}
+    if seen.heading == "in" and local(facts.at_ms).hour < MORNING_ENDS_H:
+        return f"{NAME}.morning", told
+    return f"{NAME}.{seen.heading}", told
 
 
-def guess_direction(earlier: list[Booked]) -> Direction:
-    """Return the likeliest direction after today's earlier entries: the other one than the last.
+def guess_direction(earlier: list[Booked]) -> Heading:
+    """Return the likeliest direction after today's earlier entries.
 
-    Only good for a greeting: a declared direction and the whole day say what really happened.
+    A declared direction and the whole day (programmes.work_day) say what really happened.
     """
-    direction: Direction = "in"
+    heading: Heading = "in"
     for booked in earlier:
-        direction = "out" if (booked.declared or direction) == "in" else "in"
-    return direction
+        heading = _NEXT[booked.declared or heading]
+    return heading
 
-
-def _left_open(facts: Facts, rules: Parameters, today: datetime.date) -> bool:
-    """True when the last day before today on which this card was seen ends without a leaving."""
-    days = [(local_day(b.at_ms, rules.day_starts_at_hour), b) for b in facts.booked]
-    before = [day for day, _ in days if day < today]
-    if not before:
-        return False
-    return guess_direction([b for day, b in days if day == max(before)]) == "out"
-
-
-_RULES: Final = (
-    RuleTable(version="attendance/2026-04", valid_from=datetime.date(2026, 4, 1), parameters={}),
-)
-_MEMBER: Final = RosterRow(Credential("00" * 16), "teacher", None, None, None)
-_MORNING_MS: Final = 1_780_440_120_000
-"""2026-06-03 07:42 in Japan."""
-_HOUR_MS: Final = 3_600_000
-
-
-def _facts(
-    at_ms: int = _MORNING_MS,
-    member: RosterRow | None = _MEMBER,
-    declared: Direction = "",
-    booked: tuple[Booked, ...] = (),
-) -> Facts:
-    return Facts(
-        at_ms, Place("school-1", "school"), member, _RULES, 60, declared=declared, booked=booked
-    )
-
-
-EXAMPLES: Final = (
-    Example("first-at-7-42", _facts(), Outcome.ACCEPTED, Code.OK),
-    Example(
-        "evening-after-morning",
-        _facts(at_ms=_MORNING_MS + 11 * _HOUR_MS, booked=(Booked(_MORNING_MS),)),
-        Outcome.ACCEPTED,
-        Code.OK,
-    ),
-    Example(
-        "again-after-1-min",
-        _facts(at_ms=_MORNING_MS + 60_000, booked=(Booked(_MORNING_MS),)),
-        Outcome.REPEAT,
-        Code.REPEAT,
-    ),
-    Example(
-        "out-pressed-after-1-min",
-        _facts(at_ms=_MORNING_MS + 60_000, declared="out", booked=(Booked(_MORNING_MS, "in"),)),
-        Outcome.ACCEPTED,
-        Code.OK,
-    ),
-    Example(
-        "yesterday-left-open",
-        _facts(booked=(Booked(_MORNING_MS - 24 * _HOUR_MS),)),
-        Outcome.ACCEPTED,
-        Code.OK,
-    ),
-    Example("not-enrolled", _facts(member=None), Outcome.REFUSED, Code.UNKNOWN),
-    Example(
-        "retired-last-month",
-        _facts(member=_MEMBER._replace(valid_to=datetime.date(2026, 5, 31))),
-        Outcome.REFUSED,
-        Code.EXPIRED,
-    ),
-    Example(
-        "reported-lost",
-        _facts(member=_MEMBER._replace(stopped_from_s=_MORNING_MS // 1000 - 60)),
-        Outcome.REFUSED,
-        Code.STOP_LISTED,
-    ),
-)
 
 DESCRIBED: Final = (
     Parameter("day_starts_at_hour", "hour"),
+    Parameter("day_starts_at_place", "place-hours"),
     Parameter("repeat_window_s", "seconds"),
 )
 
@@ -202,7 +153,7 @@ def edges(table: RuleTable) -> tuple[Example, ...]:
         (window, Outcome.ACCEPTED, Code.OK),
     ):
         booked = (Booked(at_ms - 1000 * ago_s),)
-        facts = Facts(at_ms, Place("school-1", "school"), _MEMBER, (table,), 0, booked=booked)
+        facts = Facts(at_ms, Place("school-1", "school"), MEMBER, (table,), 0, booked=booked)
         found.append(Example("again-after", facts, outcome, code, None, {"n": f"{ago_s:,}"}))
     return tuple(found)
 

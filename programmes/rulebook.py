@@ -60,6 +60,19 @@ class Booked(msgspec.Struct, frozen=True, gc=False):
     declared: Direction = ""
     perhaps_not_shown: bool = False
     """The last entry before a power cut: the passenger may never have seen the answer."""
+    redirected: Direction = ""
+    """The direction that the person gave it afterwards. No outcome depends on it: the word of it
+    may lie in a gap."""
+    clock_known: bool = True
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """What the person has said of a mark that was missing (wire.entries.Answer)."""
+
+    missing: Heading
+    day: datetime.date
+    claimed_at_ms: int | None = None
+    """None: he does not know."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -83,6 +96,30 @@ class Facts(msgspec.Struct, frozen=True):
     """Since the ledger counted; None when the reader holds no usage file, 0 in the ledger."""
     riding: bool = False
     """The card is on the list of the ride that is under way."""
+    answered: Sequence[Answered] = ()
+    """What the person has said here of marks that were missing. No outcome depends on it."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a person is asked after a tap, which does not wait for the answer."""
+
+    missing: Heading
+    day: datetime.date
+    after_ms: int | None = None
+    before_ms: int | None = None
+    """Of the marks between which it must have been."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a gate shows of today beside the sentence, as far as its own marks say."""
+
+    heading: Heading
+    """As what the day so far takes the last mark."""
+    since_ms: int | None = None
+    """The first time of presence today."""
+    minutes: int | None = None
+    """Present today until now; None where a mark is missing or a clock was not known."""
+    question: Question | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -96,15 +133,17 @@ class Decision(msgspec.Struct, frozen=True):
     rider_pays_yen: int | None = None
     arguments: Mapping[str, str] = msgspec.field(default_factory=dict)
     """What the sentence names, already written out (「07:42」); never a person's name."""
+    seen: Seen | None = None
+    """Where comings and goings are what a tap is for."""
 
 
 Kind = Literal[
     "yen", "times", "age", "days", "hours", "seconds", "hour", "time", "day", "yes-no", "choice",
-    "percent", "lines", "percents", "area",
+    "percent", "lines", "percents", "place-hours", "area",
 ]  # fmt: skip
 """As what a person reads and writes a parameter: a whole number with its unit (`hour`: of the day),
 a time of day, a day, yes or no, one word of some, the bus lines (系統) of each category, names with
-a percentage each, or the corners of an outline (programmes.area)."""
+a percentage each, places with an hour each, or the corners of an outline (programmes.area)."""
 
 
 class Parameter(NamedTuple):

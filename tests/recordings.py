@@ -11,7 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from edge.voice import COUNTERS, PAUSE, clip, number, pieces, time_of_day
+from edge.voice import (
+    COUNTERS,
+    HOURS_MAX,
+    MINUTES,
+    MINUTES_OF_AN_HOUR,
+    PAUSE,
+    clip,
+    hours,
+    number,
+    pieces,
+    time_of_day,
+)
 from programmes.register import RULEBOOKS
 from programmes.texts import catalogue
 from wire.codes import Code
@@ -33,7 +44,7 @@ SPOKEN: Final = {
 """How words are written for Open JTalk, where it would take them for others (八百, 四万: Yao and
 Shima, two names; 五分: half)."""
 ARGUMENTS: Final = {"time": "07:42"} | dict.fromkeys(
-    ("yen", "left", "day", "year", "subsidy", "pays"), "1"
+    ("yen", "left", "day", "year", "subsidy", "pays", "hours", "minutes"), "1"
 )
 """For sentences that name them."""
 RATE: Final = 48_000
@@ -69,6 +80,8 @@ def every_piece() -> set[str]:
     values = (*range(10_000), *range(10_000, 1_000_000, 10_000), *range(10_001, 1_000_000, 10_000))
     numbers = {piece for one in COUNTERS for value in values for piece in number(value, one)}
     times = {piece for minute in range(24 * 60) for piece in time_of_day(*divmod(minute, 60))}
+    times |= {hours(value) for value in range(HOURS_MAX + 1)}
+    times |= {piece for value in range(MINUTES_OF_AN_HOUR) for piece in number(value, MINUTES)}
     said = {piece for message in sentences() for piece in pieces(message, ARGUMENTS)}
     return (numbers | times | said) - {PAUSE}
 

@@ -10,7 +10,17 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from edge.board import ShownEvent, asked, asked_aloud
-from edge.voice import NUMBER_MAX, PAUSE, NotSayable, clip, clips, number, pieces, time_of_day
+from edge.voice import (
+    HOURS_MAX,
+    NUMBER_MAX,
+    PAUSE,
+    NotSayable,
+    clip,
+    clips,
+    number,
+    pieces,
+    time_of_day,
+)
 from programmes.register import RULEBOOKS
 from programmes.texts import NoSuchText, catalogue
 from tests import recordings
@@ -127,6 +137,25 @@ def test_every_minute_of_the_day_is_recorded_as_it_is_read() -> None:
         assert read(time_of_day(*at)) == clock(*at)
 
 
+def test_the_length_of_every_day_is_recorded_as_it_is_read() -> None:
+    for hour, minute in itertools.product(range(HOURS_MAX + 1), range(60)):
+        told = {"time": "19:05", "hours": str(hour), "minutes": str(minute)}
+        count = {0: "ゼロ", 7: "ナナ", 24: "ニジューヨ"}.get(hour) or HOURS[hour]
+        minutes = clock(0, minute).removeprefix("レージ") if minute else "ゼロフン"
+        *_, first, second, third = pieces("attendance.out-today", told)
+        last = read([first, second, third])
+        assert last.endswith(f"ジカン{minutes}")
+        assert f"{count}ジカン" in last
+        assert last.startswith((f"{count}ジカン", READ["退勤 本日"] + count))
+
+
+@pytest.mark.parametrize("wrong", [{"hours": "25"}, {"minutes": "60"}, {"hours": "-1"}])
+def test_what_is_no_length_of_a_day_leaves_the_sentence_unsaid(wrong: dict[str, str]) -> None:
+    told = {"time": "19:05", "hours": "11", "minutes": "23"}
+    assert clips("attendance.out-today", told)
+    assert clips("attendance.out-today", told | wrong) == []
+
+
 def test_no_number_is_said_by_halves() -> None:
     for value in (-1, NUMBER_MAX + 1):
         with pytest.raises(NotSayable):
@@ -154,7 +183,7 @@ def test_a_sentence_is_its_words_on_the_screen_around_its_numbers() -> None:
 def test_every_sentence_says_all_its_words(message: str) -> None:
     said = pieces(message, recordings.ARGUMENTS)
     assert all(one == PAUSE or recordings.file_of(clip(one)).exists() for one in said)
-    written = re.split(r"\{\w+\}(?:円|回)?", catalogue("ja")[message])
+    written = re.split(r"\{\w+\}(?:円|回|時間|分)?", catalogue("ja")[message])
     words = [text.strip("、。 ") for text in written]
     assert [one for one in said if one in words] == [text for text in words if text]
     assert PAUSE not in (said[0], said[-1])

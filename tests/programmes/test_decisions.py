@@ -52,7 +52,7 @@ MEMBERS = st.builds(
     st.none() | DATES,
     st.none() | st.integers(0, 4_000_000_000),
 )
-DIRECTIONS: st.SearchStrategy[Direction] = st.sampled_from(("", "in", "out"))
+DIRECTIONS: st.SearchStrategy[Direction] = st.sampled_from(("", "in", "out", "away", "back"))
 PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "senior-pass": st.fixed_dictionaries(
         {"rider_pays_yen": st.integers(0, 2_000)},
@@ -89,6 +89,9 @@ PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {},
         optional={
             "day_starts_at_hour": st.integers(0, 12),
+            "day_starts_at_place": st.dictionaries(
+                st.sampled_from(["place-1", "place-2"]), st.integers(0, 12), min_size=1
+            ),
             "repeat_window_s": st.integers(5, 1800),
         },
     ),
@@ -114,7 +117,7 @@ def facts(draw: st.DrawFn, name: str) -> Facts:
     at_ms = draw(INSTANTS)
     ago = draw(st.lists(st.integers(-(10**7), 10**9), max_size=4))
     booked = [
-        Booked(at_ms - age_ms, draw(DIRECTIONS), draw(st.booleans()))
+        Booked(at_ms - age_ms, draw(DIRECTIONS), draw(st.booleans()), draw(DIRECTIONS))
         for age_ms in sorted(ago, reverse=True)
     ]
     return Facts(
@@ -451,34 +454,6 @@ def test_a_person_whose_last_day_was_yesterday_can_still_leave_after_midnight() 
     member = RosterRow(Credential("00" * 16), "teacher", None, datetime.date(2026, 3, 31), None)
     assert hold(at_school(4, 1, 0, 30), member=member).code is Code.OK
     assert hold(at_school(4, 1, 7, 30), member=member).code is Code.EXPIRED
-
-
-@pytest.mark.parametrize(
-    ("at", "booked", "shown"),
-    [
-        ((6, 3, 7, 42), [], "morning"),
-        ((6, 3, 11, 0), [], "in"),
-        ((6, 3, 18, 0), [(6, 3, 7, 42, "")], "out"),
-        ((6, 3, 13, 0), [(6, 3, 7, 42, ""), (6, 3, 12, 0, "")], "in"),
-        ((6, 4, 0, 30), [(6, 3, 7, 42, "")], "out"),
-        ((6, 4, 7, 42), [(6, 3, 7, 42, "")], "in-ask-out"),
-        ((6, 4, 7, 42), [(6, 3, 7, 42, ""), (6, 3, 18, 0, "")], "morning"),
-        ((6, 8, 7, 42), [(6, 5, 7, 42, "")], "in-ask-out"),
-        ((6, 3, 18, 0), [(6, 3, 7, 42, "out")], "in"),
-    ],
-)
-def test_the_greeting_is_the_best_guess_and_a_missing_leaving_is_asked_about(
-    at: tuple[int, int, int, int], booked: list[tuple[int, int, int, int, str]], shown: str
-) -> None:
-    earlier = [Booked(at_school(*when), declared) for *when, declared in booked]  # type: ignore[arg-type]
-    made = hold(at_school(*at), *earlier)
-    assert made.shown == f"attendance.{shown}"
-
-
-def test_a_declared_direction_is_never_overruled_by_the_guess() -> None:
-    earlier = Booked(at_school(6, 3, 7, 42))
-    assert hold(at_school(6, 3, 18, 0), earlier, declared="in").shown == "attendance.in"
-    assert hold(at_school(6, 3, 7, 42), declared="out").shown == "attendance.out"
 
 
 def test_working_time_is_not_refused_for_an_old_list_or_a_lost_clock() -> None:

@@ -60,6 +60,7 @@ def value_of(item: Item) -> st.SearchStrategy[Any]:
         "choice": st.sampled_from(item.words or ("",)),
         "lines": st.dictionaries(WORDS, st.lists(WORDS, min_size=1, max_size=4), max_size=4),
         "percents": st.dictionaries(WORDS, whole, max_size=4),
+        "place-hours": st.dictionaries(WORDS, whole, min_size=1, max_size=4),
         "area": st.just([]) | st.lists(CORNERS, min_size=item.low, max_size=12),
     }
     return kinds[item.kind] | st.none() if item.is_optional else kinds[item.kind]
