@@ -68,8 +68,8 @@ def test_what_a_person_says_of_a_tap_is_kept_and_is_no_presentation(fleet: Virtu
     journal = school.journal()
     card: dict[str, Any] = {"scheme": Scheme.FELICA_IDM, "key_epoch": 1, "credential": "ab" * 16}
     journal.write(make_tap(2, code=Code.OK, programme="attendance", declared="away", **card))
-    said = {"v": 1, "at_ms": NOON_MS, "mono_ms": 1, "clock": ClockState.SYNCHRONISED}
-    said |= card | {"programme": "attendance"}
+    said: dict[str, Any] = {"v": 1, "at_ms": NOON_MS, "mono_ms": 1}
+    said |= card | {"programme": "attendance", "clock": ClockState.SYNCHRONISED}
     journal.write(Redirect(**said, n=3, of_journal=journal.id, of_n=2, declared="out"))
     day = datetime.date(2026, 6, 2)
     journal.write(Answer(**said, n=4, missing="back", day=day, claimed_at_ms=NOON_MS - 1))
