@@ -264,11 +264,11 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.work_term),
                 _read(_S.work_correction),
                 _read(_S.work_entry),
-                _change(_S.work_change, delete=True),
+                _forget(_S.work_change),
                 _change(_S.work_listed, delete=True),
                 _append(_S.work_list),
                 _append(_S.work_leaf),
-                _append(_S.person_audit),
+                _read(_S.work_retention),
             )
         ),
     },

@@ -260,7 +260,8 @@ entry: Final = sa.Table(
     comment="The ledger. Append-only; identity (journal_id, n); position: order of commit; body: "
     "the reader's bytes unchanged, from which all columns after received_at_ms are taken; hash: "
     "of the journal's chain at n; kind: start, tap, press (then code holds the button), ride (then "
-    "rider_pays_yen is what its riders pay together), cancel (code: why), shift or clock.",
+    "rider_pays_yen is what its riders pay together), cancel (code: why), shift, redirect, answer "
+    "(declared: what was missing) or clock.",
 )
 sa.Index(
     "ix_entry_credential_at_ms",
@@ -268,6 +269,14 @@ sa.Index(
     entry.c.at_ms,
     sqlite_where=entry.c.credential.is_not(None),
     postgresql_where=entry.c.credential.is_not(None),
+)
+
+_CLOCK_IS_ASKED: Final = sa.text("kind = 'clock' OR clock = 'unknown'")
+sa.Index(
+    "ix_entry_clock",
+    entry.c.received_at_ms,
+    sqlite_where=_CLOCK_IS_ASKED,
+    postgresql_where=_CLOCK_IS_ASKED,
 )
 
 conflict: Final = sa.Table(

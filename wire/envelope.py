@@ -52,6 +52,7 @@ class Purpose(enum.StrEnum):
     DESK_REQUEST = "desk-request"
     DESK_ANSWER = "desk-answer"
     CLAIM = "claim"
+    WORK_LIST = "work-list"
     RETIRED_RIDES = "retired-rides"
 
 
