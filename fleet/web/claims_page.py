@@ -20,6 +20,7 @@ from fleet.tables import Cell
 from fleet.web.data import FLEET, change, read
 from fleet.web.exports import download
 from fleet.web.forms import Form, check_fields, read_form
+from fleet.web.organisations import whole_name
 from fleet.web.pages import CLOCK, render
 from fleet.web.report_words import Words, words_of
 from fleet.web.session import Flash, account_of, flash
@@ -224,7 +225,7 @@ def _cells(one: Claim, words: Words) -> tuple[Cell, ...]:
     """Return one line of the list but its state."""
     return (
         one.id,
-        one.organisation,
+        whole_name(one.organisation, words.companies),
         words.month(one.month),
         one.until,
         one.lines,

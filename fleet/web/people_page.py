@@ -18,6 +18,7 @@ from fleet.rights import ALONE, EVERY, OfficeRole, Right, RightRefused, parse, w
 from fleet.web.data import FLEET, change, read
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.oidc import OIDC
+from fleet.web.organisations import company_names
 from fleet.web.pages import CLOCK, render
 from fleet.web.session import Flash, account_of, flash, idle_ms
 from programmes.register import RULEBOOKS
@@ -56,6 +57,7 @@ async def _list(request: web.Request, form: Form, status: int = 200) -> web.Resp
         people=found,
         form=form,
         path_of=path_of,
+        companies=await company_names(request),
         **_choices(request, form),
     )
 
@@ -150,6 +152,7 @@ async def _person(request: web.Request, form: Form, status: int = 200) -> web.Re
         form=form,
         written=written,
         path=path_of(name),
+        companies=await company_names(request),
         **_choices(request, form),
     )
 

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from babel.dates import format_date
 
 from fleet import reports
 from fleet.reports import Line, Period
+from fleet.web.organisations import company_names
 from fleet.web.triage_page import place_labels
 from fleet.web.words import language_of, number
 from programmes.calendar import era_date, local
@@ -20,8 +22,15 @@ _MONTHS: Final[dict[Language, str]] = {"ja": "y年M月", "en": "MMM y"}
 class Words:
     """How a report's lines and cells are written, on the page and in a file alike."""
 
-    def __init__(self, language: Language, places: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        language: Language,
+        places: Mapping[str, str],
+        companies: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`companies`: what those that have a name are called."""
         self._language, self._places = language, places
+        self.companies: Final = companies
 
     def year(self, year: int) -> str:
         """Return a fiscal year: 令和8年度（2026年4月〜2027年3月）."""
@@ -85,4 +94,5 @@ def _known(message: str, otherwise: str, language: Language) -> str:
 
 async def words_of(request: web.Request) -> Words:
     """Return how a report is written in the language of the request."""
-    return Words(language_of(request), await place_labels(request))
+    companies = await company_names(request)
+    return Words(language_of(request), await place_labels(request), companies)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from fleet import anomalies, reports, ride_figures, scoreboard
+from fleet import anomalies, reports, ride_figures, rides, scoreboard
 from fleet.months import next_month
 from fleet.report_rows import first_year
 from fleet.reports import Period
@@ -20,6 +20,7 @@ from fleet.tables import Cell
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.exports import download
 from fleet.web.forms import Form, empty_form
+from fleet.web.organisations import whole_name
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import programmes_of, require
 from fleet.web.report_file import Spending
@@ -56,6 +57,8 @@ class Found(NamedTuple):
     spending: Spending
     enrolled: int
     holders: int
+    is_past: bool
+    """Some of the year's rides were dropped, past retention."""
 
 
 def _programmes(request: web.Request) -> list[str]:
@@ -103,7 +106,8 @@ async def _found(request: web.Request, programme: str) -> Found:
     enrolled, holders = await read(people, ride_figures.enrolled, programme, today)
     total = ride_figures.together(line.sums for line in chosen)
     years = range(first, fiscal_year(today) + 1)
-    return Found(of, years, total, lines, companies, spending, enrolled, holders)
+    is_past = f"{of.year}-04" <= await read(fleet, rides.gone_through)
+    return Found(of, years, total, lines, companies, spending, enrolled, holders, is_past)
 
 
 def _line(
@@ -198,10 +202,14 @@ async def export(request: web.Request) -> web.StreamResponse:
         months = [
             [words.month(one.key), *_cells(one.sums, words, language)] for one in found.months
         ]
-        companies = [[one.key, *_cells(one.sums, words, language)] for one in found.companies]
+        companies = [
+            [whole_name(one.key, words.companies), *_cells(one.sums, words, language)]
+            for one in found.companies
+        ]
         total = [words.period(found.period), *_cells(found.total, words, language)]
         heads: list[Cell] = [say("web.taxi.company", language), *names]
-        return [total, [], *months, [], heads, *companies]
+        past: list[list[Cell]] = [[say("web.taxi.past", language)]] if found.is_past else []
+        return [*past, total, [], *months, [], heads, *companies]
 
     name = f"taxi-{programme}-{found.period.month or found.period.year}"
     return await download(request, name, [say("web.report.head.months", language), *names], rows())

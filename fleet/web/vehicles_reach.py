@@ -3,6 +3,7 @@
 What is out of reach is not found.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from fleet.rights import EVERY, OfficeRole
 from fleet.schema import place, ride
 from fleet.store import AnyRow
 from fleet.web.data import FLEET, read
+from fleet.web.organisations import company_names
 from fleet.web.reach import number
 from fleet.web.session import account_of
 from programmes.register import RULEBOOKS
@@ -34,6 +36,8 @@ class Company(NamedTuple):
     is_city: bool
     writes: bool
     """False for the city's approvers and auditors."""
+    names: Mapping[str, str]
+    """What companies that have a name are called."""
 
 
 def _own(request: web.Request, programme: str) -> tuple[str, ...]:
@@ -64,7 +68,8 @@ async def company_of(request: web.Request) -> Company:
         raise web.HTTPNotFound
     organisation = wish or next(iter(others), "")
     writes = rights.may(programme, OfficeRole.CLERK) or organisation in _own(request, programme)
-    return Company(programme, organisation, others, is_city, writes)
+    names = await company_names(request)
+    return Company(programme, organisation, others, is_city, writes, names)
 
 
 def require_writing(company: Company) -> None:

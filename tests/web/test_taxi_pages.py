@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect
 
-from fleet.schema import budget, person_audit
+from fleet.schema import budget, person_audit, retired_rides
 from programmes import taxi
 from tests.fleet.ridden_kit import Ridden, add_rides, add_taxis
 from tests.web.conftest import Sites, open_sites, sign_in
@@ -128,3 +128,14 @@ def test_the_general_report_leads_here_and_others_do_not_come_in(sites: Sites) -
     assert other.get("/taxi").status == 404
     company = visitor(sites.office, sites.town, "hoku", "taxi:company:hokuto-taxi")
     assert company.get("/taxi").status in (403, 404)
+
+
+def test_a_year_whose_rides_have_gone_says_that_it_is_not_whole(
+    sites: Sites, clerk: Visitor
+) -> None:
+    told = "保存期間を過ぎた"
+    assert told not in clerk.get("/taxi?year=2026").text
+    row = {"month": "2026-04", "rides": 5, "at_ms": 1, "who": "test", "line": b""}
+    sites.town.change(retired_rides.insert().values(row))
+    assert told in clerk.get("/taxi?year=2026").text
+    assert told in clerk.get("/taxi/export?year=2026").text
