@@ -210,20 +210,28 @@ def show_retention(context: typer.Context) -> None:
         months = retention.kept_months(connection)
         due = retention.due(connection, site.now_ms())
         gone = retention.gone(connection)
-        ride_rows = _of_rides(connection, site.now_ms())
+        ride_rows = _of_rides(connection, site)
     rows: list[tuple[object, ...]] = [("kept", f"{months} months")]
     rows += [("due", f"{month:%Y-%m}") for month in due]
     rows += [("retired", month, f"{entries} entries", by) for month, entries, by in gone]
     show((), [*rows, *ride_rows])
 
 
-def _of_rides(connection: sa.Connection, now_ms: int) -> list[tuple[object, ...]]:
+def _of_rides(connection: sa.Connection, site: Site) -> list[tuple[object, ...]]:
     years = ride_retention.kept_years(connection)
     rows: list[tuple[object, ...]] = [("rides kept", f"{years} fiscal years after their own")]
-    due = ride_retention.due(connection, now_ms)
+    due = ride_retention.due(connection, site.now_ms())
     rows += [("rides due", f"{month:%Y-%m}") for month in due]
-    gone = ride_retention.gone(connection)
-    return [*rows, *(("rides retired", month, f"{count} rows", by) for month, count, by in gone)]
+    key = read_signing_key(site.config.signing_key).public_key()
+    for month, line in ride_retention.gone(connection, site.config.tenant, key):
+        if line is None:
+            rows.append(("rides retired", month, "THE LINE IS NOT THE FLEET'S", ""))
+            continue
+        sums = [one for some in line.rides.values() for one in some.values()]
+        count, yen = sum(one.rows for one in sums), sum(one.subsidy_yen for one in sums)
+        told = f"{count} rows, {yen} yen, {line.claims} claims"
+        rows.append(("rides retired", month, told, line.who))
+    return rows
 
 
 @retention_app.command("set", context_settings={"ignore_unknown_options": True})

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from fleet import audit, months, rides
 from fleet.claims import State
@@ -31,7 +32,7 @@ from fleet.schema import (
 from fleet.verdict import RetiredRides, RideSum
 from programmes.calendar import fiscal_year, local_day
 from programmes.register import RULEBOOKS
-from wire.envelope import Purpose, Signer
+from wire.envelope import MessageRefused, Purpose, Signer, open_envelope
 from wire.individual_number import refuse_individual_number
 
 YEARS_DEFAULT: Final = 5
@@ -75,11 +76,23 @@ def keep_years(connection: sa.Connection, count: int, who: str, why: str, at_ms:
     audit.note(connection, at_ms, who, "retention.rides-set", str(count), why)
 
 
-def gone(connection: sa.Connection) -> list[tuple[str, int, str]]:
-    """Return the months whose rides were dropped: month, rows, by whom."""
-    columns = (retired_rides.c.month, retired_rides.c.rides, retired_rides.c.who)
+def gone(
+    connection: sa.Connection, tenant: str, key: ed25519.Ed25519PublicKey
+) -> list[tuple[str, RetiredRides | None]]:
+    """Return the months whose rides were dropped, with their lines; None: not the fleet's own."""
+    columns = (retired_rides.c.month, retired_rides.c.line)
     rows = connection.execute(sa.select(*columns).order_by(retired_rides.c.month))
-    return [(row.month, row.rides, row.who) for row in rows]
+    return [(row.month, _opened(row.line, tenant, key, row.month)) for row in rows]
+
+
+def _opened(
+    line: bytes, tenant: str, key: ed25519.Ed25519PublicKey, month: str
+) -> RetiredRides | None:
+    try:
+        found = open_envelope(line, Purpose.RETIRED_RIDES, tenant, key, RetiredRides)
+    except MessageRefused:
+        return None
+    return found if found.month == month else None
 
 
 # --- what is due ---------------------------------------------------------------------------------

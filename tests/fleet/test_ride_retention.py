@@ -13,7 +13,9 @@ from fleet.claim_check import Trouble
 from fleet.claim_seal import ClaimSigner
 from fleet.claims import Asked
 from fleet.config import Databases
+from fleet.grants import lifted
 from fleet.retention import RetentionRefused
+from fleet.schema import retired_rides
 from fleet.verdict import RetiredRides, RideSum
 from programmes.calendar import start_of_day_ms
 from tests.fleet.ride_kit import TAXI, a_ride, taxi_fleet
@@ -276,3 +278,24 @@ def test_a_line_whose_entry_went_with_its_month_asks_for_nothing(fleet: VirtualF
     assert line.troubles == (Trouble.PAST,)
     assert not line.asks
     assert differences(fleet) == []
+
+
+def test_what_is_gone_is_shown_as_it_was_signed(
+    fleet: VirtualFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_years(fleet)
+    run(fleet, DUE)
+    capsys.readouterr()
+    assert fleet.command("retention", "show") == 0
+    told = capsys.readouterr().out
+    assert "rides kept\t5 fiscal years after their own" in told
+    assert "rides retired\t2026-06\t1 rows, 500 yen, 1 claims" in told
+    (line,) = fleet.rows("select line from retired_rides where month = '2026-07'")[0]
+    with fleet.store.write() as connection, lifted(connection, "retired_rides"):
+        connection.execute(retired_rides.delete().where(retired_rides.c.month == "2026-07"))
+        row = {"month": "2026-07", "rides": 1, "at_ms": 1, "who": "x"}
+        altered = bytes(line).replace(b'"subsidy_yen":500', b'"subsidy_yen":400')
+        assert altered != bytes(line)
+        connection.execute(retired_rides.insert().values(row | {"line": altered}))
+    assert fleet.command("retention", "show") == 0
+    assert "rides retired\t2026-07\tTHE LINE IS NOT THE FLEET'S" in capsys.readouterr().out
