@@ -10,17 +10,20 @@ from typing import Literal, NamedTuple
 
 from edge.clock import Stamp
 from edge.identify import Identified
-from edge.roster import Holding
+from edge.panel import Stranger
+from edge.roster import Holding, Match
 from edge.usage import Counted
 from programmes.calendar import local_day
 from programmes.register import RULEBOOKS
 from programmes.rulebook import (
+    Answered,
     Booked,
     Decision,
     Direction,
     Facts,
     Place,
     RuleTableRefused,
+    Seen,
     refuse,
     rule_in_force,
 )
@@ -50,6 +53,7 @@ def decide(
     now: Circumstances,
     *,
     riding: bool = False,
+    answered: Sequence[Answered] = (),
 ) -> Decision:
     """Decide one presentation. `holding` is the programme that it stands under, if there is one.
 
@@ -76,10 +80,36 @@ def decide(
                 used=counted.used,
                 usage_age_s=counted.age_s,
                 riding=riding,
+                answered=answered,
             )
         )
     except RuleTableRefused:
         return refuse(Code.DEVICE_FAULT)
+
+
+def see(
+    holding: Holding | None,
+    booked: list[Booked],
+    answered: Sequence[Answered],
+    now: Circumstances,
+) -> Seen | None:
+    """Return what a gate shows of a card between two taps; None where nothing is shown."""
+    if holding is None or holding.rulebook.see is None:
+        return None
+    facts = Facts(
+        at_ms=now.stamp.at_ms,
+        place=now.place,
+        member=None,
+        rules=holding.roster.header.rules,
+        roster_age_s=holding.age_s(now.stamp.at_ms),
+        clock_known=now.stamp.clock is not ClockState.UNKNOWN,
+        booked=booked,
+        answered=answered,
+    )
+    try:
+        return holding.rulebook.see(facts)
+    except RuleTableRefused:
+        return None
 
 
 def _rule_version(holding: Holding, at_ms: int) -> str:
@@ -127,6 +157,21 @@ def tap_entry(
         usage_age_s=counted.age_s if known else None,
         riding=riding and known is not None,
         spot=now.spot,
+    )
+
+
+def stranger(match: Match, journal: str, n: int, at_ms: int) -> Stranger | None:
+    """Where triage is on, let a clerk assign a card that no roster knows; nothing is kept."""
+    if match.member or not match.holding.roster.header.triage:
+        return None
+    return Stranger(
+        at_ms=at_ms,
+        programme=match.holding.rulebook.name,
+        scheme=match.scheme,
+        key_epoch=match.key_epoch,
+        credential=match.credential,
+        journal=journal,
+        n=n,
     )
 
 

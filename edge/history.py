@@ -5,24 +5,25 @@ last entry before the start may never have been shown, so it keeps a longer wind
 (programmes.rulebook.PERHAPS_NOT_SHOWN_WINDOW_S): nobody pays twice for a power cut · when the
 clock jumps, what it said before, in this boot and without the fleet's word, moves with it: a clock
 that is set neither opens a window nor keeps one open · a card that was read by two schemes is known
-as the same one when it is read by either alone.
+as the same one when it is read by either alone · what a person said of his tap, and of a mark that
+was missing, is remembered with it and opens and closes no window.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from edge.journal import journals, read_whole
-from edge.ride import Riding
+from edge.ride import Ref, Riding
 from edge.usage import OwnEntries
-from programmes.rulebook import Booked
+from programmes.rulebook import Answered, Booked
 from wire.clock import ClockState
 from wire.codes import Outcome
 from wire.credential import Credential
-from wire.entries import ClockStep, Entry, Start, Tap
+from wire.entries import Answer, ClockStep, Entry, Redirect, Start, Tap
 
 KEPT_MS: Final = 7 * 24 * 3_600_000
 CARDS_MAX: Final = 50_000
@@ -31,8 +32,19 @@ PER_CARD_MAX: Final = 100
 """Bookings of one card in a week: 14 a day."""
 NAMES_MAX: Final = 4
 """Other names of a card: two schemes under the key epochs of one week."""
+STOOD_MAX: Final = 500
+"""Cards whose last tap can be named: who corrects it stands there; a school has 200 people."""
+ANSWERS_MAX: Final = 50
+"""Answers of one card: of a week in which each day lacked seven marks."""
 
 _Key = tuple[str, str]
+
+
+class Stood(NamedTuple):
+    """The last tap of a card that booked something, by its place in the journals."""
+
+    ref: Ref
+    tap: Tap
 
 
 class History:
@@ -47,9 +59,15 @@ class History:
         """Booked in this boot by a clock that the fleet had not set."""
         self._also: dict[_Key, tuple[str, ...]] = {}
         """Other credentials of a card by each of them, the one that was read last at the end."""
+        self._stood: dict[_Key, Stood] = {}
+        self._answers: dict[_Key, deque[tuple[int, Answered]]] = {}
+        """When it was said, and what, by the card that was held."""
 
-    def take(self, entry: Entry) -> None:
-        """Remember an entry if it booked something for a card, or says how the clock jumped."""
+    def take(self, entry: Entry, ref: Ref | None = None) -> None:
+        """Remember an entry if it says something of a card, or how the clock jumped.
+
+        `ref` is where it stands; without it nobody can say anything of the tap.
+        """
         match entry:
             case Start():
                 self.boots(entry.boot)
@@ -60,6 +78,11 @@ class History:
                 self._link(entry)
                 if entry.outcome is Outcome.ACCEPTED and entry.credential is not None:
                     self._book((entry.programme, entry.credential), entry)
+                    self._stand((entry.programme, entry.credential), entry, ref)
+            case Redirect():
+                self._redirect((entry.programme, entry.credential), entry)
+            case Answer():
+                self._answer((entry.programme, entry.credential), entry)
 
     def boots(self, boot: str) -> None:
         """Hear in which boot all that follows is written."""
@@ -84,7 +107,8 @@ class History:
         return tuple(dict.fromkeys((*under, *map(Credential, others))))
 
     def _book(self, key: _Key, tap: Tap) -> None:
-        one = Booked(tap.at_ms, tap.declared)
+        is_known = tap.clock is not ClockState.UNKNOWN
+        one = Booked(tap.at_ms, tap.declared, clock_known=is_known)
         booked = self._booked.pop(key, None) or deque(maxlen=PER_CARD_MAX)
         booked.append(one)
         self._booked[key] = booked
@@ -92,6 +116,31 @@ class History:
         if tap.clock is not ClockState.SYNCHRONISED:
             self._unsure.append(self._latest)
         self._forget(tap.at_ms - KEPT_MS)
+
+    def _stand(self, key: _Key, tap: Tap, ref: Ref | None) -> None:
+        self._stood.pop(key, None)
+        if ref is None:
+            return
+        self._stood[key] = Stood(ref, tap)
+        if len(self._stood) > STOOD_MAX:
+            del self._stood[next(iter(self._stood))]
+
+    def _redirect(self, key: _Key, said: Redirect) -> None:
+        stood = self._stood.get(key)
+        booked = self._booked.get(key)
+        if stood is None or not booked or stood.ref != (said.of_journal, said.of_n):
+            return
+        one = booked[-1]
+        now = self._put(key, one, replace(one, redirected=said.declared))
+        unsure = (now if other == (key, one) else other for other in self._unsure)
+        self._unsure = deque(unsure, maxlen=CARDS_MAX)
+
+    def _answer(self, key: _Key, said: Answer) -> None:
+        answers = self._answers.pop(key, None) or deque(maxlen=ANSWERS_MAX)
+        answers.append((said.at_ms, Answered(said.missing, said.day, said.claimed_at_ms)))
+        self._answers[key] = answers
+        while len(self._answers) > CARDS_MAX:
+            del self._answers[next(iter(self._answers))]
 
     def doubt_latest(self) -> None:
         """Say that the last tap, if it booked something, was perhaps not shown."""
@@ -101,7 +150,7 @@ class History:
 
     def _step(self, step_ms: int) -> None:
         moved = [
-            self._put(key, one, replace(one, at_ms=one.at_ms + step_ms))
+            self._put(key, one, replace(one, at_ms=one.at_ms + step_ms, clock_known=True))
             for key, one in self._unsure
         ]
         self._unsure = deque(moved, maxlen=CARDS_MAX)
@@ -135,6 +184,24 @@ class History:
         ]
         return sorted(found, key=lambda booked: booked.at_ms)
 
+    def answered(
+        self, programme: str, credentials: Sequence[str | None], now_ms: int
+    ) -> list[Answered]:
+        """Return what was said of missing marks with this card in seven days, oldest first."""
+        found = [
+            said
+            for credential in credentials
+            if credential
+            for said in self._answers.get((programme, credential), ())
+            if said[0] >= now_ms - KEPT_MS
+        ]
+        return [answer for _, answer in sorted(found, key=lambda said: said[0])]
+
+    def stood(self, programme: str, credentials: Sequence[str | None]) -> Stood | None:
+        """Return the last tap of a card that booked something, under any of its credentials."""
+        some = [self._stood.get((programme, one)) for one in credentials if one]
+        return max(filter(None, some), key=lambda one: one.tap.at_ms, default=None)
+
 
 def rebuild(
     folder: Path,
@@ -155,7 +222,7 @@ def rebuild(
     for file in journals(folder):
         own.note(file.journal)
         for kept in read_whole(file, reader):
-            history.take(kept.entry)
+            history.take(kept.entry, (file.journal, kept.n))
             own.take(file.journal, kept.n, kept.entry)
             riding.take(file.journal, kept.n, kept.entry)
     history.doubt_latest()

@@ -59,7 +59,7 @@ class Keeper:
             self._failed(error)
             return 0
         self.works = True
-        self.history.take(entry)
+        self.history.take(entry, (self.journal.id, n))
         self.own.take(self.journal.id, n, entry)
         self._riding.take(self.journal.id, n, entry)
         return n

@@ -5,6 +5,7 @@ keeps entries without `link`, and drops what it could have shown when nobody lis
 not this socket, carries entries.
 """
 
+import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
 from wire.desk import DeskCard, DeskSaid
-from wire.entries import AtMs, Hash, Hex128, Name, Sequence, Short, Spot, Yen
+from wire.entries import AtMs, Hash, Heading, Hex128, Name, Sequence, Short, Spot, Yen
 from wire.limits import DESK_CARDS_MAX, DESK_WAIT_MS_MAX, RIDERS_MAX
 from wire.messages import Count, Plain
 
@@ -155,6 +156,39 @@ class RideActed(_Said, frozen=True, tag="ride-acted"):
     refused: NotDone
 
 
+class GateQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mark that is missing of an earlier day; an answer lies between the two instants."""
+
+    missing: Heading
+    day: datetime.date
+    from_ms: AtMs
+    to_ms: AtMs
+
+
+class AtGate(_Said, frozen=True, tag="at-gate"):
+    """Who stands at a school's gate, by his last tap that booked something: what can be said of it.
+
+    Said when it changes and when `link` connects. `n` 0: nobody stands there any more.
+    """
+
+    journal: Annotated[str, Meta(pattern="^([0-9a-f]{32})?$", max_length=32)] = ""
+    n: Annotated[int, Meta(ge=0)] = 0
+    at_ms: AtMs = 0
+    heading: Heading | None = None
+    """As what the tap is taken; None: its direction cannot be changed any more."""
+    since_ms: AtMs | None = None
+    minutes: Count | None = None
+    """Present today (programmes.rulebook.Seen)."""
+    question: GateQuestion | None = None
+
+
+class GateActed(_Said, frozen=True, tag="gate-acted"):
+    """What became of Redirected or AnswerGiven; empty: it is on the disk."""
+
+    ask: Count
+    refused: NotDone
+
+
 # link → tap
 
 
@@ -167,7 +201,7 @@ class Pressed(_Said, frozen=True, tag="pressed"):
 class Declared(_Said, frozen=True, tag="declared"):
     """A person chose a direction; it holds for the next tap within DECLARED_FOR_S."""
 
-    direction: Literal["", "in", "out"]
+    direction: Literal["", Heading]
 
 
 class Vehicle(_Said, frozen=True, tag="vehicle"):
@@ -232,6 +266,39 @@ class TurnShift(_Said, frozen=True, tag="turn-shift"):
 RideAct = Fare | TakeOff | CancelRide | TurnShift
 
 
+class Redirected(_Said, frozen=True, tag="redirected"):
+    """Who stands at the gate gives his tap another direction."""
+
+    ask: Count
+    journal: Hex128
+    n: Sequence
+    direction: Heading
+
+
+class AnswerGiven(_Said, frozen=True, tag="answer-given"):
+    """Who stands at the gate answers what he is asked; None: he does not know."""
+
+    ask: Count
+    journal: Hex128
+    n: Sequence
+    claimed_at_ms: AtMs | None
+
+
+class GateStays(_Said, frozen=True, tag="gate-stays"):
+    """Somebody is about to answer: he has as long again."""
+
+    journal: Hex128
+    n: Sequence
+
+
+class GateLeft(_Said, frozen=True, tag="gate-left"):
+    """Nobody stands at the gate any more: «あとで», or the next person wants to choose."""
+
+
+GateAct = Redirected | AnswerGiven
+GateWord = Redirected | AnswerGiven | GateStays | GateLeft
+
+
 class RosterReady(_Said, frozen=True, tag="roster-ready"):
     """A complete, verified roster lies at `rosters/{programme}.roster` in the state folder."""
 
@@ -291,7 +358,7 @@ class DeskCancelled(_Said, frozen=True, tag="desk-cancelled"):
 
 FromTap = (
     Shown | Appended | Condition | Stranger | Counted | DeskAnswered
-    | Aboard | FareAnswer | RideActed
+    | Aboard | FareAnswer | RideActed | AtGate | GateActed
 )  # fmt: skip
 FromLink = (
     Pressed
@@ -308,4 +375,5 @@ FromLink = (
     | DeskCancelled
     | Position
     | RideAct
+    | GateWord
 )

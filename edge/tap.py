@@ -23,11 +23,12 @@ from typing import Final
 from edge.asked import Asked
 from edge.clock import ReaderClock, boot_id
 from edge.config import Config, ConfigRefused, read_config
-from edge.decide import Circumstances, decide, press, tap_entry
+from edge.decide import Circumstances, decide, press, stranger, tap_entry
 from edge.frontends import Card, Crowded, FrontEnd, FrontEndFault
 from edge.frontends.opening import open_front_end
 from edge.frontends.power import power_cycle
 from edge.frontends.recovery import Recovering
+from edge.gate import Gate
 from edge.history import rebuild
 from edge.identify import DEVICE_FAULT, TWO_CARDS, Identified, identify
 from edge.journal import FOLDER, last_entry
@@ -46,6 +47,7 @@ from edge.panel import (
     DeskOver,
     FleetTime,
     FromLink,
+    GateWord,
     KeysReady,
     Position,
     Pressed,
@@ -53,7 +55,6 @@ from edge.panel import (
     RosterCurrent,
     RosterReady,
     Shown,
-    Stranger,
     UsageReady,
     Vehicle,
 )
@@ -97,10 +98,19 @@ class Tap:
         self._keeper = Keeper(journal, history, own, riding, self._time, clock, self._count)
         self._rides = Rides(
             riding,
-            self._keep_ride,
+            self._keep_said,
             lambda: self._keeper.journal.id,
             self._panel.say,
             lambda: self._rosters.holdings,
+        )
+        self._gate = Gate(
+            self._keep_said,
+            lambda: self._keeper.journal.id,
+            self._panel.say,
+            history,
+            lambda: self._rosters.holdings,
+            self._circumstances,
+            clock,
         )
         self._front_end = Recovering(
             self._open_front_end, lambda: power_cycle(config.front_end), clock, self._count
@@ -155,10 +165,13 @@ class Tap:
         n, decision = self._keep(entry, decision)
         stages.end("journal")
         self._show(decision, n, entry.at_ms, stages)
+        self._gate.tapped(entry, decision.seen)
         self._asked.answered(identified, kept=n > 0)
         if identified.match:
             self._declared = ("", 0)
-            self._report_stranger(identified.match, n, entry.at_ms)
+            found = stranger(identified.match, self._keeper.journal.id, n, entry.at_ms)
+            if n and found:
+                self._panel.say(found)
 
     def _identify(self, card: Card) -> Identified:
         device = self._front_end.device
@@ -185,14 +198,17 @@ class Tap:
             match = match._replace(under=self._keeper.history.names(programme, match.under))
         credentials = match.under if match else ()
         booked = self._keeper.history.of(programme, credentials, now.stamp.at_ms)
+        answered = self._keeper.history.answered(programme, credentials, now.stamp.at_ms)
         counted = self._usage.of(match, self._keeper.own, now.stamp.at_ms)
         riding = self._rides.riding.is_aboard(credentials, now.stamp.at_ms)
-        decision = decide(identified, holding, booked, counted, now, riding=riding)
+        decision = decide(
+            identified, holding, booked, counted, now, riding=riding, answered=answered
+        )
         entry = tap_entry(programme, identified, holding, decision, counted, now, riding=riding)
         return entry, decision
 
-    def _keep_ride(self, entry: Entry) -> int:
-        """Put what the driver did on the disk; return its number, 0 when it was not kept."""
+    def _keep_said(self, entry: Entry) -> int:
+        """Put what somebody says on the disk; return its number, 0 when it was not kept."""
         n = self._keeper.keep(entry)
         if n:
             self._say_appended()
@@ -218,21 +234,6 @@ class Tap:
         if n:
             self._say_appended()
 
-    def _report_stranger(self, match: Match, n: int, at_ms: int) -> None:
-        """Where triage is on, let a clerk assign a card that no roster knows; nothing is kept."""
-        if match.member or not n or not match.holding.roster.header.triage:
-            return
-        stranger = Stranger(
-            at_ms=at_ms,
-            programme=match.holding.rulebook.name,
-            scheme=match.scheme,
-            key_epoch=match.key_epoch,
-            credential=match.credential,
-            journal=self._keeper.journal.id,
-            n=n,
-        )
-        self._panel.say(stranger)
-
     def _circumstances(self) -> Circumstances:
         direction, until_ns = self._declared
         vehicle = self._vehicle
@@ -253,6 +254,7 @@ class Tap:
             self._said_condition, self._spot = None, ""
             self._asked.forget()
             self._rides.forget_told()
+            self._gate.forget_told()
             self._say_appended()
         for said in self._panel.heard():
             self._hear(said)
@@ -270,6 +272,7 @@ class Tap:
             self._panel.say(condition)
         self._asked.watch(heard=self._panel.is_heard, ready=condition.ready)
         self._rides.tell(self._time.now_ms())
+        self._gate.watch()
 
     def _rest(self, started_ns: int) -> None:
         took_ms = (self._clock.monotonic_ns() - started_ns) / 1e6
@@ -282,6 +285,9 @@ class Tap:
             return
         if isinstance(said, RideAct):
             self._rides.hear(said, Moment(self._time.stamp(), self._spot))
+            return
+        if isinstance(said, GateWord):
+            self._gate.hear(said, self._time.stamp())
             return
         try:
             self._act(said)

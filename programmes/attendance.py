@@ -81,6 +81,11 @@ def decide(facts: Facts) -> Decision:
     return Decision(Outcome.ACCEPTED, Code.OK, shown, table.version, arguments=arguments, seen=seen)
 
 
+def see_now(facts: Facts) -> Seen:
+    """Return what the gate shows of a card. Raises RuleTableRefused."""
+    return see(facts, _in_force(facts)[1].days, is_new=False)
+
+
 def _in_force(facts: Facts) -> tuple[RuleTable, Parameters]:
     """Return the table of the working day: a leaving at 00:30 on 1 April is still of March.
 
@@ -166,4 +171,5 @@ RULEBOOK: Final = Rulebook(
     EXAMPLES,
     edges,
     looks_back_s=REPEAT_WINDOW_S_MAX,
+    see=see_now,
 )

@@ -23,6 +23,7 @@ day counts that begins within it."""
 MARKED: Final[dict[str, Heading]] = {"in": "in", "out": "out", "away": "away", "back": "back"}
 _READER: Final = "here"
 _NOW: Final = "now"
+_ONE_DAY: Final = datetime.timedelta(days=1)
 _MINUTE_MS: Final = 60_000
 
 
@@ -88,7 +89,11 @@ def _question(
         begins_ms = start_of_day_ms(one.day, rules.hour_at(place))
         what = MARKED[one.missing.what]
         if begins_ms >= facts.at_ms - ASKED_MS and not _settled(what, one.day, facts, days):
-            return Question(what, one.day, one.missing.after_ms, one.missing.before_ms)
+            after_ms, before_ms = one.missing.after_ms, one.missing.before_ms
+            ends_ms = start_of_day_ms(one.day + _ONE_DAY, rules.hour_at(place))
+            from_ms = max(begins_ms - 1, after_ms or 0)
+            to_ms = min(ends_ms, before_ms or ends_ms, facts.at_ms)
+            return Question(what, one.day, after_ms, before_ms, from_ms, to_ms)
     return None
 
 

@@ -108,6 +108,9 @@ class Question(msgspec.Struct, frozen=True):
     after_ms: int | None = None
     before_ms: int | None = None
     """Of the marks between which it must have been."""
+    from_ms: int = 0
+    to_ms: int = 0
+    """An answer is later than the one and earlier than the other: of that day, and no future."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -214,6 +217,8 @@ class Rulebook:
     rides: Rides | None = None
     """How rides are settled; then a ride counts, and an accepted tap alone does not. None: a tap
     counts."""
+    see: Callable[[Facts], Seen] | None = None
+    """What a gate shows of a card between two taps; its last booking is its last tap."""
     enrolment: Enrolment | None = None
     """Who is enrolled, and until when; None: whoever a clerk enrols, without an end."""
 

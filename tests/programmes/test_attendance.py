@@ -177,7 +177,8 @@ def day(number: int) -> datetime.date:
 
 def test_a_leaving_that_was_forgotten_is_asked_about_at_the_next_tap() -> None:
     asked = question("4 07:42", "3 07:42")
-    assert asked == Question("out", day(3), at("3 07:42"), None)
+    bounds = (at("3 07:42"), at("4 04:00"))
+    assert asked == Question("out", day(3), at("3 07:42"), None, *bounds)
     assert question("4 07:42", "3 07:42", "3 18:00") is None
     assert question("3 18:00", "3 07:42") is None, "today is not over"
 
@@ -194,6 +195,15 @@ def test_whatever_lacks_of_an_earlier_day_is_asked(earlier: list[str], missing: 
     asked = question("4 07:42", *earlier)
     assert asked
     assert (asked.missing, asked.day) == (missing, day(3))
+
+
+def test_an_answer_lies_within_its_day_between_its_neighbours_and_before_now() -> None:
+    asked = question("4 07:42", "3 07:42", "3 12:00 back", "3 18:00")
+    assert asked
+    assert (asked.from_ms, asked.to_ms) == (at("3 07:42"), at("3 12:00"))
+    arrival = question("4 07:42", "3 18:00 out")
+    assert arrival
+    assert (arrival.from_ms, arrival.to_ms) == (at("3 04:00") - 1, at("3 18:00"))
 
 
 def test_the_latest_day_is_asked_about_first_and_an_answer_opens_the_next() -> None:

@@ -1,0 +1,131 @@
+"""A school's gate for tests: a reader whose clock can be set on, and a teacher before it."""
+
+import datetime
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge.panel import (
+    AnswerGiven,
+    AtGate,
+    Declared,
+    GateActed,
+    GateLeft,
+    GateStays,
+    NotDone,
+    Redirected,
+    Shown,
+)
+from hw.sim.antenna import Antenna
+from hw.sim.mynumber import MyNumberCard
+from programmes.calendar import ZONE
+from tests.edge.reader_kit import ATTENDANCE, Link, ReaderKit, lift, make_reader, my_number_card
+from wire.entries import Answer, Heading, Redirect
+
+TEACHERS = [my_number_card(serial) for serial in (1, 2)]
+
+
+def at(text: str) -> int:
+    """Return an instant of June 2026 in Japan, written as `3 07:42`."""
+    day, clock = text.split()
+    moment = datetime.datetime.fromisoformat(f"2026-06-{int(day):02}T{clock}")
+    return int(moment.replace(tzinfo=ZONE).timestamp() * 1000)
+
+
+class SchoolClock:
+    """Runs as the machine's does, from a morning in June on, and is set on from night to morning.
+
+    Both of its clocks are: a reader cannot tell that from a night.
+    """
+
+    def __init__(self, text: str = "3 07:42") -> None:
+        self._began_ns = time.monotonic_ns()
+        self._began_ms, self._on_ms = at(text), 0
+
+    def now_ms(self) -> int:
+        return self._began_ms + self._ran_ns() // 1_000_000
+
+    def monotonic_ns(self) -> int:
+        return self._began_ns + self._ran_ns()
+
+    def _ran_ns(self) -> int:
+        return time.monotonic_ns() - self._began_ns + self._on_ms * 1_000_000
+
+    def set_on(self, *, seconds: float) -> None:
+        self._on_ms += int(seconds * 1000)
+
+    def until(self, text: str) -> None:
+        ahead_ms = at(text) - self.now_ms()
+        assert ahead_ms >= 0, text
+        self._on_ms += ahead_ms
+
+
+def make_gate(
+    folder: Path, antenna: Antenna, *cards: MyNumberCard, page_port: int = 8080, **parameters: Any
+) -> ReaderKit:
+    """Make the reader of a school whose list has these teachers."""
+    kit = make_reader(
+        folder, antenna.device, kind="school", programmes=(ATTENDANCE,), page_port=page_port
+    )
+    kit.enrol(*(cards or TEACHERS), programme=ATTENDANCE, **parameters)
+    return kit
+
+
+class Gate:
+    """A teacher at the gate: holds cards, presses, and reads what is on the screen."""
+
+    def __init__(self, link: Link, antenna: Antenna) -> None:
+        self.link, self._antenna = link, antenna
+        self._asks = itertools.count(1)
+        link.ready()
+
+    @property
+    def screen(self) -> AtGate:
+        """What was said last, when all has been done that was asked."""
+        self.link.settled()
+        return [said for said in self.link.heard if isinstance(said, AtGate)][-1]
+
+    @property
+    def sentence(self) -> str:
+        """What was shown last."""
+        return [said for said in self.link.heard if isinstance(said, Shown)][-1].message
+
+    def hold(self, card: MyNumberCard = TEACHERS[0], pressed: Heading | None = None) -> str:
+        """Hold a card, take it away, and return what was shown."""
+        if pressed:
+            self.link.say(Declared(direction=pressed))
+            self.link.settled()
+        self._antenna.place(card)
+        message = self.link.shown().message
+        lift(self._antenna)
+        return message
+
+    def redirect(self, direction: Heading, of: AtGate | None = None) -> NotDone:
+        seen = of or self.screen
+        ask = next(self._asks)
+        self.link.say(Redirected(ask, seen.journal, seen.n, direction))
+        return self._acted(ask)
+
+    def answer(self, claimed_at_ms: int | None, of: AtGate | None = None) -> NotDone:
+        seen = of or self.screen
+        ask = next(self._asks)
+        self.link.say(AnswerGiven(ask, seen.journal, seen.n, claimed_at_ms))
+        return self._acted(ask)
+
+    def stay(self) -> None:
+        seen = self.screen
+        self.link.say(GateStays(seen.journal, seen.n))
+        self.link.settled()
+
+    def leave(self) -> None:
+        self.link.say(GateLeft())
+        self.link.settled()
+
+    def _acted(self, ask: int) -> NotDone:
+        return self.link.until(GateActed, lambda said: said.ask == ask).refused
+
+
+def said(kit: ReaderKit) -> Sequence[Redirect | Answer]:
+    return [one.entry for one in kit.entries() if isinstance(one.entry, Redirect | Answer)]
