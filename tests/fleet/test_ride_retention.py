@@ -202,17 +202,19 @@ def test_a_ride_stays_with_the_claim_in_which_it_stands(fleet: VirtualFleet) -> 
     assert (boarded(fleet), in_claims(fleet)) == ([], [])
 
 
-def test_a_ride_goes_together_with_its_taking_back(fleet: VirtualFleet) -> None:
+@pytest.mark.parametrize("claimed", [False, True], ids=["waiting", "claimed"])
+def test_a_ride_goes_together_with_its_taking_back(fleet: VirtualFleet, claimed: bool) -> None:
     taxi = Taxi(fleet)
     wrong = taxi.drive(datetime.date(2027, 3, 10))
     taxi.claim(datetime.date(2027, 3, 31))
     with fleet.store.write() as connection:
         at_ms = start_of_day_ms(datetime.date(2027, 9, 1))
         usage.count(connection, rides.take_back(connection, wrong, at_ms, "kita", "wrong-fare"))
-    taxi.claim(datetime.date(2027, 9, 30))
+    if claimed:
+        taxi.claim(datetime.date(2027, 9, 30))
     assert run(fleet, DUE) == 0
-    assert (boarded(fleet), in_claims(fleet)) == (["2027-03"] * 2, ["2027-09"])
-    assert run(fleet, DUE.replace(year=2033)) == 0
+    assert (boarded(fleet), in_claims(fleet)) == (["2027-03"] * 2, ["2027-09"] * claimed)
+    assert run(fleet, DUE.replace(year=2033), *([] if claimed else ["--yes"])) == 0
     assert boarded(fleet) == []
     assert lines(fleet)[-1].rides == {TAXI: {KITA: RideSum(2, 1, 0, 0)}}
 
