@@ -26,6 +26,7 @@ from fleet.groups import next_group
 from fleet.lag import Figure, Growth
 from fleet.postgres import program
 from fleet.store import open_fleet, open_persons
+from fleet.work_lists import ListMaker, Made
 from fleet.workers import Holding, sole_worker
 from wire.clock import Clock
 from wire.envelope import Signer
@@ -47,6 +48,8 @@ BUILD_EVERY_S: Final = 0.5
 """How soon a clerk's change is noticed: the next tap at the desk is a few seconds away."""
 DESK_EVERY_S: Final = 0.5
 """How soon a reader is told that a desk waits for a card: somebody stands there with it."""
+LISTS_EVERY_S: Final = 60.0
+"""How soon a signed list of working days follows a change of one of them."""
 MEASURE_EVERY_S: Final = 10.0
 """mosquitto renews its own counters as often (sys_interval)."""
 COUNTER_S: Final = 1.0
@@ -78,6 +81,7 @@ class Dispatcher:
         self._clock = clock
         signer = Signer(read_signing_key(config.signing_key))
         self._claims = ClaimSigner(self._fleet, config.tenant, signer)
+        self._lists = ListMaker(self._fleet, self._people, config.tenant, signer)
         self._rosters = rosters.Builder(
             self._fleet,
             self._people,
@@ -105,6 +109,7 @@ class Dispatcher:
                     self._config, TOPICS, self._serve, "dispatch ready", messages_max=MESSAGES_MAX
                 ),
                 self._build(),
+                self._list_days(),
                 self._every(SWEEP_EVERY_S, self._books.sweep),
                 self._every(TIDY_EVERY_S, self._books.tidy),
             )
@@ -145,6 +150,22 @@ class Dispatcher:
         for claim in self._claims.sign_waiting(self._clock.now_ms()):
             log.info("claim signed", claim=claim)
         return bool(built) or bool(fed)
+
+    async def _list_days(self) -> None:
+        """Sign lists of working days as they end and change; in a thread of its own."""
+        while True:
+            try:
+                made = await asyncio.to_thread(self._make_lists)
+            except sa.exc.OperationalError as error:
+                log.error("days not listed, will try again", error=str(error))
+                made = []
+            for one in made:
+                log.info("day listed", **one._asdict() | {"day": str(one.day)})
+            await asyncio.sleep(LISTS_EVERY_S)
+
+    def _make_lists(self) -> list[Made]:
+        self._holding.require()
+        return self._lists.make_due(self._clock.now_ms())
 
     async def _every(self, seconds: float, work: Callable[[], None]) -> None:
         while True:

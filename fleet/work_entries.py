@@ -9,7 +9,7 @@ a closed month takes none.
 import datetime
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
@@ -169,7 +169,7 @@ def load(connection: sa.Connection, member_id: int, entry_id: int) -> Declared |
 
 def _load(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Declared]:
     back = work_entry.alias("back")
-    rows = connection.execute(
+    rows: Iterable[Any] = connection.execute(
         sa.select(
             *(work_entry.c[name] for name in Declared._fields[:9]),
             back.c.at_ms,

@@ -30,6 +30,7 @@ MEMBERS_MAX: Final = 20_000
 """Of one list: all staff of a city of a million."""
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 """A list of so many hashes of 44 characters each, and a day with all its corrections."""
+_OWN: Final = b'"own":'
 _Salt = Annotated[bytes, Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
 _Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 _KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
@@ -121,15 +122,16 @@ class WorkFileRefused(ValueError):
         self.reason: Final = reason
 
 
-class _File(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
-):
+class _ListFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: Literal[1]
     key: _KeyId
     signature: _Signature
     list: msgspec.Raw
-    salt: _Salt | None = None
-    own: msgspec.Raw | None = None
+
+
+class _ReceiptFile(_ListFile, frozen=True):
+    salt: _Salt
+    own: msgspec.Raw
 
 
 def own_hash(salt: bytes, own: bytes) -> bytes:
@@ -144,26 +146,16 @@ def list_hash(body: bytes) -> bytes:
 
 def list_file(proof: Proof) -> bytes:
     """Return a signed list as a file."""
-    return _written(
-        _File(v=1, key=proof.key_id, signature=proof.signature, list=msgspec.Raw(proof.body))
-    )
+    return _written(_ListFile(1, proof.key_id, proof.signature, msgspec.Raw(proof.body)))
 
 
 def receipt_file(proof: Proof, salt: bytes, own: bytes) -> bytes:
     """Return a person's own receipt as a file."""
-    return _written(
-        _File(
-            v=1,
-            key=proof.key_id,
-            signature=proof.signature,
-            list=msgspec.Raw(proof.body),
-            salt=salt,
-            own=msgspec.Raw(own),
-        )
-    )
+    body = msgspec.Raw(proof.body)
+    return _written(_ReceiptFile(1, proof.key_id, proof.signature, body, salt, msgspec.Raw(own)))
 
 
-def _written(file: _File) -> bytes:
+def _written(file: _ListFile) -> bytes:
     return msgspec.json.encode(file) + b"\n"
 
 
@@ -175,7 +167,7 @@ def check(file: bytes, key: ed25519.Ed25519PublicKey) -> Receipt:
     if len(file) > FILE_BYTES_MAX:
         raise WorkFileRefused("large")
     try:
-        found = msgspec.json.decode(file, type=_File)
+        found = msgspec.json.decode(file, type=_ReceiptFile if _OWN in file else _ListFile)
     except UNREADABLE as error:
         raise WorkFileRefused("unreadable") from error
     if found.key != key_id(key):
@@ -186,14 +178,13 @@ def check(file: bytes, key: ed25519.Ed25519PublicKey) -> Receipt:
         verify(Proof(found.key, found.signature, body), Purpose.WORK_LIST, one.tenant, key)
     except (*UNREADABLE, MessageRefused) as error:
         raise WorkFileRefused("altered") from error
-    if _written(found) != file or (found.salt is None) != (found.own is None):
+    if _written(found) != file:
         raise WorkFileRefused("altered")
-    return Receipt(one, _own(found, one), list_hash(body))
+    own = _own(found, one) if isinstance(found, _ReceiptFile) else None
+    return Receipt(one, own, list_hash(body))
 
 
-def _own(found: _File, one: DayList) -> OwnDay | None:
-    if found.salt is None or found.own is None:
-        return None
+def _own(found: _ReceiptFile, one: DayList) -> OwnDay:
     own = bytes(found.own)
     if own_hash(found.salt, own) not in one.days:
         raise WorkFileRefused("not-in-list")

@@ -64,18 +64,25 @@ class Record(NamedTuple):
     """All that is known of one member in a span of days, and what follows from it."""
 
     enrolled: Enrolled
+    span: Span
     days: tuple[WorkDay, ...]
     """Those of which something is known, in order."""
     hours: tuple[DayHours, ...]
     """Of each day of the span that is over, as `through` says."""
     corrections: tuple[Corrected, ...]
     """Those that were made of days of the span, oldest first."""
-    entries: tuple[Declared, ...]
-    """Withdrawn ones too."""
+    all_entries: tuple[Declared, ...]
+    """Withdrawn ones too, and those of days around the span, such as a trip's."""
     undated: Mapping[datetime.date, tuple[Reading, ...]]
     """Marks whose day is not known, by the day of their receipt."""
     unknowing: tuple[datetime.date, ...]
     """Days of which the person answered that he does not know."""
+
+    @property
+    def entries(self) -> tuple[Declared, ...]:
+        """Return the entries that begin on days of the span, withdrawn ones too."""
+        span = self.span
+        return tuple(one for one in self.all_entries if span.first <= one.day <= span.last)
 
     @property
     def member_id(self) -> int:
@@ -257,10 +264,11 @@ def _record(
                 undated[day].append(one)
     return Record(
         enrolled,
+        span,
         tuple(days),
         tuple(hours),
         tuple(one for one in corrections if span.first <= one.day <= span.last),
-        tuple(one for one in entries if span.first <= one.day <= span.last),
+        tuple(entries),
         {day: tuple(some) for day, some in undated.items()},
         tuple(day for day in told.unknowing if span.first <= day <= span.last),
     )
