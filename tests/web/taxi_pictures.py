@@ -6,9 +6,11 @@ A demo lasts a morning; a month that is claimed, and figures with a past, are wr
 import datetime
 import random
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
 from playwright.sync_api import Browser, sync_playwright
 
 from fleet import schema
@@ -34,6 +36,13 @@ from tests.web.visitor import add_person
 
 SPOTS: Final = ("36.389,139.060", "36.380,139.070")
 MINUTE_MS: Final = 60_000
+
+
+def call(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> None:
+    """Say what companies are called."""
+    for name, label_ja in names:
+        row = {"name": name, "label_ja": label_ja, "label_en": name}
+        connection.execute(schema.organisation.insert().values(row))
 
 
 def two_months(town: Town) -> None:
@@ -63,6 +72,7 @@ def two_months(town: Town) -> None:
     fleet = town.fleet()
     with fleet.write() as connection:
         add_taxis(connection)
+        call(connection, zip(COMPANIES, ("ほくとタクシー", "みなみタクシー"), strict=True))
         add_rides(connection, some)
     fleet.close()
     add_person(town, "tomo", f"{TAXI}:clerk")
@@ -75,6 +85,7 @@ def companies(town: Town) -> None:
     drawn = random.Random(2)
     with fleet.write() as connection:
         add_companies(connection)
+        call(connection, [(ASAHI, "あさひタクシー")])
         for n, day in enumerate((4, 4, 5, 11, 12, 12, 18, 20, 27, 29), 2):
             at_ms = start_of_day_ms(datetime.date(2026, 5, day), drawn.randrange(8, 17))
             wrong = {"subsidy_yen": 400, "riders_pay_yen": 1_940} if n == 11 else {}
