@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from edge.at_gate import GateScreen
 from edge.drives import Drives
 from edge.panel import Condition, FromLink, Shown
 from edge.requests import Requests
@@ -70,7 +71,13 @@ class RideEvent(msgspec.Struct, frozen=True):
     riders: int
 
 
-Event = ShownEvent | ConditionEvent | RideEvent
+class GateEvent(msgspec.Struct, frozen=True):
+    """Who stands at the gate, or what he may say, has changed: its page asks for it."""
+
+    n: int
+
+
+Event = ShownEvent | ConditionEvent | RideEvent | GateEvent
 
 
 class _Waiting(NamedTuple):
@@ -133,6 +140,8 @@ class Board:
     today: Today = field(default_factory=Today)
     drives: Drives = field(init=False)
     """The ride that is under way, where there is a driver in the loop."""
+    gate: GateScreen = field(init=False)
+    """Who stands at a school's gate."""
     _pages: set[asyncio.Queue[Event | None]] = field(default_factory=set)
     _presses: list[_Waiting] = field(default_factory=list)
     """Oldest first. No limit of their own: the page takes one press a button and second, and none
@@ -140,6 +149,7 @@ class Board:
 
     def __post_init__(self) -> None:
         self.drives = Drives(self.say, self._driven)
+        self.gate = GateScreen(self.say, self._at_gate)
 
     @property
     def ready(self) -> bool:
@@ -228,6 +238,9 @@ class Board:
 
     def _driven(self) -> None:
         self._tell(RideEvent(len(self.drives.aboard.riders) if self.drives.aboard else 0))
+
+    def _at_gate(self) -> None:
+        self._tell(GateEvent(self.gate.person.n))
 
     def _answer(self, event: ShownEvent) -> None:
         """Answer the oldest press that it can be about; a refusal does not name its button.

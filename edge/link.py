@@ -36,11 +36,13 @@ from edge.lock import LINK_LOCK, InUse, hold
 from edge.panel import (
     Aboard,
     Appended,
+    AtGate,
     Condition,
     Counted,
     DeskAnswered,
     FareAnswer,
     FromTap,
+    GateActed,
     RideActed,
     Shown,
     Stranger,
@@ -222,19 +224,26 @@ class Link:
                 self._requests.heard(said)
             case Aboard() | FareAnswer() | RideActed():
                 self._board.drives.heard(said)
+            case AtGate() | GateActed():
+                self._board.gate.heard(said)
             case Condition() | None:
-                was_there = self._board.condition is not None
-                self._board.condition = self._pull.condition = said
-                self._pull.settle()
-                self._board.changed()
-                self._desk.status.set()
-                self._desk.reported.set()
-                if said is None:
-                    self._requests.card_half_went()
-                    self._board.drives.gone()
-                elif not was_there:
-                    self._requests.card_half_came()
-                    self._gps.card_half_came()
+                self._turned(said)
+
+    def _turned(self, condition: Condition | None) -> None:
+        """The card half is otherwise now; None: it is gone."""
+        was_there = self._board.condition is not None
+        self._board.condition = self._pull.condition = condition
+        self._pull.settle()
+        self._board.changed()
+        self._desk.status.set()
+        self._desk.reported.set()
+        if condition is None:
+            self._requests.card_half_went()
+            self._board.drives.gone()
+            self._board.gate.gone()
+        elif not was_there:
+            self._requests.card_half_came()
+            self._gps.card_half_came()
 
     def _asked(self) -> None:
         self._desk.outbox.set()

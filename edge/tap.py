@@ -60,7 +60,7 @@ from edge.panel import (
 )
 from edge.presence import Presence
 from edge.ride import Moment, Rides, Riding
-from edge.roster import HoldingRefused, Match, Rosters
+from edge.roster import HoldingRefused, Rosters
 from edge.show import Panel
 from edge.stages import Stages
 from edge.usage import OwnEntries, Usage

@@ -9,23 +9,24 @@ as a driver's page at a school, is not there.
 
 import asyncio
 import contextlib
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web import RequestPayloadError
 
-from edge.board import Board, ConditionEvent, Event, ShownEvent, TooManyPages
+from edge.board import Board, ConditionEvent, Event, GateEvent, ShownEvent, TooManyPages
 from edge.config import Config
-from edge.panel import DECLARED_FOR_S, UNREADABLE, Declared, Pressed, Vehicle
+from edge.panel import UNREADABLE, Pressed, Vehicle
+from edge.web import gate
+from edge.web.answers import BOARD, done, refuse, sorry
 from edge.web.cab import CAB, Cab
 from edge.web.guard import add_headers, guard, same_origin
 from edge.web.pairing import device_routes, screen_routes
 from edge.web.rendering import HERE, PAGES, environment, render
 from edge.web.tablet import say_unsaved, tablet_routes
 from edge.web.tablet_list import list_routes
-from programmes.texts import say
 from wire import door
 from wire.codes import Outcome
 from wire.individual_number import IndividualNumberRefused, refuse_individual_number
@@ -46,22 +47,23 @@ CONFIRM_S: Final = 3.0
 PING_S: Final = 10.0
 """A stream says this often that it lives, so that a page notices a dead reader."""
 
-BOARD: Final = web.AppKey("board", Board)
 CONFIG: Final = web.AppKey("config", Config)
 PRESSED_S: Final = web.AppKey("pressed_s", dict[str, float])
 
+NAMES: Final = {ShownEvent: "shown", ConditionEvent: "condition", GateEvent: "gate"}
+"""Of events in the stream; what is none of these is a taxi's."""
+
 routes = web.RouteTableDef()
 vehicle_routes = web.RouteTableDef()
-direction_routes = web.RouteTableDef()
 desk_routes = web.RouteTableDef()
 KINDS: Final = {
     "bus": [vehicle_routes],
     "taxi": [vehicle_routes, tablet_routes, list_routes, device_routes, screen_routes],
-    "school": [direction_routes],
+    "school": [gate.gate_routes],
     "desk": [desk_routes],
     "kiosk": [],
 }
-"""What is there beside `routes`, by the place's kind: who has a driver, who declares directions,
+"""What is there beside `routes`, by the place's kind: who has a driver, where people come and go,
 who can decline to hold a card for a clerk."""
 
 
@@ -101,33 +103,29 @@ async def serve(board: Board, config: Config, cab: Cab | None = None) -> None:
         await runner.cleanup()
 
 
-def _page(request: web.Request, name: str) -> web.Response:
-    board, config = request.app[BOARD], request.app[CONFIG]
-    kind = KINDS[config.place_kind]
-    directions = direction_routes in kind
-    return render(
-        request,
-        name,
-        board=board,
-        state=board.state(),
-        directions=directions,
-        desk=desk_routes in kind,
-        cab=request.app.get(CAB),
-        idle="idle.school" if directions else "idle.bus",
-        declared_for_s=DECLARED_FOR_S,
-    )
+def _page(request: web.Request, name: str, idle: str, **values: Any) -> web.Response:
+    board, kind = request.app[BOARD], KINDS[request.app[CONFIG].place_kind]
+    common: dict[str, Any] = {
+        "board": board,
+        "state": board.state(),
+        "idle": idle,
+        "cab": request.app.get(CAB),
+    }
+    return render(request, name, desk=desk_routes in kind, **common | values)
 
 
 @routes.get("/")
 async def passenger(request: web.Request) -> web.Response:
-    """The passenger's or the teacher's screen."""
-    return _page(request, "passenger.html")
+    """The passenger's screen, or a school's gate."""
+    if gate.gate_routes in KINDS[request.app[CONFIG].place_kind]:
+        return _page(request, "gate.html", "idle.school", **gate.values(request))
+    return _page(request, "passenger.html", "idle.bus")
 
 
 @vehicle_routes.get("/driver")
 async def driver(request: web.Request) -> web.Response:
     """The driver's screen."""
-    return _page(request, "driver.html")
+    return _page(request, "driver.html", "idle.bus")
 
 
 @routes.get("/healthz")
@@ -145,12 +143,12 @@ async def healthz(request: web.Request) -> web.Response:
 
 @routes.get("/events")
 async def events(request: web.Request) -> web.StreamResponse:
-    """What happens, as server-sent events (HTML Living Standard, 9.2): `shown`, `condition`."""
+    """What happens, as server-sent events (HTML Living Standard, 9.2), by NAMES."""
     board = request.app[BOARD]
     try:
         page = board.subscribe()
     except TooManyPages as error:
-        return _refuse(503, "too-many-pages", str(error))
+        return refuse(503, "too-many-pages", str(error))
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     try:
         await response.prepare(request)
@@ -176,7 +174,7 @@ async def _write(response: web.StreamResponse, event: Event | str) -> None:
     if isinstance(event, str):
         await response.write(f": {event}\n\n".encode())
         return
-    name = {ShownEvent: "shown", ConditionEvent: "condition"}.get(type(event), "ride")
+    name = NAMES.get(type(event), "ride")
     await response.write(b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(event)))
 
 
@@ -191,27 +189,17 @@ async def press(request: web.Request) -> web.StreamResponse:
     button = request.match_info["button"]
     now_s = asyncio.get_running_loop().time()
     if now_s - pressed_s.get(button, -PRESS_PAUSE_S) < PRESS_PAUSE_S:
-        return _sorry(429, "pressed-too-soon")
+        return sorry(429, "pressed-too-soon")
     pressed_s[button] = now_s
     with board.pressed(button) as answer, contextlib.suppress(TimeoutError):
         if board.say(Pressed(button=button)):  # type: ignore[arg-type]  # the route allows no other
             async with asyncio.timeout(CONFIRM_S):
                 event = await answer
             if event.outcome is Outcome.ACCEPTED:
-                return _done(request, "/driver", event)
+                return done(request, "/driver", event)
             hints = {"hint": event.ja, "hint_en": event.en}
             return web.json_response({"error": event.code, **hints}, status=503)
-    return _sorry(503, "no-answer")
-
-
-@direction_routes.post("/declare/{direction:in|out}")
-async def declare(request: web.Request) -> web.StreamResponse:
-    """Choose the direction of the next tap."""
-    same_origin(request)
-    direction = request.match_info["direction"]
-    if not request.app[BOARD].say(Declared(direction=direction)):  # type: ignore[arg-type]
-        return _sorry(503, "no-answer")
-    return _done(request, "/", {"direction": direction, "for_s": DECLARED_FOR_S})
+    return sorry(503, "no-answer")
 
 
 @desk_routes.post("/desk/{request:[0-9a-f]{32}}/cancel")
@@ -220,8 +208,8 @@ async def decline(request: web.Request) -> web.StreamResponse:
     same_origin(request)
     board, name = request.app[BOARD], request.match_info["request"]
     if not board.requests.cancel(name):
-        return _sorry(503, "no-answer")
-    return _done(request, "/", board.state())
+        return sorry(503, "no-answer")
+    return done(request, "/", board.state())
 
 
 @vehicle_routes.post("/vehicle")
@@ -235,30 +223,13 @@ async def vehicle(request: web.Request) -> web.StreamResponse:
         for name in form.__struct_fields__:
             refuse_individual_number(name, getattr(form, name))
     except IndividualNumberRefused as error:
-        return _refuse(422, "individual-number", str(error))
+        return refuse(422, "individual-number", str(error))
     except TimeoutError:
-        return _refuse(408, "too-slow", f"a request has {BODY_S:.0f} s to arrive")
+        return refuse(408, "too-slow", f"a request has {BODY_S:.0f} s to arrive")
     except (ConnectionError, RequestPayloadError, BadHttpMessage) as error:
-        return _refuse(400, "malformed", str(error))
+        return refuse(400, "malformed", str(error))
     except UNREADABLE as error:
-        return _refuse(422, "malformed", str(error))
+        return refuse(422, "malformed", str(error))
     if not request.app[BOARD].say(Vehicle(duty=form.duty, stop=form.stop, line=form.line)):
-        return _sorry(503, "no-answer")
+        return sorry(503, "no-answer")
     return web.Response(status=204)
-
-
-def _done(request: web.Request, back: str, result: object) -> web.Response:
-    """Answer a script with JSON, a bare form by going back to its page."""
-    if "application/json" in request.headers.get("Accept", ""):
-        return web.Response(body=msgspec.json.encode(result), content_type="application/json")
-    return web.Response(status=303, headers={"Location": back})
-
-
-def _refuse(status: int, code: str, hint: str) -> web.Response:
-    return web.json_response({"error": code, "hint": hint}, status=status)
-
-
-def _sorry(status: int, code: str) -> web.Response:
-    """Refuse with a sentence for people, in both languages."""
-    hint, english = say(f"page.{code}"), say(f"page.{code}", "en")
-    return web.json_response({"error": code, "hint": hint, "hint_en": english}, status=status)

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from multidict import MultiDictProxy
 
-from edge.drives import NoAnswer
+from edge.asks import NoAnswer
 from edge.panel import FareAnswer, NotDone, RiderRef, TakeOff, TurnShift
 from edge.web.cab import CAB, OWN_SCREEN, Cab, device
 from edge.web.guard import same_origin

@@ -10,7 +10,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from edge.web.app import BOARD, BODY_BYTES_MAX, SHUTDOWN_S, events
+from edge.web.answers import BOARD
+from edge.web.app import BODY_BYTES_MAX, SHUTDOWN_S, events
 from edge.web.cab import CAB, DEVICE, Cab
 from edge.web.guard import add_headers, guard
 from edge.web.pairing import COOKIE, device_routes, pair_routes, stranger

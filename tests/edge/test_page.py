@@ -240,7 +240,7 @@ async def test_a_teacher_chooses_a_direction_and_the_next_tap_takes_it(
 ) -> None:
     page = await opened(browser, f"{school.url}/")
     await until(lambda: school.board._pages, "the page listens")
-    out = page.get_by_role("button", name="退勤")
+    out = page.locator("#to-out")
     await out.click()
     await expect(out).to_have_attribute("aria-pressed", "true")
     assert school.heard == [Declared(direction="out")]

@@ -93,7 +93,7 @@ function shown(event) {
     chime(event.look);
     speak(event.clips, chimeLength(event.look));
   }
-  backToIdle = setTimeout(rest, STANDS_MS[event.look]);
+  backToIdle = setTimeout(rest, Number(body.dataset.standsMs) || STANDS_MS[event.look]);
 }
 
 /* A clerk waits for a card at this reader, or waits no more. */
@@ -129,20 +129,29 @@ function unpress(button) {
   button.setAttribute("aria-pressed", "false");
 }
 
-async function send(form) {
-  const button = form.querySelector("button"), answer = find("answer");
+/* Says what became of a press, in the page's line for it. */
+function tell(sign, ja, en) {
+  if (find("answer-ja")) {
+    put("answer-ja", ja && `${sign} ${ja}`);
+    put("answer-en", en);
+  } else put("answer", `${sign} ${ja} ${en}`);
+}
+
+async function send(form, button) {
+  const answer = find("answer");
+  const action = button.hasAttribute("formaction") ? button.formAction : form.action;
+  const fields = new URLSearchParams(new FormData(form, button));
   button.disabled = true;
-  let text = "";
   try {
-    const response = await fetch(form.action,
-      { method: "POST", headers: { Accept: "application/json" } });
+    const response = await fetch(action,
+      { method: "POST", headers: { Accept: "application/json" }, body: fields });
     const said = await response.json();
-    text = response.ok ? `○ ${said.ja} ${said.en}` : `× ${said.hint} ${said.hint_en || ""}`;
+    if (response.ok) tell("○", said.ja || "", said.en || "");
+    else tell("×", said.hint, said.hint_en || "");
     if (response.ok && said.for_s) declared(button, said.for_s);
   } catch {
-    text = answer ? `× ${answer.dataset.noAnswerJa} ${answer.dataset.noAnswerEn}` : "";
+    if (answer) tell("×", answer.dataset.noAnswerJa, answer.dataset.noAnswerEn);
   }
-  if (answer) answer.textContent = text;
   setTimeout(() => { button.disabled = false; }, 1000);
 }
 
@@ -154,7 +163,7 @@ function declared(button, seconds) {
 
 document.addEventListener("submit", (event) => {
   event.preventDefault();
-  send(event.target);
+  send(event.target, event.submitter || event.target.querySelector("button"));
 });
 setInterval(() => put("clock", clockForm.format(Date.now() + skew)), 1000);
 
