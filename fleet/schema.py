@@ -524,7 +524,14 @@ claim_line: Final = sa.Table(
     "claim_line",
     fleet,
     sa.Column("claim_id", _Id, sa.ForeignKey("claim.id"), primary_key=True, autoincrement=False),
-    sa.Column("ride_id", _Id, sa.ForeignKey("ride.id"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "ride_id",
+        _Id,
+        sa.ForeignKey("ride.id"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    ),
     sa.Column("stands", sa.Boolean, nullable=False, server_default=sa.true()),
     comment="Rows of a claim. stands: false once it was returned; a row of ride stands in at most "
     "one claim.",

@@ -40,5 +40,6 @@ def upgrade() -> None:
         sa.Column("line", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("month", name=op.f("pk_retired_rides")),
     )
+    op.create_index("ix_claim_line_ride_id", "claim_line", ["ride_id"])
     for table in ("ride_retention", "retired_rides"):
         make_append_only(op.get_bind(), table)
