@@ -27,6 +27,7 @@ from fleet import (
     cli_ledger,
     cli_members,
     cli_schemes,
+    cli_work,
 )
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
@@ -51,6 +52,7 @@ from fleet.terminal import Site, fail, log_plainly, out, show, site_of, who
 from fleet.terms import SchemeRefused
 from fleet.tides import NoRides
 from fleet.webhook_addresses import WebhookRefused
+from fleet.work_acts import WorkRefused
 from programmes.register import UnknownProgramme
 from wire.clock import Clock, SystemClock
 from wire.individual_number import IndividualNumberRefused
@@ -80,6 +82,7 @@ REFUSALS = (
     TrustUnusable,
     UnknownProgramme,
     WebhookRefused,
+    WorkRefused,
     OSError,
 )
 """What a person can put right: said in one sentence, without a stack."""
@@ -102,6 +105,7 @@ app.add_typer(cli_audit.audit_app, name="audit")
 app.add_typer(cli_audit.retention_app, name="retention")
 app.add_typer(cli_cards.card_proof_app, name="card-proof")
 app.add_typer(cli_claims.claims_app, name="claims")
+app.add_typer(cli_work.work_app, name="work")
 app.add_typer(cli_api.api_app, name="api")
 app.command("backup")(cli_backup.back_up)
 app.command()(cli_backup.restore)

@@ -47,7 +47,7 @@ def verify(
     """
     if file.stat().st_size > FILE_BYTES_MAX:
         raise typer.BadParameter(f"a claim has at most {FILE_BYTES_MAX} bytes")
-    key = read_public_key(fleet_key) if fleet_key else _own_key(context)
+    key = read_public_key(fleet_key) if fleet_key else own_key(context)
     said: Language = "en" if language is Tongue.EN else "ja"
     try:
         seal = claim_file.check(file.read_bytes(), key)
@@ -71,7 +71,8 @@ def _matching(seal: Seal, language: Language) -> str:
     )
 
 
-def _own_key(context: typer.Context) -> ed25519.Ed25519PublicKey:
+def own_key(context: typer.Context) -> ed25519.Ed25519PublicKey:
+    """Return the public key of this fleet."""
     return read_signing_key(site_of(context).config.signing_key).public_key()
 
 

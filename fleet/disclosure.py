@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, consent, member_events, member_life, store
+from fleet import audit, consent, member_events, member_life, store, work_disclosure
 from fleet.consent import Consent
 from fleet.member_events import Event
 from fleet.schema import (
@@ -28,12 +28,13 @@ from fleet.schema import (
     ride_share,
 )
 from fleet.store import AnyRow
+from fleet.work_disclosure import WorkLine
 
 USES_MAX: Final = 10_000
 """Entries told: five years of 730 rides and their refusals; the newest. More is said to be more."""
 LOOKS_MAX: Final = 5_000
 """Lines of the audit, the newest: a member is looked at some ten times a year."""
-OF_EVERYBODY: Final = ("attendance.listed",)
+OF_EVERYBODY: Final = ("attendance.listed", "work.listed", "work.exported")
 """Words of the audit for lists of all members, which name no number."""
 
 
@@ -92,6 +93,7 @@ class Disclosure:
     consents: tuple[Consent, ...]
     events: tuple[Event, ...]
     looks: tuple[Look, ...]
+    work: tuple[WorkLine, ...]
 
 
 def disclose(connection: sa.Connection, member_id: int, who: str, at_ms: int) -> Disclosure:
@@ -122,6 +124,7 @@ def disclose(connection: sa.Connection, member_id: int, who: str, at_ms: int) ->
         consents=tuple(consent.of_member(connection, member_id)),
         events=tuple(member_events.history(connection, member_id, at_ms)),
         looks=tuple(looks),
+        work=work_disclosure.of_member(connection, row.id),
     )
 
 

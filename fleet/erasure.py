@@ -1,12 +1,12 @@
 """Erasing a member (C6): the link from person to credential is cut, and what is left only counts.
 
-What goes: name, kana, birth date, household, category, reasons in free words, the history, every
-card's row, every other row of persons that names one of its credentials, and files of members that
-wait to be taken in, in which nobody can look for one name. What stays: a member's row under a
-number of no paper, with its days, so that sums of members hold; consents, which name a row and
-nobody; the audit, which names the registration number: who looked at whom must be answered for
-after the person is gone (docs/adr/0018-erasure.md). The ledger is not touched: its credentials
-belong to nobody from then on.
+What goes: name, kana, birth date, household, category, reasons in free words, the history, records
+of work (but for the sums of closed months), every card's row, every other row of persons that names
+one of its credentials, and files of members that wait to be taken in, in which nobody can look for
+one name. What stays: a member's row under a number of no paper, with its days, so that sums of
+members hold; consents, which name a row and nobody; the audit, which names the registration number:
+who looked at whom must be answered for after the person is gone (docs/adr/0018-erasure.md). The
+ledger is not touched: its credentials belong to nobody from then on.
 
 Whoever erases calls `Store.owe` before and `Store.settle` afterwards: on SQLite pages and the log
 still hold copies, and the office settles what was cut short between.
@@ -17,7 +17,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from fleet import applicants, audit, import_jobs, store
+from fleet import applicants, audit, import_jobs, store, work_disclosure
 from fleet.member_events import LifeRefused, row_of
 from fleet.member_life import Ended
 from fleet.members import bump
@@ -50,6 +50,7 @@ def erase(
     _cut_cards(connection, row.programme, member_id)
     _blank_person(connection, row, at_ms)
     connection.execute(member_event.delete().where(member_event.c.member_id == member_id))
+    work_disclosure.erase(connection, member_id)
     if files:
         import_jobs.forget_people(connection, row.programme, at_ms)
     last = local_day(at_ms)

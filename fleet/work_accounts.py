@@ -20,6 +20,12 @@ def bind(connection: sa.Connection, act: Act, account: str) -> None:
 
     Whether there is such an account stands in the other database: whoever calls this looks.
     """
+    number = check(connection, act, account)
+    _write(connection, act, account, "bound", number)
+
+
+def check(connection: sa.Connection, act: Act, account: str) -> str:
+    """Return the member's number when an account can be his own. Raises WorkRefused."""
     row = member_of(connection, act.member_id)
     if not 1 <= len(account) <= ACCOUNT_MAX or not account.isprintable():
         raise WorkRefused("account")
@@ -29,7 +35,7 @@ def bind(connection: sa.Connection, act: Act, account: str) -> None:
         raise WorkRefused("account-bound")
     if account_of(connection, act.member_id):
         raise WorkRefused("member-bound")
-    _write(connection, act, account, "bound", row.registration_number)
+    return str(row.registration_number)
 
 
 def unbind(connection: sa.Connection, act: Act, account: str) -> None:

@@ -52,6 +52,12 @@ def sections(
         ],
         "looks": [(when(one.at_ms), one.who, word_of(one.what, language)) for one in of.looks],
     }  # fmt: skip
+    if of.work:
+        made["work"] = [
+            (when(one.at_ms or None), say(f"work.told.{one.kind}", language),
+             one.day, one.said, one.who)
+            for one in of.work
+        ]  # fmt: skip
     return [
         Section(name, say(f"web.disclosure.{name}", language), heads(name, language), rows)
         for name, rows in made.items()
