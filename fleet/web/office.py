@@ -50,6 +50,8 @@ from fleet.web import (
     security_page,
     signin,
     start_page,
+    school_page,
+    school_reach,
     statement_page,
     taxi_page,
     triage_page,
@@ -83,6 +85,8 @@ FIGURES: Final = "web.group.figures"
 OVERSIGHT: Final = "web.group.oversight"
 """Who may do what, who looked at whom, other systems."""
 
+SCHOOL: Final = "web.group.school"
+"""A school's people and their days."""
 REPORTS: Final = frozenset(reports_page.READERS)
 COMPANY: Final = frozenset({OfficeRole.COMPANY, OfficeRole.CLERK})
 VEHICLES: Final = vehicles_reach.READERS
@@ -91,6 +95,7 @@ SITE = Site(
     name="office",
     role="clerk",
     pages=(
+SCHOOLS: Final = school_reach.READERS
         Page("/", "web.start.title", group=COUNTER),
         Page("/members", "web.members.title", CLERK, group=COUNTER),
         Page("/desk", "web.desk-find.title", CLERK, group=COUNTER),
@@ -111,6 +116,7 @@ SITE = Site(
         Page("/looks", "web.looks.title", AUDITOR, group=OVERSIGHT),
         Page("/people", "web.people.title", ADMIN, group=OVERSIGHT),
         Page("/links", "web.links.title", ADMIN, group=OVERSIGHT),
+        Page("/school", "web.school.title", SCHOOLS, attendance.NAME, SCHOOL),
     ),
     needs={
         "/": frozenset(),
@@ -136,6 +142,7 @@ SITE = Site(
         "/taxi": REPORTS,
         "/security": frozenset(),
         "/second": frozenset(),
+        "/school": SCHOOLS,
         "/held": frozenset(),
         "/logout": frozenset(),
     },
@@ -178,6 +185,7 @@ ROUTES = (
     second_factor.routes,
     oidc.routes,
 )
+    school_page.routes,
 
 
 def application(config: Config, store: Store, persons: Store, clock: Clock) -> web.Application:

@@ -19,6 +19,7 @@ from fleet.web.triage_page import waiting_cards
 from fleet.web.vehicles_reach import BY_RIDE
 
 routes = web.RouteTableDef()
+from programmes import attendance
 
 
 @routes.get("/")
@@ -47,6 +48,8 @@ def _guest(rights: Rights) -> str:
 
 
 async def _tasks(request: web.Request) -> list[OfficeTask]:
+    if rights.may(attendance.NAME, OfficeRole.SCHOOL):
+        return "school"
     account, now_ms = account_of(request), request.app[CLOCK].now_ms()
     of_fleet = await read(request.app[FLEET], office_tasks.of_fleet, account)
     of_persons = await read(request.app[PERSONS], office_tasks.of_persons, account, now_ms)
