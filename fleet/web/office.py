@@ -46,12 +46,12 @@ from fleet.web import (
     rule_form_page,
     rules_page,
     schemes_page,
+    school_page,
+    school_reach,
     second_factor,
     security_page,
     signin,
     start_page,
-    school_page,
-    school_reach,
     statement_page,
     taxi_page,
     triage_page,
@@ -80,22 +80,22 @@ PROGRAMME: Final = "web.group.programme"
 """By what a programme goes: its rules, its grounds, its schemes, its files."""
 COMPANIES: Final = "web.group.vehicles"
 """A transport company's vehicles and rides."""
+SCHOOL: Final = "web.group.school"
+"""A school's people and their days."""
 FIGURES: Final = "web.group.figures"
 """What it came to."""
 OVERSIGHT: Final = "web.group.oversight"
 """Who may do what, who looked at whom, other systems."""
 
-SCHOOL: Final = "web.group.school"
-"""A school's people and their days."""
 REPORTS: Final = frozenset(reports_page.READERS)
 COMPANY: Final = frozenset({OfficeRole.COMPANY, OfficeRole.CLERK})
 VEHICLES: Final = vehicles_reach.READERS
+SCHOOLS: Final = school_reach.READERS
 
 SITE = Site(
     name="office",
     role="clerk",
     pages=(
-SCHOOLS: Final = school_reach.READERS
         Page("/", "web.start.title", group=COUNTER),
         Page("/members", "web.members.title", CLERK, group=COUNTER),
         Page("/desk", "web.desk-find.title", CLERK, group=COUNTER),
@@ -110,13 +110,13 @@ SCHOOLS: Final = school_reach.READERS
         Page("/vehicles/check", "web.check.title", VEHICLES, taxi.NAME, COMPANIES),
         Page("/vehicles/enter", "web.office-ride.title", COMPANY, taxi.NAME, COMPANIES),
         Page("/claims", "web.claims.title", VEHICLES, taxi.NAME, COMPANIES),
+        Page("/school", "web.school.title", SCHOOLS, attendance.NAME, SCHOOL),
         Page("/reports", "web.report.title", REPORTS, group=FIGURES),
         Page("/taxi", "web.taxi.nav", REPORTS, taxi.NAME, FIGURES),
         Page("/rides", "web.rides.title", CLERK, senior_pass.NAME, FIGURES),
         Page("/looks", "web.looks.title", AUDITOR, group=OVERSIGHT),
         Page("/people", "web.people.title", ADMIN, group=OVERSIGHT),
         Page("/links", "web.links.title", ADMIN, group=OVERSIGHT),
-        Page("/school", "web.school.title", SCHOOLS, attendance.NAME, SCHOOL),
     ),
     needs={
         "/": frozenset(),
@@ -135,6 +135,7 @@ SCHOOLS: Final = school_reach.READERS
         "/reports": REPORTS,
         "/vehicles": VEHICLES,
         "/claims": VEHICLES,
+        "/school": SCHOOLS,
         "/looks": AUDITOR,
         "/people": ADMIN,
         "/links": ADMIN,
@@ -142,7 +143,6 @@ SCHOOLS: Final = school_reach.READERS
         "/taxi": REPORTS,
         "/security": frozenset(),
         "/second": frozenset(),
-        "/school": SCHOOLS,
         "/held": frozenset(),
         "/logout": frozenset(),
     },
@@ -176,6 +176,7 @@ ROUTES = (
     rides_page.routes,
     taxi_page.routes,
     security_page.routes,
+    school_page.routes,
     vehicles_page.routes,
     claims_page.routes,
     claim_page.routes,
@@ -185,7 +186,6 @@ ROUTES = (
     second_factor.routes,
     oidc.routes,
 )
-    school_page.routes,
 
 
 def application(config: Config, store: Store, persons: Store, clock: Clock) -> web.Application:

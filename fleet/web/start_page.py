@@ -1,5 +1,6 @@
 """窓口: where a clerk's day begins. Find a member, enrol one, what waits, the cards held just now.
 
+
 Whoever has another role sees what waits for that role; who works for a company or a school, or has
 no right yet, sees what he can do and whom he asks.
 """
@@ -17,9 +18,9 @@ from fleet.web.pages import CLOCK, render
 from fleet.web.session import account_of
 from fleet.web.triage_page import waiting_cards
 from fleet.web.vehicles_reach import BY_RIDE
+from programmes import attendance
 
 routes = web.RouteTableDef()
-from programmes import attendance
 
 
 @routes.get("/")
@@ -44,12 +45,12 @@ def _guest(rights: Rights) -> str:
     """Return what somebody is told who neither works for the city nor audits."""
     if any(rights.may(name, OfficeRole.COMPANY) for name in BY_RIDE):
         return "company"
+    if rights.may(attendance.NAME, OfficeRole.SCHOOL):
+        return "school"
     return "outside" if rights else "no-right"
 
 
 async def _tasks(request: web.Request) -> list[OfficeTask]:
-    if rights.may(attendance.NAME, OfficeRole.SCHOOL):
-        return "school"
     account, now_ms = account_of(request), request.app[CLOCK].now_ms()
     of_fleet = await read(request.app[FLEET], office_tasks.of_fleet, account)
     of_persons = await read(request.app[PERSONS], office_tasks.of_persons, account, now_ms)
