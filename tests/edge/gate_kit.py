@@ -3,7 +3,7 @@
 import datetime
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from hw.sim.antenna import Antenna
 from hw.sim.mynumber import MyNumberCard
 from programmes.calendar import ZONE
 from tests.edge.reader_kit import ATTENDANCE, Link, ReaderKit, lift, make_reader, my_number_card
+from tests.edge.rig import Authority, free_port
+from tests.edge.taxi_kit import Taxi
 from wire.entries import Answer, Heading, Redirect
 
 TEACHERS = [my_number_card(serial) for serial in (1, 2)]
@@ -35,14 +37,14 @@ def at(text: str) -> int:
 
 
 class SchoolClock:
-    """Runs as the machine's does, from a morning in June on, and is set on from night to morning.
+    """Runs as the machine's does, from another moment on, and is set on from night to morning.
 
     Both of its clocks are: a reader cannot tell that from a night.
     """
 
-    def __init__(self, text: str = "3 07:42") -> None:
+    def __init__(self, begins_ms: int) -> None:
         self._began_ns = time.monotonic_ns()
-        self._began_ms, self._on_ms = at(text), 0
+        self._began_ms, self._on_ms = begins_ms, 0
 
     def now_ms(self) -> int:
         return self._began_ms + self._ran_ns() // 1_000_000
@@ -63,14 +65,23 @@ class SchoolClock:
 
 
 def make_gate(
-    folder: Path, antenna: Antenna, *cards: MyNumberCard, page_port: int = 8080, **parameters: Any
-) -> ReaderKit:
-    """Make the reader of a school whose list has these teachers."""
-    kit = make_reader(
-        folder, antenna.device, kind="school", programmes=(ATTENDANCE,), page_port=page_port
-    )
-    kit.enrol(*(cards or TEACHERS), programme=ATTENDANCE, **parameters)
+    folder: Path, antenna: Antenna, *cards: MyNumberCard, rules: Mapping[str, Any] | None = None,
+    **files: str | int,
+) -> ReaderKit:  # fmt: skip
+    """Make the reader of a school whose list has these teachers; `files` are keys of its file."""
+    kit = make_reader(folder, antenna.device, kind="school", programmes=(ATTENDANCE,), **files)
+    kit.enrol(*(cards or TEACHERS), programme=ATTENDANCE, **(rules or {}))
     return kit
+
+
+def make_whole_gate(folder: Path, antenna: Antenna) -> Taxi:
+    """Make one with all that both halves need; nobody answers where its broker would be."""
+    authority = Authority(folder / "authority")
+    certificate, key = authority.issue("kazasu-shi/bus-1")
+    files = {"authority": authority.root, "certificate": certificate, "key": key}
+    named = {name: str(path) for name, path in files.items()}
+    kit = make_gate(folder / "school", antenna, page_port=free_port(), **named)
+    return Taxi(kit, antenna, TEACHERS)
 
 
 class Gate:

@@ -29,7 +29,7 @@ def school(tmp_path: Path, antenna: Antenna) -> ReaderKit:
 
 @pytest.fixture
 def clock() -> SchoolClock:
-    return SchoolClock("3 07:42")
+    return SchoolClock(at("3 07:42"))
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ def test_each_gate_asks_by_its_own_marks_and_the_answers_are_there_to_be_weighed
     tmp_path: Path, antenna: Antenna
 ) -> None:
     """In by one gate and out by the other: both ask, and the person knows better."""
-    clock = SchoolClock("3 07:42")
+    clock = SchoolClock(at("3 07:42"))
     front, back = (make_gate(tmp_path / name, antenna) for name in ("front", "back"))
     with running(front, clock) as link:
         Gate(link, antenna).hold()

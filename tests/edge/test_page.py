@@ -340,7 +340,15 @@ async def test_it_answers_under_its_own_name_alone(
 
 @pytest.mark.parametrize(
     ("kind", "path"),
-    [("bus", "/press/present-only"), ("school", "/declare/in"), ("bus", "/vehicle")],
+    [
+        ("bus", "/press/present-only"),
+        ("school", "/declare/in"),
+        ("school", f"/gate/{JOURNAL}/1/out"),
+        ("school", f"/gate/{JOURNAL}/1/answer"),
+        ("school", f"/gate/{JOURNAL}/1/stay"),
+        ("school", "/gate/left"),
+        ("bus", "/vehicle"),
+    ],
 )
 @pytest.mark.parametrize(
     "headers",
@@ -376,6 +384,9 @@ async def test_each_kind_of_place_has_its_own_buttons_and_no_others(
             ("/press/present-only", pressing),
             ("/press/device-fault", pressing),
             ("/declare/in", declaring),
+            ("/declare/back", declaring),
+            ("/gate/left", declaring),
+            ("/declare/up", 404),
         ):
             async with http.post(f"{site.url}{path}", headers=headers) as response:
                 assert response.status == status, path

@@ -534,7 +534,7 @@ async def test_a_disk_that_keeps_nothing_is_said_and_pairs_nobody(car: Car, tmp_
 async def test_a_card_half_that_is_silent_settles_nothing_twice_and_its_late_answer_is_shown(
     car: Car, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.drives.ANSWER_S", 0.05)
+    monkeypatch.setattr("edge.asks.ANSWER_S", 0.05)
     car.tap_answers = False
     async with device(car.screen) as screen:
         _, page = await screen.post("/tablet/done", fare="1500", rider=f"{JOURNAL}:1")

@@ -137,11 +137,14 @@ function tell(sign, ja, en) {
   } else put("answer", `${sign} ${ja} ${en}`);
 }
 
+const busy = new WeakSet(); // buttons that were just pressed; disabled they would lose the focus
+
 async function send(form, button) {
+  if (busy.has(button)) return;
   const answer = find("answer");
   const action = button.hasAttribute("formaction") ? button.formAction : form.action;
   const fields = new URLSearchParams(new FormData(form, button));
-  button.disabled = true;
+  busy.add(button);
   try {
     const response = await fetch(action,
       { method: "POST", headers: { Accept: "application/json" }, body: fields });
@@ -152,7 +155,7 @@ async function send(form, button) {
   } catch {
     if (answer) tell("×", answer.dataset.noAnswerJa, answer.dataset.noAnswerEn);
   }
-  setTimeout(() => { button.disabled = false; }, 1000);
+  setTimeout(() => busy.delete(button), 1000);
 }
 
 function declared(button, seconds) {
