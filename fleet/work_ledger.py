@@ -32,6 +32,8 @@ HOLDOVER_MS: Final = 30 * 60_000
 """How far a clock may be off that looked right at its start and was never compared with the fleet's
 in that journal: a small computer's crystal drifts by 20 ppm, half an hour in two and a half years,
 and one without a battery goes on from where it was switched off."""
+ON_THE_WAY_MS: Final = 2_000
+"""What came at once was this long on its way at most; a smaller step of a clock is none either."""
 ANSWERED_WITHIN_MS: Final = 62 * 24 * 3_600_000
 """How long after a day its answer is looked for: a reader keeps at most 40 days, and asks of no
 others; the rest is for one that was without a network."""
@@ -301,7 +303,7 @@ def _unsure_ms(row: _Row, at_ms: int) -> int:
     """Return how far a time may be off that was never compared; what came at once is no further."""
     if row.clock == ClockState.UNKNOWN.value:
         return UNSURE_MS_MAX + 1
-    return min(HOLDOVER_MS, abs(row.received_at_ms - at_ms))
+    return min(HOLDOVER_MS, max(ON_THE_WAY_MS, abs(row.received_at_ms - at_ms)))
 
 
 def _decoded(row: _Row) -> object:

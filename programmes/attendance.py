@@ -35,7 +35,7 @@ from programmes.rulebook import (
 )
 from programmes.work_day_rules import DayRules
 from wire.codes import Code, Outcome
-from wire.entries import Heading, Name
+from wire.entries import Name
 from wire.roster import RuleTable
 
 NAME: Final = "attendance"
@@ -43,7 +43,6 @@ MORNING_ENDS_H: Final = 11
 """Before this hour an arrival is greeted with おはようございます."""
 PLACES_MAX: Final = 20
 """Places with an hour of their own: a city has one night school or two."""
-_NEXT: Final[dict[Heading, Heading]] = {"in": "out", "back": "out", "away": "back", "out": "in"}
 PlaceHours = Annotated[
     dict[Name, Annotated[int, Meta(ge=0, le=12)]], Meta(min_length=1, max_length=PLACES_MAX)
 ]
@@ -128,17 +127,6 @@ def _greeting(facts: Facts, seen: Seen) -> tuple[str, dict[str, str]]:
     if seen.heading == "in" and local(facts.at_ms).hour < MORNING_ENDS_H:
         return f"{NAME}.morning", told
     return f"{NAME}.{seen.heading}", told
-
-
-def guess_direction(earlier: list[Booked]) -> Heading:
-    """Return the likeliest direction after today's earlier entries.
-
-    A declared direction and the whole day (programmes.work_day) say what really happened.
-    """
-    heading: Heading = "in"
-    for booked in earlier:
-        heading = _NEXT[booked.declared or heading]
-    return heading
 
 
 DESCRIBED: Final = (

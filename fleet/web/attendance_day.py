@@ -4,7 +4,7 @@ import datetime
 
 from aiohttp import web
 
-from fleet import workday
+from fleet import work_records, workday
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import require
@@ -20,11 +20,10 @@ async def show(request: web.Request) -> web.Response:
     """One day of everyone, today unless another day is asked for."""
     require(request, attendance.NAME)
     now_ms = request.app[CLOCK].now_ms()
-    today = await read(request.app[FLEET], workday.today, now_ms)
+    today = await read(request.app[FLEET], work_records.today, now_ms)
     day = _day(request.query.get("day", ""), today)
-    held = await read(request.app[FLEET], workday.held_on, day)
-    who = account_of(request).name
-    days = await change(request.app[PERSONS], workday.see_days, held, who, now_ms)
+    who, ledger = account_of(request).name, request.app[FLEET]
+    days = await change(request.app[PERSONS], workday.see_days, ledger, day, who, now_ms)
     came = [one for one in days if one.times]
     only_came = request.query.get("present", "") == "yes"
     return await render(

@@ -323,10 +323,10 @@ def _journals(connection: sa.Connection) -> None:
     held = (
         ("T-001", 7 * 60 + 42, "", ClockState.SYNCHRONISED),
         ("T-001", 8 * 60 + 55, "out", ClockState.SYNCHRONISED),
-        ("T-002", 7 * 60 + 51, "in", ClockState.HOLDOVER),
         ("T-001", -24 * 60 + 7 * 60 + 40, "", ClockState.SYNCHRONISED),
         ("T-001", -24 * 60 + 18 * 60 + 5, "", ClockState.SYNCHRONISED),
         ("T-003", -24 * 60 + 7 * 60 + 58, "", ClockState.SYNCHRONISED),
+        ("T-002", 7 * 60 + 51, "in", ClockState.HOLDOVER),
     )
     for n, (number, minute, declared, clock) in enumerate(held, 2):
         add_tap(connection, n, number, day_ms + minute * MINUTE_MS, declared, clock)
