@@ -2,10 +2,12 @@
 
 import datetime
 import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edge.panel import (
     AnswerGiven,
@@ -42,8 +44,8 @@ class SchoolClock:
     Both of its clocks are: a reader cannot tell that from a night.
     """
 
-    def __init__(self, begins_ms: int) -> None:
-        self._began_ns = time.monotonic_ns()
+    def __init__(self, begins_ms: int, slowness: int = 1) -> None:
+        self._began_ns, self._slowness = time.monotonic_ns(), slowness
         self._began_ms, self._on_ms = begins_ms, 0
 
     def now_ms(self) -> int:
@@ -53,7 +55,8 @@ class SchoolClock:
         return self._began_ns + self._ran_ns()
 
     def _ran_ns(self) -> int:
-        return time.monotonic_ns() - self._began_ns + self._on_ms * 1_000_000
+        ran_ns = (time.monotonic_ns() - self._began_ns) // self._slowness
+        return ran_ns + self._on_ms * 1_000_000
 
     def set_on(self, *, seconds: float) -> None:
         self._on_ms += int(seconds * 1000)
@@ -62,6 +65,28 @@ class SchoolClock:
         ahead_ms = at(text) - self.now_ms()
         assert ahead_ms >= 0, text
         self._on_ms += ahead_ms
+
+
+PATIENT: Final = """
+import sys
+from edge.tap import main
+from tests.edge.gate_kit import SchoolClock
+from wire.clock import SystemClock
+sys.exit(main(sys.argv[1:], SchoolClock(SystemClock().now_ms(), slowness=50)))
+"""
+"""A card half that gives people ten minutes for what they have twelve seconds for: a machine with
+other work is no quicker than that."""
+
+
+class WholeGate(Taxi):
+    """Both halves of a school's reader, as processes."""
+
+    def start(self, half: str) -> None:
+        if half != "tap":
+            super().start(half)
+            return
+        command = [sys.executable, "-c", PATIENT, str(self.kit.folder / "edge.toml")]
+        self.processes[half] = subprocess.Popen(command)
 
 
 def make_gate(
@@ -74,14 +99,14 @@ def make_gate(
     return kit
 
 
-def make_whole_gate(folder: Path, antenna: Antenna) -> Taxi:
+def make_whole_gate(folder: Path, antenna: Antenna) -> WholeGate:
     """Make one with all that both halves need; nobody answers where its broker would be."""
     authority = Authority(folder / "authority")
     certificate, key = authority.issue("kazasu-shi/bus-1")
     files = {"authority": authority.root, "certificate": certificate, "key": key}
     named = {name: str(path) for name, path in files.items()}
     kit = make_gate(folder / "school", antenna, page_port=free_port(), **named)
-    return Taxi(kit, antenna, TEACHERS)
+    return WholeGate(kit, antenna, TEACHERS)
 
 
 class Gate:

@@ -58,11 +58,10 @@ class Screen:
         await self.page.goto(f"{self.school.url}/")
         await self.reads("#ja", say("idle.school"))
 
-    async def hold(self, card: MyNumberCard) -> None:
-        """Hold a card until the page has said something of it, and take it away."""
-        before = len(self.school.kit.taps())
+    async def hold(self, card: MyNumberCard, says: str) -> None:
+        """Hold a card until the page says so, and take it away."""
         self.school.antenna.place(card)
-        await until(lambda: len(self.school.kit.taps()) > before, "the tap is kept")
+        await self.reads("#ja", says)
         await asyncio.to_thread(lift, self.school.antenna)
 
     async def reads(self, place: str, text: str) -> None:
@@ -115,8 +114,7 @@ async def test_by_touch(school: Taxi, browser: Browser) -> None:
     await screen.direction("away").tap()
     await screen.stands("away")
     await screen.reads("#answer", say("gate.chosen-away"))
-    await screen.hold(TIDY)
-    await screen.reads("#ja", "外出")
+    await screen.hold(TIDY, "外出")
     await screen.stands("away")
     await screen.is_good()
     # Just after it.
@@ -127,7 +125,7 @@ async def test_by_touch(school: Taxi, browser: Browser) -> None:
     assert isinstance(word, Redirect)
     assert word.declared == "back"
     # The next person is asked, and need not answer.
-    await screen.hold(FORGETFUL)
+    await screen.hold(FORGETFUL, "出勤")
     await screen.reads("#answer", "の退勤は何時でしたか")
     await screen.is_good()
     await page.locator("#other").tap()
@@ -155,7 +153,7 @@ async def test_by_the_keyboard_alone(school: Taxi, browser: Browser) -> None:
     await walk_to("to-out")
     await keys.press("Enter")
     await screen.stands("out")
-    await screen.hold(FORGETFUL)
+    await screen.hold(FORGETFUL, "退勤")
     await screen.reads("#answer", "の退勤は何時でしたか")
     assert await page.evaluate("document.activeElement.id") == "to-out", "the focus stays"
     await page.evaluate("document.activeElement.blur()")
@@ -174,11 +172,11 @@ async def test_by_the_keyboard_alone(school: Taxi, browser: Browser) -> None:
 
 async def test_a_question_is_put_off_and_not_known(school: Taxi, browser: Browser) -> None:
     screen = await opened(browser, school)
-    await screen.hold(FORGETFUL)
+    await screen.hold(FORGETFUL, "出勤")
     await screen.page.locator("#later").click()
     await expect(screen.page.locator(".question")).to_have_count(0)
     assert answers(school) == []
-    await screen.hold(FORGETFUL)
+    await screen.hold(FORGETFUL, say("attendance.repeat"))
     await screen.page.locator("#unknown").click()
     await screen.reads("#ja", say("attendance.answered"))
     (answer,) = answers(school)
@@ -188,7 +186,8 @@ async def test_a_question_is_put_off_and_not_known(school: Taxi, browser: Browse
 async def test_without_a_script_every_press_works(school: Taxi, browser: Browser) -> None:
     screen = await opened(browser, school, java_script_enabled=False)
     page = screen.page
-    await screen.hold(FORGETFUL)
+    school.antenna.place(FORGETFUL)
+    await until(lambda: len(school.kit.taps()) == 2, "the tap is kept")
     await page.reload()
     await screen.reads("#answer", "の退勤は何時でしたか")
     await page.locator("#other").click()
@@ -204,7 +203,7 @@ async def test_halves_that_die_take_the_person_off_the_screen_and_lose_no_word(
     school: Taxi, browser: Browser
 ) -> None:
     screen = await opened(browser, school)
-    await screen.hold(FORGETFUL)
+    await screen.hold(FORGETFUL, "出勤")
     await screen.direction("away").click()
     await screen.reads("#ja", "外出に直しました")
     school.kill("tap")
@@ -212,8 +211,7 @@ async def test_halves_that_die_take_the_person_off_the_screen_and_lose_no_word(
     await expect(screen.page.locator(".question")).to_have_count(0)
     school.start("tap")
     await screen.reads("#ja", say("idle.school"))
-    await screen.hold(FORGETFUL)
-    await screen.reads("#ja", say("attendance.repeat"))
+    await screen.hold(FORGETFUL, say("attendance.repeat"))
     await screen.stands("away")
     await screen.reads("#answer", "の退勤は何時でしたか")
     school.kill("link")
