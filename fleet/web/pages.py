@@ -30,7 +30,10 @@ def set_up(app: web.Application) -> None:
         default_helpers=False,
     )
     environment.globals.update(
-        ms=words.milliseconds, hour_minute=words.hour_minute, step_label=words.step_label
+        ms=words.milliseconds,
+        hour_minute=words.hour_minute,
+        step_label=words.step_label,
+        hours=words.hours,
     )
 
 

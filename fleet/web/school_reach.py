@@ -17,6 +17,7 @@ from fleet.web.data import FLEET, PERSONS, read
 from fleet.web.organisations import company_names
 from fleet.web.reach import require
 from fleet.web.session import account_of
+from fleet.work_acts import WorkRefused, member_of
 from fleet.work_terms import Enrolled
 from programmes import attendance
 
@@ -25,6 +26,7 @@ READERS: Final = frozenset({OfficeRole.SCHOOL, *BOARD})
 """Who may open a school's pages."""
 NO_SCHOOL: Final = "-"
 """In an address: people of no school, whom the board alone sees."""
+_DIGITS_MAX: Final = 18
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -84,13 +86,22 @@ async def school_to_write(request: web.Request) -> School:
     return found
 
 
+def number_of(text: str) -> int:
+    """Return a row's number in a form or a query. Raises HTTPNotFound for what is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX):
+        raise web.HTTPNotFound
+    return int(text)
+
+
 def staff_of(
     people: sa.Connection, school: School, member_id: int, day: datetime.date
 ) -> Enrolled | None:
     """Return a member who was of this school on a day; None for anybody else."""
-    found = work_terms.of_members(people, [member_id]).get(member_id)
-    if found is None or member_id not in work_terms.everyone(people):
+    try:
+        member_of(people, member_id)
+    except WorkRefused:
         return None
+    found = work_terms.of_members(people, [member_id])[member_id]
     return found if found.organisation_on(day) == school.organisation else None
 
 

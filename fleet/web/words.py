@@ -103,6 +103,12 @@ def span(seconds: float, language: Language) -> str:
     return say("web.span.days", language, n=whole // 86_400)
 
 
+def hours(minutes: int) -> str:
+    """Return minutes of work as hours and minutes: 192:30, and −0:45 below zero."""
+    sign = "−" if minutes < 0 else ""
+    return f"{sign}{abs(minutes) // 60}:{abs(minutes) % 60:02}"
+
+
 def number(value: float, language: Language) -> str:
     """Return a number with its thousands grouped."""
     return format_decimal(value, locale=language)

@@ -4,18 +4,25 @@ import datetime
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect
 
-from fleet import schema, work_corrections
+from fleet import schema, store, work_corrections
+from fleet.grants import Role
+from fleet.web import office
+from fleet.work_records import Span
 from fleet.work_terms import NewTerm
 from fleet.work_wishes import AddMark, Wish
-from tests.fleet.work_kit import NORTH, RULES, SOUTH, Schools, at, open_schools
+from programmes.work_day import WorkDay
+from tests.fleet.work_kit import NORTH, RULES, SOUTH, Schools, at, card_of, open_schools
 from tests.web.conftest import Sites, open_sites, sign_in
 from tests.web.look_over import look_over
+from tests.web.reach_kit import routes_of
 from tests.web.town import empty_town
-from tests.web.visitor import Visitor, add_person
+from tests.web.visitor import Visitor, add_person, visitor
 
 TODAY = datetime.date(2026, 7, 3)
 THE_1ST = datetime.date(2026, 7, 1)
@@ -155,10 +162,212 @@ def test_a_gate_with_unsent_entries_has_told_up_to_its_last_whole_entry(town: Ga
     assert "2026-07-03 08:50までのすべての記録を含みます" in text
 
 
+# --- requests ------------------------------------------------------------------------------------
+
+
+def test_a_request_is_approved_by_the_keyboard_and_counts(town: Gated, kyoto: Page) -> None:
+    asks(town.schools, "T-1", "カードを忘れた")
+    kyoto.goto(f"{town.office}/school/requests")
+    line = kyoto.locator("article")
+    expect(line).to_contain_text("17:15")
+    expect(line).to_contain_text("退勤")
+    expect(line).to_contain_text("カードを忘れた")
+    line.get_by_role("button", name="承認する").focus()
+    kyoto.keyboard.press("Enter")
+    expect(kyoto.locator(".notice")).to_contain_text("承認しました")
+    expect(kyoto.locator("main")).to_contain_text("待っている申請はありません")
+    (day,) = (one for one in marks_of(town, "T-1") if one.day == THE_1ST)
+    assert [one.became for one in day.readings] == ["in", "out"]
+    assert day.missing == ()
+
+
+def test_a_refusal_has_a_reason_and_stays_refused(town: Gated) -> None:
+    number = str(asks(town.schools, "T-1", "カードを忘れた"))
+    who = town.visit("kyoto")
+    assert who.post("/school/requests/refuse", request=number, why="").status == 422
+    twelve = who.post("/school/requests/refuse", request=number, why="123456789018")
+    assert twelve.status == 422
+    assert "123456789018" not in twelve.text
+    assert who.post("/school/requests/refuse", request=number, why="在校の記録あり").status == 303
+    late = who.post("/school/requests/approve", request=number)
+    assert (late.status, "承認" in late.text) == (409, True)
+    with town.schools.office.read() as people:
+        one = work_corrections.load(people, int(number))
+    assert one is not None
+    assert (one.state, one.decided_by, one.decided_why) == ("refused", "kyoto", "在校の記録あり")
+
+
+def test_nobody_approves_what_he_asked_for_himself(town: Gated) -> None:
+    member, name = town.schools.members["T-1"], "kyoto"
+    wishes: list[Wish] = [AddMark(at(1, "17:15", month=7), "out")]
+    with town.schools.office.write() as people:
+        act = town.schools.act(member, "忘れた", name)
+        number = work_corrections.ask(people, act, THE_1ST, wishes, RULES)
+    who = town.visit(name)
+    page = who.get("/school/requests").text
+    assert "ご自身の申請です" in page
+    assert ">承認する" not in page
+    assert who.post("/school/requests/approve", request=str(number)).status == 409
+
+
+# --- one day -------------------------------------------------------------------------------------
+
+
+def test_a_mark_is_corrected_with_a_reason_and_an_objection_answered(
+    town: Gated, kyoto: Page
+) -> None:
+    member = town.schools.members["T-3"]
+    kyoto.goto(f"{town.office}/school")
+    kyoto.locator("#now").get_by_role("link", name="教員 T-3").first.click()
+    expect(kyoto.locator("h1")).to_contain_text("教員 T-3")
+    form = kyoto.locator("section[aria-labelledby=h-turn]")
+    form.locator("#mark").select_option(index=1)
+    form.locator("#turn").select_option("away")
+    form.locator("#why").fill("買い物に出た")
+    form.locator("#why").press("Enter")
+    expect(kyoto.locator(".notice")).to_contain_text("直しました")
+    expect(kyoto.locator("section[aria-labelledby=h-marks]")).to_contain_text("買い物に出た")
+    ((number,),) = town.schools.ask(sa.select(schema.work_correction.c.id))
+    with town.schools.office.write() as people:
+        act = town.schools.act(member, "帰宅した", "t-3")
+        work_corrections.contest(people, act, number)
+    kyoto.goto(f"{town.office}/school/requests")
+    expect(kyoto.locator("#h-contested")).to_contain_text("1件")
+    kyoto.locator("section[aria-labelledby=h-contested] a").click()
+    expect(kyoto.locator("main")).to_contain_text("帰宅した")
+    kyoto.locator("#mark").select_option(index=1)
+    kyoto.locator("#turn").select_option("keep")
+    kyoto.locator("section[aria-labelledby=h-turn] input[name=why]").fill("本人と確かめた")
+    kyoto.locator("section[aria-labelledby=h-turn] button").click()
+    expect(kyoto.locator(".notice")).to_contain_text("直しました")
+    kyoto.goto(f"{town.office}/school/requests")
+    expect(kyoto.locator("#h-contested")).to_contain_text("0件")
+    (day,) = (one for one in marks_of(town, "T-3") if one.day == TODAY)
+    assert [one.became for one in day.readings] == ["in", "away"]
+    assert ("attendance T-3", str(TODAY)) in town.schools.audited("work.seen")
+
+
+def test_a_leaving_after_midnight_is_of_the_day_before(town: Gated) -> None:
+    who, member = town.visit("kyoto"), str(town.schools.members["T-1"])
+    form = {"member": member, "day": str(THE_1ST), "do": "add", "declared": "out"}
+    assert who.post("/school/day", **form, time="00:30", why="残業").status == 303
+    (day,) = (one for one in marks_of(town, "T-1") if one.day == THE_1ST)
+    assert day.intervals[0].to_ms == at(2, "00:30", month=7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"why": ""}, "理由"),
+        ({"time": ""}, "時刻を入れてください"),
+        ({"time": "25:00"}, "時刻を入れてください"),
+        ({"declared": "x"}, "選んでください"),
+        ({"do": "turn", "mark": "x"}, "その打刻はありません"),
+        ({"why": "123456789018"}, "個人番号"),
+    ],
+)
+def test_a_correction_that_cannot_be_so_is_refused(
+    town: Gated, change: dict[str, str], said: str
+) -> None:
+    member = str(town.schools.members["T-1"])
+    form = {"member": member, "day": str(THE_1ST), "do": "add", "declared": "out"}
+    form |= {"time": "17:00", "why": "忘れた", **change}
+    answer = town.visit("kyoto").post("/school/day", **form)
+    assert answer.status == 422
+    assert said in answer.text
+    assert town.schools.ask(sa.select(schema.work_correction)) == []
+
+
+def test_the_boards_auditor_looks_and_changes_nothing(town: Gated) -> None:
+    number = str(asks(town.schools, "T-1", "カードを忘れた"))
+    who, member = town.visit("mori"), str(town.schools.members["T-1"])
+    day = f"/school/day?school={NORTH}&member={member}&day={THE_1ST}"
+    assert (who.get("/school").status, who.get(day).status) == (200, 200)
+    form = {"member": member, "day": str(THE_1ST), "do": "add", "declared": "out"}
+    assert who.post(day, **form, time="17:00", why="x").status == 403
+    at_north = f"/school/requests/approve?school={NORTH}"
+    assert who.post(at_north, request=number).status == 403
+    assert town.schools.ask(sa.select(schema.work_correction)) == []
+
+
+def marks_of(town: Gated, number: str) -> tuple[WorkDay, ...]:
+    span = Span(THE_1ST, TODAY)
+    return town.schools.record(town.schools.members[number], span).days
+
+
+# --- nothing of another school -------------------------------------------------------------------
+
+SECRETS = (SECRET, "S-9", "南の理由", card_of("S-9"), card_of("T-1"))
+"""Of the southern school, and cards: the northern one is never sent them."""
+
+
+def test_a_school_gets_nothing_of_another_and_changes_nothing_there(town: Gated) -> None:
+    asks(town.schools, "S-9", "南の理由")
+    number = str(town.schools.ask(sa.select(schema.work_request.c.id))[0][0])
+    theirs = str(town.schools.members["S-9"])
+    databases = town.sites.town.config.databases
+    opened = store.open_fleet(databases, Role.OFFICE), store.open_persons(databases, Role.OFFICE)
+    routes = routes_of(office.application(town.sites.town.config, *opened, town.sites.town.clock))
+    for one in opened:
+        one.close()
+    who = town.visit("kyoto")
+    token, asked = who.token(), 0
+    of_school = {"member": theirs, "day": str(THE_1ST), "request": number, "month": "2026-06"}
+    before = [town.schools.ask(table.select()) for table in WRITTEN]
+    for method, route, _ in routes:
+        if route.startswith(("/static", "/api/", "/logout", "/oidc", "/login")):
+            continue
+        path = re.sub(r"\{[^}]*\}", theirs, route)
+        for wish in ({}, of_school, of_school | {"school": SOUTH}, {"school": "-"}):
+            query = f"{path}?{urlencode(wish)}"
+            form = {"csrf": token, "why": "x", "do": "add", "declared": "out", "time": "17:00"}
+            body = urlencode(form | of_school).encode() if method == "POST" else None
+            answer = who.peek(query) if path.endswith("/live") else who.send(query, body, method)
+            told = answer.body.decode("utf-8", "replace")
+            assert [one for one in SECRETS if one in told] == [], (method, query)
+            if route.startswith("/school") and "school" in wish:
+                assert answer.status == 404, (method, query, answer.status)
+            asked += 1
+    assert asked > 200
+    assert [town.schools.ask(table.select()) for table in WRITTEN] == before
+
+
+WRITTEN = (
+    schema.work_correction,
+    schema.work_request,
+    schema.work_decision,
+    schema.work_close,
+    schema.work_term,
+)
+
+
+def test_the_other_school_and_the_board_do_see_it(town: Gated) -> None:
+    """So the marks stand where they are shown: the test above can fail."""
+    asks(town.schools, "S-9", "南の理由")
+    assert SECRET in town.visit("sato").get("/school").text
+    hana = town.visit("hana")
+    assert SECRET in hana.get(f"/school?school={SOUTH}").text
+    assert "南の理由" in hana.get(f"/school/requests?school={SOUTH}").text
+    assert "教員 T-1" in hana.get("/school").text
+
+
+def test_others_do_not_get_in(town: Gated) -> None:
+    other = visitor(town.office, town.sites.town, "taxi", "taxi:clerk")
+    assert other.get("/school").status == 404
+    new = visitor(town.office, town.sites.town, "neu", "attendance:school:atarashi-sho")
+    assert "所属する人がいません" in new.get("/school").text
+
+
 # --- for every eye and hand ----------------------------------------------------------------------
 
-PAGES = ("/school",)
+PAGES = (
+    "/school",
+    "/school/requests",
+    "/school/day?member=1&day=2026-07-01",
+    "/school/day?member=3&day=2026-07-03",
+)
 
 
 def test_a_schools_pages_are_for_every_eye_and_hand(town: Gated, browser: Browser) -> None:
+    asks(town.schools, "T-1", "カードを忘れた")
     assert look_over(browser, town.office, "kyoto", PAGES) == {}
