@@ -3,8 +3,8 @@
 Rules: a mark is a presentation that its reader accepted, a repeat books nothing; the clock's later
 steps in the same journal move it, a person's own word is moved by none; a reader's clock is sure
 once the fleet has told it the time, for all of that journal, before and after; a direction that was
-corrected at the gate counts as the person's own correction, and so does an answer as a mark. A tap
-is looked for under each credential that a member's cards have or had.
+corrected at the gate counts as the person's own correction, and an answer as a mark that was added.
+A tap is looked for under each credential that a member's cards have or had.
 """
 
 import datetime
@@ -20,7 +20,7 @@ from fleet.work_terms import store_some
 from programmes import attendance
 from programmes.calendar import start_of_day_ms
 from programmes.work_day import UNSURE_MS_MAX
-from programmes.work_marks import Mark, Redirect
+from programmes.work_marks import Add, Mark, Redirect
 from wire.clock import ClockState
 from wire.codes import Outcome
 from wire.entries import Answer, ClockStep, EntryRefused, decode
@@ -50,7 +50,8 @@ class Told(NamedTuple):
     """All that the ledger has of one member in a span."""
 
     marks: tuple[Mark, ...] = ()
-    redirects: tuple[Redirect, ...] = ()
+    said: tuple[Add | Redirect, ...] = ()
+    """What the person said at the gate: answers and directions; the later has the higher number."""
     received: Mapping[str, int] = {}
     """When each mark whose clock was not known arrived, ms, by identity."""
     unknowing: tuple[datetime.date, ...] = ()
@@ -266,7 +267,7 @@ def _told(
     span: tuple[int, int],
 ) -> Told:
     marks: list[Mark] = []
-    redirects: list[Redirect] = []
+    said: list[Add | Redirect] = []
     received: dict[str, int] = {}
     unknowing: list[datetime.date] = []
     for row in rows:
@@ -279,13 +280,13 @@ def _told(
                 if undated:
                     received[mark.identity] = row.received_at_ms
         elif isinstance(one := _decoded(row), RedirectEntry):
-            redirects.append(_redirect(row, one, max(at_ms, 0)))
+            said.append(_redirect(row, one, max(at_ms, 0)))
         elif isinstance(one, Answer):
             if one.claimed_at_ms is None:
                 unknowing.append(one.day)
             elif span[0] <= one.claimed_at_ms < span[1]:
-                marks.append(_answer(row, one, one.claimed_at_ms))
-    return Told(tuple(marks), tuple(redirects), received, tuple(sorted(set(unknowing))))
+                said.append(_answer(row, one, one.claimed_at_ms, max(at_ms, 0)))
+    return Told(tuple(marks), tuple(said), received, tuple(sorted(set(unknowing))))
 
 
 def _mark(row: _Row, at_ms: int, sure: Mapping[int, int]) -> Mark:
@@ -324,5 +325,11 @@ def _redirect(row: _Row, one: RedirectEntry, at_ms: int) -> Redirect:
     )
 
 
-def _answer(row: _Row, one: Answer, claimed_ms: int) -> Mark:
-    return Mark(row.identity, claimed_ms, one.missing, row.place, origin="answer")
+def _answer(row: _Row, one: Answer, claimed_ms: int, at_ms: int) -> Add:
+    return Add(
+        number=GATE_NUMBERS + row.position,
+        who=BY_THE_PERSON,
+        at_ms=at_ms,
+        why="",
+        added=Mark(row.identity, claimed_ms, one.missing, row.place, origin="answer"),
+    )

@@ -250,7 +250,7 @@ def _record(
     days: list[WorkDay] = []
     hours: list[DayHours] = []
     undated: dict[datetime.date, list[Reading]] = defaultdict(list)
-    given = [*(one.correction for one in corrections), *told.redirects]
+    given = [*(one.correction for one in corrections), *told.said]
     trips = work_entries.trips(entries)
     for part in _parts(span, tables):
         rules = msgspec.structs.replace(_rules_on(tables, part.first), trips=trips)

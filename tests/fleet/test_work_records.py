@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from fleet import schema, work_corrections, work_entries, work_records, work_terms
+from fleet import schema, work_accounts, work_corrections, work_entries, work_records, work_terms
 from fleet.config import Databases
 from fleet.work_acts import WorkRefused
 from fleet.work_entries import NewEntry
@@ -27,6 +27,7 @@ from tests.fleet.work_kit import (
     open_schools,
 )
 from wire.clock import ClockState
+from wire.codes import Code, Outcome
 
 
 @pytest.fixture
@@ -137,9 +138,20 @@ def test_an_answer_fills_what_lacks_and_not_knowing_is_kept(town: Schools) -> No
     assert town.record(sato).days[0].missing[0].what == "out"
 
 
-def test_a_repeat_books_nothing(town: Schools) -> None:
-    from wire.codes import Code, Outcome
+def test_of_several_answers_the_latest_holds(town: Schools) -> None:
+    mori, gate = town.teacher("T-1"), town.gates["north-front"]
+    gate.tap("T-1", at(3, "07:45"))
+    for n, claimed in enumerate(("18:00", "19:00", "17:30", "17:15")):
+        gate.answer("T-1", "out", day(3), at(3, claimed), at(4 + n, "07:46"))
+        for _ in range(4):  # so that numbers of two digits follow those of one
+            gate.answer("T-1", "out", day(2), None, at(4 + n, "07:47"))
+    gate.send()
+    assert hours_on(town, mori, 3) == (8 * 60 + 45, 60)
+    (here,) = town.record(mori).days
+    assert [one.doubt for one in here.readings] == ["", "", "answered", "answered", "answered"]
 
+
+def test_a_repeat_books_nothing(town: Schools) -> None:
     mori, gate = town.teacher("T-1"), town.gates["north-front"]
     gate.tap("T-1", at(3, "07:45"))
     gate.tap("T-1", at(3, "07:52"), outcome=Outcome.REPEAT, code=Code.REPEAT)
@@ -308,8 +320,6 @@ def test_a_request_counts_from_its_approval_on_and_is_decided_once(town: Schools
 
 
 def test_a_bound_account_approves_and_corrects_nothing_of_its_own(town: Schools) -> None:
-    from fleet import work_accounts
-
     mori, mark = forgotten(town)
     with town.office.write() as connection:
         work_accounts.bind(connection, town.act(mori, who="admin"), "vice")
