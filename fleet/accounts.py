@@ -64,6 +64,13 @@ class Account(NamedTuple):
     """A second factor was confirmed: it is asked for after the password."""
     second_at_ms: int | None = None
     """When it was last shown in this session."""
+    member_id: int | None = None
+    """Whose own account it is (`fleet.work_accounts`); only the office asks."""
+
+    @property
+    def is_own_only(self) -> bool:
+        """True for a member who sees his own days and does nothing else in the office."""
+        return self.member_id is not None and not self.rights
 
 
 def add(

@@ -118,10 +118,31 @@ def add(connection: sa.Connection, name: str, first: Right, who: str, at_ms: int
     known = connection.scalar(sa.select(account.c.name).where(account.c.name == name))
     if known is not None:
         raise PeopleRefused("known")
+    return _new(connection, name, [first], who, at_ms)
+
+
+def add_own(connection: sa.Connection, name: str, who: str, at_ms: int) -> str:
+    """Make an account that may do nothing in the office, to be bound to a member's own days.
+
+    Return the password that is good once; empty when there is such an account of the office
+    already, which stays as it is. Raises PeopleRefused, AccountRefused.
+    """
+    known = connection.execute(
+        sa.select(account.c.role, account.c.closed_at_ms).where(account.c.name == name)
+    ).one_or_none()
+    if known is not None:
+        if known.role != AccountRole.CLERK or known.closed_at_ms is not None:
+            raise PeopleRefused("known")
+        return ""
+    return _new(connection, name, [], who, at_ms)
+
+
+def _new(connection: sa.Connection, name: str, may: Collection[Right], who: str, at_ms: int) -> str:
+    """Make an account; return the password that is good once."""
     if not all(one.isalnum() or one in "._-@" for one in name):
         raise PeopleRefused("name")
     password = accounts.password_once()
-    accounts.add(connection, name, AccountRole.CLERK, password, who, at_ms, [first])
+    accounts.add(connection, name, AccountRole.CLERK, password, who, at_ms, may)
     accounts.set_password(connection, name, password, at_ms + accounts.ONCE_MS)
     return password
 

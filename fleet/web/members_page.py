@@ -22,6 +22,7 @@ from fleet import (
     remaining,
     schemes,
     usage,
+    work_accounts,
 )
 from fleet.consent import Consent
 from fleet.member_events import Event
@@ -174,6 +175,7 @@ async def member_page(
         has_consent=bool(found.consents) and found.consents[0].kind == "given",
         stamp=stamp_of(member),
         values=_values(member, form if tried == "correct" else None),
+        own_account=await read(request.app[PERSONS], work_accounts.account_of, member.id),
     )
 
 

@@ -30,6 +30,7 @@ from fleet.web import (
     looks_page,
     member_data_page,
     member_exchange_page,
+    member_own_page,
     member_replace_page,
     member_steps_page,
     members_export_page,
@@ -37,6 +38,9 @@ from fleet.web import (
     moving_page,
     office_rides_page,
     oidc,
+    own_day_page,
+    own_month_page,
+    own_steps_page,
     people_page,
     proposal_page,
     replays,
@@ -65,6 +69,7 @@ from fleet.web import (
 )
 from fleet.web.app import build, run_until_stopped
 from fleet.web.data import PERSONS
+from fleet.web.own_data import PATH
 from fleet.web.reports_page import COUNTS
 from fleet.web.session import Page, Site, session_key
 from fleet.web.sheets import PRESS
@@ -99,6 +104,7 @@ SITE = Site(
     role="clerk",
     pages=(
         Page("/", "web.start.title", group=COUNTER),
+        Page(PATH, "web.own.title", is_own=True),
         Page("/members", "web.members.title", CLERK, group=COUNTER),
         Page("/desk", "web.desk-find.title", CLERK, group=COUNTER),
         Page("/enrol", "web.enrol.title", CLERK, group=COUNTER),
@@ -123,6 +129,7 @@ SITE = Site(
     ),
     needs={
         "/": frozenset(),
+        PATH: frozenset(),
         "/cards": CLERK,
         "/desk": CLERK,
         "/members": CLERK,
@@ -149,6 +156,7 @@ SITE = Site(
         "/held": frozenset(),
         "/logout": frozenset(),
     },
+    own=PATH,
 )
 ROUTES = (
     start_page.routes,
@@ -157,6 +165,7 @@ ROUTES = (
     members_export_page.routes,
     member_steps_page.routes,
     member_exchange_page.routes,
+    member_own_page.routes,
     member_replace_page.routes,
     member_data_page.routes,
     enrol_page.routes,
@@ -188,6 +197,9 @@ ROUTES = (
     vehicles_check_page.routes,
     vehicles_lost_page.routes,
     office_rides_page.routes,
+    own_month_page.routes,
+    own_day_page.routes,
+    own_steps_page.routes,
     second_factor.routes,
     oidc.routes,
 )

@@ -2,9 +2,10 @@
 
 A session ends on the server, at sign-out, after SESSION_S, and in the office after half an hour
 without anybody, whatever the browser keeps. Each process has a cookie and a key of its own, so a
-console's session opens no office. Every POST carries the session's token; account, role and rights
-are looked up again at each request. A form that comes too late is held until its owner has signed
-in again. Who was given a password chooses his own first; a second factor is shown before all else.
+console's session opens no office. Every POST carries the session's token; account, role, rights
+and whose own account it is are looked up again at each request. A form that comes too late is held
+until its owner has signed in again. Who was given a password chooses his own first; a second factor
+is shown before all else.
 """
 
 import asyncio
@@ -23,8 +24,10 @@ from yarl import URL
 
 from fleet.accounts import Account, Accounts
 from fleet.rights import OfficeRole
+from fleet.web.data import PERSONS, read
 from fleet.web.forms import is_text, read_post
 from fleet.web.held import HELD, HELD_PATH, fields_of
+from fleet.work_accounts import member_of_account
 
 SESSION_S: Final = 12 * 3600
 """The longest shift; then the password is asked for again."""
@@ -42,6 +45,7 @@ class Page:
     """One place in the navigation, for those who hold one of these roles; none named: everyone.
 
     `programme`: in this one; empty: in any. `group`: under which word it stands; empty: for itself.
+    `is_own`: for whoever has an account of his own days instead.
     """
 
     path: str
@@ -49,9 +53,12 @@ class Page:
     roles: frozenset[OfficeRole] = frozenset()
     programme: str = ""
     group: str = ""
+    is_own: bool = False
 
     def is_for(self, account: Account) -> bool:
         """True for somebody who may open it."""
+        if self.is_own or account.is_own_only:
+            return self.is_own and account.member_id is not None
         if self.programme:
             return account.rights.may(self.programme, *self.roles)
         return not self.roles or not self.roles.isdisjoint(account.rights.roles)
@@ -78,6 +85,8 @@ class Site:
     needs: Mapping[str, frozenset[OfficeRole]] | None = None
     """Who may open what, by the first part of the path; empty: everyone. A path whose first part
     is not named is refused. None: the role of the site is enough for all of it."""
+    own: str = ""
+    """The first part of the paths of a member's own days: for those whose account is bound."""
     idle_ms: int | None = None
     """Without anybody for so long a session ends. None: a wall shows the console all day."""
 
@@ -94,7 +103,10 @@ class Site:
         """True when this account may not open the path."""
         if self.needs is None:
             return False
-        roles = self.needs.get("/" + path.split("/")[1])
+        first = "/" + path.split("/")[1]
+        if first == self.own:
+            return account.member_id is None
+        roles = self.needs.get(first)
         return roles is None or bool(roles and roles.isdisjoint(account.rights.roles))
 
 
@@ -231,7 +243,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             present=_somebody_is_there(request),
         )
         if found is not None:
-            request[ACCOUNT] = found
+            request[ACCOUNT] = await _bound(request, found)
     if request.method not in _SAFE:
         sent = str((await read_post(request)).get("csrf", ""))
         if (
@@ -249,6 +261,14 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.method not in _SAFE:
         await request.app[HELD].sent(account_of(request).name, request)
     return await handler(request)
+
+
+async def _bound(request: web.Request, account: Account) -> Account:
+    """Return the account with whose own it is, where there are members."""
+    if PERSONS not in request.app:
+        return account
+    member_id = await read(request.app[PERSONS], member_of_account, account.name)
+    return account._replace(member_id=member_id)
 
 
 def _somebody_is_there(request: web.Request) -> bool:

@@ -1,5 +1,6 @@
 """窓口: where a clerk's day begins. Find a member, enrol one, what waits, the cards held just now.
 
+Whoever has an account of his own days alone is led to them.
 
 Whoever has another role sees what waits for that role; who works for a company or a school, or has
 no right yet, sees what he can do and whom he asks.
@@ -26,6 +27,8 @@ routes = web.RouteTableDef()
 @routes.get("/")
 async def show(request: web.Request) -> web.Response:
     """The first page of the office, for every role."""
+    if account_of(request).is_own_only:
+        raise web.HTTPSeeOther("/own")
     roles = account_of(request).rights.roles
     is_clerk = OfficeRole.CLERK in roles
     cards: dict[str, Any] = await waiting_cards(request) if is_clerk else {}

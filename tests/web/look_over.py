@@ -12,10 +12,13 @@ from tests.web.test_keyboard import walk
 LOOKS: Final = (("ja", "light", 1280), ("en", "dark", 390))
 
 
-def look_over(browser: Browser, site: str, who: str, paths: Iterable[str]) -> dict[str, object]:
+def look_over(
+    browser: Browser, site: str, who: str, paths: Iterable[str], first: str = "/"
+) -> dict[str, object]:
     """Return what is wrong with these pages, by page and language; nothing is right.
 
     Each in Japanese on a wide bright screen, there by Tab too, and in English on a narrow dark one.
+    `first`: where signing in leads.
     """
     problems: dict[str, object] = {}
     for language, scheme, width in LOOKS:
@@ -26,7 +29,7 @@ def look_over(browser: Browser, site: str, who: str, paths: Iterable[str]) -> di
         page = context.new_page()
         page.goto(f"{site}/login?lang={language}")
         sign_in(page, site, who)
-        page.wait_for_url(f"{site}/")
+        page.wait_for_url(f"{site}{first}")
         for path in paths:
             answer = page.goto(site + path)
             assert answer is not None

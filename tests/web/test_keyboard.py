@@ -31,6 +31,8 @@ OF_OTHERS: Final = (
 )
 MORE_TABS: Final = 12
 """Beyond what can be named beforehand: a region that scrolls, the browser's own way round."""
+OF_A_CLOCK: Final = 3
+"""Stops of a field for a day or a time beyond its first: its parts, and what opens its choice."""
 
 PREPARE: Final = """() => {
   document.activeElement?.blur();
@@ -89,7 +91,8 @@ def walk(page: Page) -> dict[str, list[str]]:
             page.keyboard.press("Enter")
             assert summary.evaluate("one => one.parentElement.open"), summary.inner_text()
     stops: int = page.evaluate(PREPARE)
-    for _ in range(stops + MORE_TABS):
+    clocks = page.locator("input[type=date]:visible, input[type=time]:visible").count()
+    for _ in range(stops + MORE_TABS + clocks * OF_A_CLOCK):
         page.keyboard.press("Tab")
     found: dict[str, Any] = page.evaluate(RESULT)
     return {what: where for what, where in found.items() if where}

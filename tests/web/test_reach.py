@@ -42,6 +42,8 @@ OF_A = {
 REFUSED = {303, 401, 403, 404}
 EVERYONES = {"/", "/security", "/second", "/held"}
 """Pages for everybody who is signed in: one's own, and where the day begins."""
+OWN_DAYS = {"/own"}
+"""For whoever's account is bound to a member: tests/web/test_own_pages.py."""
 WISHES = {
     "programme": B,
     "search": "",
@@ -182,7 +184,8 @@ def test_every_page_says_who_may_open_it(office: Office) -> None:
         if not route.startswith(OURS):
             assert "/" + route.split("/")[1] in needs, f"{route} is not in SITE.needs"
     open_to_all = {path for path, roles in needs.items() if not roles} - {"/logout"}
-    assert open_to_all == EVERYONES
+    assert open_to_all == EVERYONES | OWN_DAYS
+    assert office_process.SITE.own in OWN_DAYS
     assert {"/" + page.path.split("/")[1] for page in office_process.SITE.pages} <= set(needs)
 
 

@@ -1,0 +1,121 @@
+"""自分の勤務: a member's own month as a calendar, its sums against their limits, and as a file.
+
+Rules: every figure stands with the terms that add up to it; what is missing is said, and a sum of a
+month in which something is missing is called so.
+"""
+
+import datetime
+from typing import Final, NamedTuple
+
+from aiohttp import web
+from babel.dates import format_date
+
+from fleet.months import next_month
+from fleet.tables import Cell
+from fleet.web import exports
+from fleet.web.own_data import ONE_DAY, PATH, Month, OwnDay, month_of
+from fleet.web.pages import render
+from fleet.web.session import account_of
+from fleet.web.words import hours, language_of
+from programmes.calendar import local
+from programmes.texts import Language, say
+
+_MONTHS: Final = {"ja": "y年M月", "en": "MMMM y"}
+_WEEKDAYS: Final = {"ja": "d日（EEEEE）", "en": "EEE d"}
+_TERMS: Final = ("presence", "off-site", "home", "break", "study")
+_OUTSIDE: Final = ("scheduled", "leave", "short")
+routes = web.RouteTableDef()
+
+
+class YearMonth(NamedTuple):
+    """One month in the table of the year."""
+
+    name: str
+    word: str
+    worked_min: int
+    outside_min: int
+    is_incomplete: bool
+
+
+def month_word(first: datetime.date, language: Language) -> str:
+    """Return 2026年6月."""
+    return str(format_date(first, _MONTHS[language], locale=language))
+
+
+@routes.get(PATH)
+async def show(request: web.Request) -> web.Response:
+    """One month."""
+    month = await month_of(request, request.query.get("month", ""))
+    language = language_of(request)
+    last_year, next_year = (month.first.replace(year=month.first.year + step) for step in (-1, 1))
+    before, after = (month.first - ONE_DAY).replace(day=1), next_month(month.first)
+    return await render(
+        request,
+        "own.html",
+        section=PATH,
+        month=month,
+        word=month_word(month.first, language),
+        total=month.record.month(month.first),
+        who=account_of(request).name,
+        steps=_steps(month, before, after, last_year, next_year),
+        year_months=_year_months(month, language),
+        day_word=lambda day: format_date(day, _WEEKDAYS[language], locale=language),
+    )
+
+
+def _steps(month: Month, *firsts: datetime.date) -> list[str]:
+    """Return where one can go from a month: before, after, a year back, a year on; or nowhere."""
+    oldest, present = month.oldest.replace(day=1), month.today.replace(day=1)
+    return [f"{one:%Y-%m}" if oldest <= one <= present else "" for one in firsts]
+
+
+def _year_months(month: Month, language: Language) -> list[YearMonth]:
+    figures = month.year.figures if month.year else ()
+    return [
+        YearMonth(
+            one.month,
+            month_word(datetime.date.fromisoformat(f"{one.month}-01"), language),
+            one.worked_min,
+            one.outside_min,
+            one.is_incomplete,
+        )
+        for one in figures
+    ]
+
+
+@routes.get(PATH + r"/month/{month:\d{4}-\d\d}.csv")
+async def download(request: web.Request) -> web.StreamResponse:
+    """The own month, a line a day."""
+    wish = request.match_info["month"]
+    month = await month_of(request, wish)
+    if f"{month.first:%Y-%m}" != wish:
+        raise web.HTTPNotFound
+    language = language_of(request)
+    columns = ("day", "times", "missing", "entries", "hand")
+    heads = [say(f"web.own.column.{name}", language) for name in columns]
+    heads += [say(f"work.term.{name}", language) for name in (*_TERMS, "worked", *_OUTSIDE)]
+    heads.append(say("web.work.outside", language))
+    rows = [_row(one, language) for one in month.days if one.day <= month.today]
+    return await exports.download(request, f"own-{wish}", heads, rows)
+
+
+def _row(one: OwnDay, language: Language) -> list[Cell]:
+    times = " ".join(
+        f"{local(mark.standing.mark.at_ms):%H:%M} {say(f'work.became.{mark.became}', language)}"
+        for mark in one.readings
+    )
+    missing = " ".join(
+        say(f"work.lack.{lack}", language) for lack in (one.hours.missing if one.hours else ())
+    )
+    entries = " ".join(
+        f"{say(f'web.own.kind.{entry.kind}', language)} {local(entry.from_ms):%H:%M}-"
+        f"{local(entry.to_ms):%H:%M}"
+        for entry in one.counted
+    )
+    hand = say("web.own.by-hand", language) if one.is_by_hand else ""
+    sums: list[Cell] = [""] * (len(_TERMS) + len(_OUTSIDE) + 2)
+    if one.hours:
+        terms = {term.name: term.minutes for term in (*one.hours.worked, *one.hours.outside)}
+        sums = [hours(terms[name]) for name in (*_TERMS, "worked", *_OUTSIDE)]
+        sums.append(hours(one.hours.outside_min))
+    return [one.day, times, missing, entries, hand, *sums]
