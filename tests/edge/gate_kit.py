@@ -5,7 +5,7 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,13 +39,13 @@ def at(text: str) -> int:
 
 
 class SchoolClock:
-    """Runs as the machine's does, from another moment on, and is set on from night to morning.
+    """Runs slowly, from another moment on, and is set on from night to morning.
 
     Both of its clocks are: a reader cannot tell that from a night.
     """
 
-    def __init__(self, begins_ms: int, slowness: int = 1) -> None:
-        self._began_ns, self._slowness = time.monotonic_ns(), slowness
+    def __init__(self, begins_ms: int) -> None:
+        self._began_ns = time.monotonic_ns()
         self._began_ms, self._on_ms = begins_ms, 0
 
     def now_ms(self) -> int:
@@ -55,7 +55,7 @@ class SchoolClock:
         return self._began_ns + self._ran_ns()
 
     def _ran_ns(self) -> int:
-        ran_ns = (time.monotonic_ns() - self._began_ns) // self._slowness
+        ran_ns = (time.monotonic_ns() - self._began_ns) // SLOWNESS
         return ran_ns + self._on_ms * 1_000_000
 
     def set_on(self, *, seconds: float) -> None:
@@ -72,10 +72,12 @@ import sys
 from edge.tap import main
 from tests.edge.gate_kit import SchoolClock
 from wire.clock import SystemClock
-sys.exit(main(sys.argv[1:], SchoolClock(SystemClock().now_ms(), slowness=50)))
+sys.exit(main(sys.argv[1:], SchoolClock(SystemClock().now_ms())))
 """
-"""A card half that gives people ten minutes for what they have twelve seconds for: a machine with
-other work is no quicker than that."""
+"""A card half with the clock of this file."""
+SLOWNESS: Final = 50
+"""People have eight minutes for what they have ten seconds for: a machine with other work is no
+quicker than that."""
 
 
 class WholeGate(Taxi):
@@ -90,9 +92,8 @@ class WholeGate(Taxi):
 
 
 def make_gate(
-    folder: Path, antenna: Antenna, *cards: MyNumberCard, rules: Mapping[str, Any] | None = None,
-    **files: str | int,
-) -> ReaderKit:  # fmt: skip
+    folder: Path, antenna: Antenna, *cards: MyNumberCard, rules: Any = None, **files: Any
+) -> ReaderKit:
     """Make the reader of a school whose list has these teachers; `files` are keys of its file."""
     kit = make_reader(folder, antenna.device, kind="school", programmes=(ATTENDANCE,), **files)
     kit.enrol(*(cards or TEACHERS), programme=ATTENDANCE, **(rules or {}))

@@ -1,10 +1,8 @@
 """A school's gate: what its card half writes down of taps, and of what people say of them."""
 
+import contextlib
 import datetime
 import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +12,15 @@ from edge.gate import ASK_FOR_S, REDIRECT_FOR_S, STAYS_MAX
 from edge.journal import FOLDER, journals
 from edge.panel import AtGate, GateQuestion
 from hw.sim.antenna import Antenna
-from tests.edge.gate_kit import TEACHERS, Gate, SchoolClock, at, make_gate, said
+from programmes.calendar import local_day, start_of_day_ms
+from programmes.work_day import derive_days
+from programmes.work_day_rules import DayRules
+from programmes.work_marks import Mark
+from tests.edge.gate_kit import TEACHERS, Gate, SchoolClock, WholeGate, at, make_gate, said
 from tests.edge.reader_kit import Link, ReaderKit, my_number_card, running
+from wire.clock import SystemClock
 from wire.codes import Outcome
-from wire.entries import Answer, Heading, Redirect
+from wire.entries import Answer, Redirect, Tap
 
 DAY_3 = datetime.date(2026, 6, 3)
 
@@ -269,44 +272,58 @@ def test_seven_days_without_a_network_and_a_restart_in_the_middle(
     assert (answer.day.day, answer.claimed_at_ms) == (5, at("5 17:45"))
 
 
-def started(school: ReaderKit) -> tuple["subprocess.Popen[bytes]", Link]:
-    """Start the card half as a process of its own."""
-    command = [sys.executable, "-m", "edge.tap", str(school.folder / "edge.toml")]
-    process = subprocess.Popen(command)
-    return process, Link(school.state)
+@contextlib.contextmanager
+def battery(school: ReaderKit, antenna: Antenna) -> Iterator[Gate]:
+    """Run the card half as a process, whose battery is pulled when the block ends."""
+    whole = WholeGate(school, antenna, TEACHERS)
+    whole.start("tap")
+    link = Link(school.state)
+    try:
+        yield Gate(link, antenna)
+    finally:
+        whole.kill("tap")
+        link.close()
 
 
 @pytest.mark.parametrize("word", ["redirect", "none"])
 def test_a_battery_pulled_before_the_word_loses_nothing_and_the_word_can_still_be_said(
     school: ReaderKit, antenna: Antenna, word: str
 ) -> None:
-    process, link = started(school)
-    try:
-        gate = Gate(link, antenna)
+    with battery(school, antenna) as gate:
         gate.hold()
         if word == "redirect":
             assert gate.redirect("away") == ""
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        link.close()
     (tap,) = school.taps()
     (file,) = journals(school.state / FOLDER)
     assert len(said(school)) == (word == "redirect")
-    process, link = started(school)
-    try:
-        gate = Gate(link, antenna)
+    with battery(school, antenna) as gate:
         assert gate.hold() == "attendance.repeat"
-        heading: Heading = "away" if word == "redirect" else "in"
-        assert gate.screen.heading == heading
+        assert gate.screen.heading == ("away" if word == "redirect" else "in")
         assert gate.redirect("out") == ""
-    finally:
-        process.terminate()
-        process.wait()
-        link.close()
     last = said(school)[-1]
     assert isinstance(last, Redirect)
     assert (last.of_journal, last.of_n, last.declared) == (file.journal, tap.n, "out")
+
+
+def test_a_battery_pulled_from_a_question_asks_it_again_and_keeps_the_answer(
+    school: ReaderKit, antenna: Antenna
+) -> None:
+    day = local_day(SystemClock().now_ms(), 4) - datetime.timedelta(days=1)
+    with running(school, SchoolClock(start_of_day_ms(day, 12))) as link:
+        Gate(link, antenna).hold()
+    with battery(school, antenna) as gate:
+        gate.hold()
+        asked = gate.screen.question
+    assert asked
+    assert said(school) == []
+    with battery(school, antenna) as gate:
+        assert gate.hold() == "attendance.repeat"
+        assert gate.screen.question == asked
+        assert gate.answer(start_of_day_ms(day, 18)) == ""
+    with battery(school, antenna) as gate:
+        assert gate.hold() == "attendance.repeat"
+        assert gate.screen.question is None
+    assert len(said(school)) == 1
 
 
 def test_a_full_disk_takes_no_word_and_says_so(
@@ -323,13 +340,41 @@ def test_a_full_disk_takes_no_word_and_says_so(
     assert said(school) == []
 
 
+def test_a_night_schools_reader_goes_by_its_places_own_hour(
+    tmp_path: Path, antenna: Antenna, clock: SchoolClock
+) -> None:
+    kit = make_gate(tmp_path / "night", antenna, rules={"day_starts_at_place": {"bus-1": 10}})
+    clock.until("3 17:42")
+    with running(kit, clock) as link:
+        gate = Gate(link, antenna)
+        assert gate.hold() == "attendance.in"
+        clock.until("4 07:30")
+        assert gate.hold() == "attendance.out-today"
+        seen = gate.screen
+        assert seen.question is None
+        assert seen.minutes == 13 * 60 + 48
+
+
 # --- two gates ------------------------------------------------------------------------------------
 
 
-def test_each_gate_asks_by_its_own_marks_and_the_answers_are_there_to_be_weighed(
+def marks(kit: ReaderKit, name: str) -> list[Mark]:
+    """Return what a reader's journal says, as marks of its own."""
+    found = []
+    for kept in kit.entries():
+        one, identity = kept.entry, kept.tip.hex()
+        if isinstance(one, Tap) and one.outcome is Outcome.ACCEPTED:
+            found.append(Mark(identity, one.at_ms, one.declared, name, name))
+        elif isinstance(one, Answer) and one.claimed_at_ms:
+            mark = Mark(identity, one.claimed_at_ms, one.missing, name, origin="answer")
+            found.append(mark)
+    return found
+
+
+def test_each_gate_asks_by_its_own_marks_and_both_agree_in_the_end(
     tmp_path: Path, antenna: Antenna
 ) -> None:
-    """In by one gate and out by the other: both ask, and the person knows better."""
+    """In by one gate and out by the other: an answer to what the other knew counts nothing."""
     clock = SchoolClock(at("3 07:42"))
     front, back = (make_gate(tmp_path / name, antenna) for name in ("front", "back"))
     with running(front, clock) as link:
@@ -353,3 +398,9 @@ def test_each_gate_asks_by_its_own_marks_and_the_answers_are_there_to_be_weighed
         assert question.missing == "in"
         gate.leave()
     assert said(back) == []
+    late, first = marks(front, "front"), marks(back, "back")
+    for order in ((late, first), (first, late)):
+        day = derive_days([*order[0], *order[1]], (), DayRules()).days[0]
+        _, answered, _ = day.readings
+        assert (day.day, day.missing, answered.doubt) == (DAY_3, (), "answered")
+        assert [one.closed_by for one in day.intervals] == [first[0].identity]
