@@ -44,7 +44,7 @@ def month_word(first: datetime.date, language: Language) -> str:
 
 @routes.get(PATH)
 async def show(request: web.Request) -> web.Response:
-    """One month."""
+    """One month; for paper with every figure's terms open."""
     month = await month_of(request, request.query.get("month", ""))
     language = language_of(request)
     last_year, next_year = (month.first.replace(year=month.first.year + step) for step in (-1, 1))
@@ -57,6 +57,7 @@ async def show(request: web.Request) -> web.Response:
         word=month_word(month.first, language),
         total=month.record.month(month.first),
         who=account_of(request).name,
+        paper=request.query.get("paper") == "yes",
         steps=_steps(month, before, after, last_year, next_year),
         year_months=_year_months(month, language),
         day_word=lambda day: format_date(day, _WEEKDAYS[language], locale=language),

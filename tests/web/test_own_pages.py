@@ -156,6 +156,11 @@ def test_the_month_says_each_day_what_is_missing_and_how_the_sums_add_up(
     expect(page.locator("#h-year")).to_contain_text("2026")
     page.get_by_text("月ごとの時間").click()
     expect(page.locator("#year-months tbody tr")).to_have_count(5)
+    page.get_by_role("link", name="印刷用に開く").click()
+    page.emulate_media(media="print")
+    for one in ("#sum-worked table", "#sum-outside table", "#year-months table"):
+        expect(page.locator(one)).to_be_visible()
+    expect(page.get_by_role("link", name="カードを忘れた")).to_be_hidden()
 
 
 def test_the_own_month_is_a_file(school: School) -> None:
