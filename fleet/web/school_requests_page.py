@@ -72,7 +72,7 @@ def _ask(
     asked = work_corrections.waiting(people, school)
     today = work_records.today(fleet, at_ms)
     contested = work_contests.waiting(fleet, people, school, today)
-    members = {one.member_id for one in (*asked, *contested)}
+    members = {one.member_id for one in asked} | {one.member_id for one in contested}
     names = work_now.named(people, members)
     work_now.note_listed(people, account, at_ms, len(members), school)
     own = work_accounts.member_of_account(people, account)

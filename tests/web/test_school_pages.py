@@ -295,6 +295,65 @@ def marks_of(town: Gated, number: str) -> tuple[WorkDay, ...]:
     return town.schools.record(town.schools.members[number], span).days
 
 
+# --- the month -----------------------------------------------------------------------------------
+
+
+def works(schools: Schools, number: str, left: str, days: range = range(1, 25)) -> None:
+    """Somebody comes at 07:00 and leaves late, on the days of June from Monday to Friday."""
+    gate = schools.gates["north-front"]
+    for day in days:
+        if datetime.date(2026, 6, day).weekday() < 5:
+            gate.tap(number, at(day, "07:00"), "in")
+            gate.tap(number, at(day, left), "out")
+    gate.send()
+
+
+def test_a_month_shows_sums_and_whom_to_talk_to(town: Gated, kyoto: Page) -> None:
+    works(town.schools, "T-1", "21:30")
+    works(town.schools, "T-2", "17:00", range(1, 31))
+    kyoto.goto(f"{town.office}/school/month?month=2026-06")
+    rows = kyoto.locator("section[aria-labelledby=h-people] tbody tr")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(0)).to_contain_text("108:00")
+    expect(rows.nth(0)).to_contain_text("少なくとも")
+    expect(rows.nth(1)).to_contain_text("33:00")
+    expect(rows.nth(1)).not_to_contain_text("少なくとも")
+    talk = kyoto.locator("section[aria-labelledby=h-talk]")
+    expect(talk.locator("tbody").first.locator("tr")).to_have_count(1)
+    expect(talk.locator("tbody").first).to_contain_text("教員 T-1")
+    expect(kyoto.locator("main")).not_to_contain_text(SECRET)
+    saved = town.visit("kyoto").get("/school/month/export?month=2026-06")
+    assert "T-1" in saved.text
+    assert "6480" in saved.text
+
+
+def test_a_month_is_closed_and_opened_again_with_a_trace(town: Gated, kyoto: Page) -> None:
+    number = asks(town.schools, "T-1", "忘れた")
+    who = town.visit("kyoto")
+    june = {"month": "2026-06"}
+    assert who.post("/school/month/close", month="2026-07").status == 409
+    kyoto.goto(f"{town.office}/school/month?month=2026-06")
+    kyoto.locator("#close").press("Enter")
+    expect(kyoto.locator(".notice")).to_contain_text("締めました")
+    assert who.post("/school/month/reopen", **june, why="").status == 422
+    kyoto.locator("summary", has_text="開き直す").press("Enter")
+    kyoto.locator("#why").fill("出張の届け出が遅れた")
+    kyoto.locator("#why").press("Enter")
+    expect(kyoto.locator(".notice")).to_contain_text("開き直しました")
+    steps = kyoto.locator("section[aria-labelledby=h-state] li").all_inner_texts()
+    assert ["出張の届け出が遅れた" in one and "kyoto" in one for one in steps] == [True, False]
+    assert number
+
+
+def test_what_a_gate_sends_after_closing_stands_beside_the_closed_figure(town: Gated) -> None:
+    who = town.visit("kyoto")
+    assert who.post("/school/month/close", month="2026-06").status == 303
+    works(town.schools, "T-2", "18:00", range(1, 2))
+    text = who.get("/school/month?month=2026-06").text
+    assert "締めたあとに数字が変わった人が1人" in text
+    assert "0:00 → 2:30" in text
+
+
 # --- nothing of another school -------------------------------------------------------------------
 
 SECRETS = (SECRET, "S-9", "南の理由", card_of("S-9"), card_of("T-1"))
@@ -313,7 +372,7 @@ def test_a_school_gets_nothing_of_another_and_changes_nothing_there(town: Gated)
     who = town.visit("kyoto")
     token, asked = who.token(), 0
     of_school = {"member": theirs, "day": str(THE_1ST), "request": number, "month": "2026-06"}
-    before = [town.schools.ask(table.select()) for table in WRITTEN]
+    before = kept(town)
     for method, route, _ in routes:
         if route.startswith(("/static", "/api/", "/logout", "/oidc", "/login")):
             continue
@@ -329,16 +388,14 @@ def test_a_school_gets_nothing_of_another_and_changes_nothing_there(town: Gated)
                 assert answer.status == 404, (method, query, answer.status)
             asked += 1
     assert asked > 200
-    assert [town.schools.ask(table.select()) for table in WRITTEN] == before
+    assert kept(town) == before
 
 
-WRITTEN = (
-    schema.work_correction,
-    schema.work_request,
-    schema.work_decision,
-    schema.work_close,
-    schema.work_term,
-)
+def kept(town: Gated) -> list[object]:
+    """Return what nobody of the northern school may change."""
+    tables = (schema.work_correction, schema.work_request, schema.work_decision, schema.work_term)
+    months = schema.work_close.select().where(schema.work_close.c.organisation != NORTH)
+    return [town.schools.ask(one) for one in (*(table.select() for table in tables), months)]
 
 
 def test_the_other_school_and_the_board_do_see_it(town: Gated) -> None:
@@ -363,6 +420,8 @@ def test_others_do_not_get_in(town: Gated) -> None:
 PAGES = (
     "/school",
     "/school/requests",
+    "/school/month?month=2026-06",
+    "/school/month",
     "/school/day?member=1&day=2026-07-01",
     "/school/day?member=3&day=2026-07-03",
 )
@@ -370,4 +429,5 @@ PAGES = (
 
 def test_a_schools_pages_are_for_every_eye_and_hand(town: Gated, browser: Browser) -> None:
     asks(town.schools, "T-1", "カードを忘れた")
+    works(town.schools, "T-1", "21:30")
     assert look_over(browser, town.office, "kyoto", PAGES) == {}
