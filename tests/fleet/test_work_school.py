@@ -35,6 +35,7 @@ from tests.fleet.work_kit import (
     at,
     open_schools,
 )
+from wire.clock import ClockState
 
 THE_3RD = datetime.date(2026, 6, 3)
 LEFT: list[Wish] = [AddMark(at(3, "17:15"), "out")]
@@ -190,6 +191,20 @@ def test_who_is_in_who_opened_and_who_is_late(town: Schools) -> None:
     assert seen.opened is not None
     assert (seen.opened.who.registration_number, seen.last) == ("T-2", None)
     assert town.audited("work.listed") == [("attendance", f"{NORTH} 4 members")]
+
+
+def test_what_somebody_has_to_look_at_is_marked(town: Schools) -> None:
+    for number in ("T-1", "T-2"):
+        town.teacher(number)
+    front, back = town.gates["north-front"], town.gates["north-back"]
+    back.begin(at(3, "07:00"), ClockState.HOLDOVER)
+    front.tap("T-1", at(3, "07:45"), "in")
+    back.tap("T-1", at(3, "07:50"), "out", clock=ClockState.HOLDOVER)
+    front.tap("T-2", at(3, "07:45"), "in")
+    front.send()
+    back.send(at(3, "08:20"))
+    seen = now(town, at(3, "08:30"))
+    assert [one.is_contradictory for one in seen.people] == [True, False]
 
 
 def test_who_left_last_is_known_when_nobody_is_in(town: Schools) -> None:
