@@ -18,6 +18,7 @@ from fleet.store import Store, open_fleet, open_persons
 from fleet.web import (
     api,
     attendance_day,
+    board_page,
     claim_page,
     claims_page,
     consent_page,
@@ -99,6 +100,7 @@ REPORTS: Final = frozenset(reports_page.READERS)
 COMPANY: Final = frozenset({OfficeRole.COMPANY, OfficeRole.CLERK})
 VEHICLES: Final = vehicles_reach.READERS
 SCHOOLS: Final = school_reach.READERS
+BOARD: Final = board_page.READERS
 
 SITE = Site(
     name="office",
@@ -122,6 +124,7 @@ SITE = Site(
         Page("/school", "web.school.title", SCHOOLS, attendance.NAME, SCHOOL),
         Page("/school/requests", "web.school.requests.title", SCHOOLS, attendance.NAME, SCHOOL),
         Page("/school/month", "web.school.month.title", SCHOOLS, attendance.NAME, SCHOOL),
+        Page("/board", "web.board.title", BOARD, attendance.NAME, SCHOOL),
         Page("/reports", "web.report.title", REPORTS, group=FIGURES),
         Page("/taxi", "web.taxi.nav", REPORTS, taxi.NAME, FIGURES),
         Page("/rides", "web.rides.title", CLERK, senior_pass.NAME, FIGURES),
@@ -148,6 +151,7 @@ SITE = Site(
         "/vehicles": VEHICLES,
         "/claims": VEHICLES,
         "/school": SCHOOLS,
+        "/board": BOARD,
         "/looks": AUDITOR,
         "/people": ADMIN,
         "/links": ADMIN,
@@ -194,6 +198,7 @@ ROUTES = (
     school_requests_page.routes,
     school_day_page.routes,
     school_month_page.routes,
+    board_page.routes,
     vehicles_page.routes,
     claims_page.routes,
     claim_page.routes,

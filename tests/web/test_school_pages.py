@@ -1,6 +1,8 @@
 """A school's office: who is in, requests, the month; nothing of another school. And the board's."""
 
+import csv
 import datetime
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -415,6 +417,55 @@ def test_others_do_not_get_in(town: Gated) -> None:
     assert "所属する人がいません" in new.get("/school").text
 
 
+# --- the board -----------------------------------------------------------------------------------
+
+
+def crowd(schools: Schools) -> None:
+    """Seven at the northern school, one of them late every day; one at the southern one."""
+    for n in range(5, 8):
+        schools.teacher(f"T-{n}")
+    works(schools, "T-1", "21:30")
+    for n in range(2, 8):
+        works(schools, f"T-{n}", "17:00", range(1, 6))
+
+
+def cells(page: Page, table: str) -> list[list[str]]:
+    rows = page.locator(f"#{table} tbody tr").all()
+    return [row.locator("th, td").all_inner_texts() for row in rows]
+
+
+def test_what_may_be_published_hides_few_people_on_the_page_and_in_the_file(
+    town: Gated, page: Page
+) -> None:
+    crowd(town.schools)
+    sign_in(page, town.office, "hana")
+    page.wait_for_url(f"{town.office}/")
+    page.goto(f"{town.office}/board?month=2026-06")
+    north, south = cells(page, "published")
+    assert north[2] == "7"
+    assert north[3:7].count("秘匿") >= 2, "one of seven is alone in his class"
+    assert south[2:] == ["秘匿"] * 7
+    expect(page.locator("#h-groups")).to_be_visible()
+    expect(page.locator(".chart canvas")).to_have_count(1)
+    shown = [row for name in ("published", "means", "hand", "groups") for row in cells(page, name)]
+    file = town.visit("hana").get("/board/export?month=2026-06&format=csv").body
+    lines = list(csv.reader(io.StringIO(file.decode("utf-8-sig"))))
+    assert [row for row in lines if row in shown] == shown
+    book = town.visit("hana").get("/board/export?month=2026-06&format=xlsx").body
+    assert book[:2] == b"PK"
+
+
+def test_who_approves_sees_no_small_group(town: Gated) -> None:
+    crowd(town.schools)
+    add_person(town.sites.town, "appo", "attendance:approver")
+    text = town.visit("appo").get("/board?month=2026-06").text
+    assert "公表用" in text
+    assert "内部用" not in text
+    hand = text[text.index("カードによらない打刻") :]
+    assert SOUTH not in hand, "one person's rate is that person's"
+    assert town.visit("appo").get(f"/school?school={NORTH}").status in (403, 404)
+
+
 # --- for every eye and hand ----------------------------------------------------------------------
 
 PAGES = (
@@ -431,3 +482,8 @@ def test_a_schools_pages_are_for_every_eye_and_hand(town: Gated, browser: Browse
     asks(town.schools, "T-1", "カードを忘れた")
     works(town.schools, "T-1", "21:30")
     assert look_over(browser, town.office, "kyoto", PAGES) == {}
+
+
+def test_the_boards_page_is_for_every_eye_and_hand(town: Gated, browser: Browser) -> None:
+    crowd(town.schools)
+    assert look_over(browser, town.office, "hana", ("/board?month=2026-06", "/school")) == {}
