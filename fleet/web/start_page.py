@@ -1,9 +1,7 @@
 """窓口: where a clerk's day begins. Find a member, enrol one, what waits, the cards held just now.
 
-Whoever has an account of his own days alone is led to them.
-
 Whoever has another role sees what waits for that role; who works for a company or a school, or has
-no right yet, sees what he can do and whom he asks.
+no right yet, sees what he can do and whom he asks; who has his own days alone is led to them.
 """
 
 from typing import Any
