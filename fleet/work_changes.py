@@ -33,6 +33,8 @@ REVISED_DAYS: Final = 40
 has been somebody else's for so long at most."""
 REVISED_EVERY_MS: Final = 3_600_000
 """Members change all day in April; a look at so many days takes seconds."""
+POSITIONS_AT_ONCE: Final = 100_000
+"""Of the ledger, looked at in one go: after an upgrade or a restore it is looked at whole."""
 SETTLED_MS: Final = 60_000
 """Positions are given before their commit, and no transaction takes so long (`fleet.postgres`)."""
 _ONE_DAY: Final = datetime.timedelta(days=1)
@@ -52,6 +54,8 @@ class Due(NamedTuple):
     days: frozenset[datetime.date]
     changes: tuple[int, ...]
     known: Known
+    is_all: bool
+    """False when the ledger has more, to be looked at next."""
 
     def is_new(self, before: Known) -> bool:
         """True when there is something to be remembered."""
@@ -66,17 +70,24 @@ def known(fleet: sa.Connection, people: sa.Connection) -> Known:
 
 
 def due(
-    fleet: sa.Connection, people: sa.Connection, before: Known, at_ms: int, *, revised: bool
+    fleet: sa.Connection,
+    people: sa.Connection,
+    before: Known,
+    at_ms: int,
+    *,
+    revised: bool,
+    at_once: int = POSITIONS_AT_ONCE,
 ) -> Due:
     """Return of which days lists are to be looked at now.
 
-    `revised`: also because members have changed.
+    `revised`: also because members have changed; `at_once`: so many positions of the ledger.
     """
     yesterday = work_records.today(fleet, at_ms) - _ONE_DAY
     changes = people.execute(sa.select(work_change)).all()
     days = {day for row in changes for day in _between(row.first, row.last)}
     days |= _unlisted(people, yesterday)
-    position = _settled(fleet, at_ms)
+    settled = _settled(fleet, at_ms)
+    position = min(settled, before.position + at_once)
     days |= _arrived(fleet, before.position, position)
     revision = before.revision
     if revised:
@@ -88,7 +99,8 @@ def due(
             days |= set(_between(max(first, listed), yesterday))
     oldest = oldest_kept(people, at_ms)
     over = frozenset(day for day in days if oldest <= day <= yesterday)
-    return Due(over, tuple(row.id for row in changes), Known(before.epoch, position, revision))
+    now = Known(before.epoch, position, revision)
+    return Due(over, tuple(row.id for row in changes), now, position >= settled)
 
 
 def _between(first: datetime.date, last: datetime.date) -> Iterator[datetime.date]:

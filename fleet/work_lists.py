@@ -76,6 +76,14 @@ class ListMaker:
 
     def make_due(self, at_ms: int) -> list[Made]:
         """Make what is due of days that are over."""
+        made: list[Made] = []
+        is_all = False
+        while not is_all:
+            some, is_all = self._make_some(at_ms)
+            made += some
+        return made
+
+    def _make_some(self, at_ms: int) -> tuple[list[Made], bool]:
         with self._fleet.read() as fleet, self._people.read() as people:
             known = work_changes.known(fleet, people)
             revised = at_ms - self._revised_at_ms >= work_changes.REVISED_EVERY_MS
@@ -88,7 +96,7 @@ class ListMaker:
         if due.is_new(known):
             with self._people.write() as people:
                 _remember(people, due)
-        return made
+        return made, due.is_all
 
     def _make(self, span: Span, at_ms: int) -> list[Made]:
         with self._fleet.read() as fleet, self._people.read() as people:

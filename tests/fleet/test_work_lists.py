@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet import ledger, schema, work_corrections, work_lists, work_terms
+from fleet import ledger, members, schema, work_changes, work_corrections, work_lists, work_terms
 from fleet.config import Databases
 from fleet.work_list_file import (
     LABEL,
@@ -39,6 +39,7 @@ from tests.fleet.work_kit import (
     TENANT,
     Schools,
     at,
+    card_of,
     open_schools,
 )
 from wire.clock import ClockState
@@ -257,6 +258,36 @@ def test_what_is_not_settled_yet_waits_for_the_next_look(town: Schools) -> None:
     gate.send(NOW_MS)
     assert make(town, NOW_MS + 1_000) == []
     assert Made(NORTH, THE_3RD, 1) in make(town, NOW_MS + 60_000)
+
+
+def test_cards_that_were_exchanged_change_the_days_of_both(town: Schools) -> None:
+    mori, sato = town.teacher("T-1"), town.teacher("T-2")
+    worked(town)
+    make(town)
+    with town.people.write() as connection:
+        for number, owner in (("T-1", sato), ("T-2", mori)):
+            mine = schema.card.c.credential == card_of(number)
+            connection.execute(schema.card.update().where(mine).values(member_id=owner))
+        members.bump(connection, "attendance")
+    assert make(town, NOW_MS + 60_000) == []  # members change all day long
+    assert Made(NORTH, THE_3RD, 2) in make(town, NOW_MS + work_changes.REVISED_EVERY_MS)
+    assert (own(town, mori)[1].marks, len(own(town, sato)[1].marks)) == ([], 2)
+
+
+def test_a_long_ledger_is_looked_at_piece_by_piece(town: Schools) -> None:
+    town.teacher("T-1")
+    for n in (3, 4, 5):
+        worked(town, n=n)
+    found: set[int] = set()
+    with town.fleet.read() as fleet, town.people.read() as people:
+        known = work_changes.known(fleet, people)
+        is_all, looks = False, 0
+        while not is_all:
+            due = work_changes.due(fleet, people, known, NOW_MS, revised=False, at_once=2)
+            found |= {day.day for day in due.days if day.month == 6}
+            known, is_all, looks = due.known, due.is_all, looks + 1
+    assert {3, 4, 5} <= found
+    assert looks == 4  # seven entries, two at a time
 
 
 def test_another_life_of_the_ledger_is_looked_at_whole(town: Schools) -> None:
