@@ -46,7 +46,7 @@ class Broker:
     @property
     def log(self) -> str:
         """All that it has written so far."""
-        return (self.folder / "mosquitto.log").read_text("utf-8")
+        return (self.folder / "mosquitto.log").read_text("utf-8", "replace")
 
     def stop(self) -> None:
         """Stop it and wait until it is gone; harmless when it is."""

@@ -66,7 +66,7 @@ class Postgres:
     @property
     def log(self) -> str:
         """All that it has written so far."""
-        return (self.folder / "log").read_text("utf-8")
+        return (self.folder / "log").read_text("utf-8", "replace")
 
     def url(self, database: str) -> str:
         """Return a database's URL by the socket, as `fleet.toml` has it."""

@@ -69,7 +69,7 @@ class Site:
     def log(self, name: str) -> str:
         """All that the processes of this log have written."""
         path = self.config.parent / f"{name}.log"
-        return path.read_text() if path.exists() else ""
+        return path.read_text("utf-8", "replace") if path.exists() else ""
 
     @contextmanager
     def running(self, what: str, log: str = "") -> Iterator["subprocess.Popen[bytes]"]:
