@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import work_limits_report, work_now, work_special, work_terms
+from fleet import work_limits_report, work_special, work_terms
 from fleet.suppression import is_few
 from fleet.work_closing import Figure
 from fleet.work_limits_report import HandRate, PersonYear, PublishedRow
@@ -36,6 +36,7 @@ class MeansRow(NamedTuple):
 class BoardMonth(NamedTuple):
     """A month of all schools."""
 
+    people: int
     published: tuple[PublishedRow, ...]
     means: tuple[MeansRow, ...]
     hand: tuple[HandRate, ...]
@@ -47,18 +48,17 @@ def month(
     fleet: sa.Connection,
     people: sa.Connection,
     first: datetime.date,
-    look: tuple[str, int],
+    at_ms: int,
     *,
     whole: bool,
 ) -> BoardMonth:
-    """Return a month of all schools; `look`: who looks and when, which is written down.
+    """Return a month of all schools; the caller notes the look.
 
-    `whole`: also what few people came to.
+    `whole`: also what few people came to. Months that are not closed are worked out anew, those
+    before for the means too: 3 ms a person and month.
     """
-    who, at_ms = look
     figures = work_limits_report.by_school(fleet, people, first, at_ms)
     members = {one.member_id for some in figures.values() for one in some}
-    work_now.note_listed(people, who, at_ms, len(members), f"{first:%Y-%m}")
     enrolled = work_terms.of_members(people, members)
     years = work_limits_report.person_years(fleet, people, enrolled, fiscal_year(first), at_ms)
     special = {
@@ -67,6 +67,7 @@ def month(
         if f"{first:%Y-%m}" in months
     }
     return BoardMonth(
+        len(members),
         tuple(work_limits_report.publication(figures)),
         tuple(means(figures, years, special, first)),
         tuple(one for one in work_limits_report.hand_rates(figures) if _is_shown(figures, one)),

@@ -11,16 +11,17 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import work_board, work_records
+from fleet import work_board, work_now, work_records
 from fleet.months import next_month
 from fleet.rights import OfficeRole
 from fleet.tables import Cell
+from fleet.web.data import PERSONS, change
 from fleet.web.exports import download
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import require
 from fleet.web.report_words import words_of
 from fleet.web.school_month_page import month_of
-from fleet.web.school_reach import BOARD, look
+from fleet.web.school_reach import BOARD, derive
 from fleet.web.session import account_of
 from fleet.web.words import hours, language_of
 from fleet.work_board import MEANS, BoardMonth
@@ -140,10 +141,11 @@ async def _found(request: web.Request) -> tuple[datetime.date, bool, list[Sheet]
     ) -> tuple[datetime.date, datetime.date, BoardMonth]:
         today = work_records.today(fleet, now_ms)
         first = month_of(wish, today)
-        told = (account.name, now_ms)
-        return first, today, work_board.month(fleet, people, first, told, whole=whole)
+        return first, today, work_board.month(fleet, people, first, now_ms, whole=whole)
 
-    first, today, found = await look(request, ask)
+    first, today, found = await derive(request, ask)
+    told = (account.name, now_ms, found.people, f"{first:%Y-%m}")
+    await change(request.app[PERSONS], work_now.note_listed, *told)
     words = await words_of(request)
     writer = _Writer(language_of(request), words.companies)
     return first, next_month(first) <= today, sheets_of(found, writer)

@@ -21,7 +21,7 @@ from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.pages import CLOCK, render
 from fleet.web.report_words import words_of
 from fleet.web.school_page import PATH as SCHOOL_PATH
-from fleet.web.school_reach import School, look, school_of, school_to_write
+from fleet.web.school_reach import School, derive, look, school_of, school_to_write
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
 from fleet.work_acts import WHY_MAX, WorkRefused
@@ -91,7 +91,6 @@ def _ask(
     people: sa.Connection,
     school: str,
     wish: str,
-    account: str,
     at_ms: int,
 ) -> Month:
     today = work_records.today(fleet, at_ms)
@@ -111,7 +110,6 @@ def _ask(
         _row(who, here[one], closed.get(one) or work_closing.figure(here[one], month), month)
         for one, who in names.items()
     )
-    work_now.note_listed(people, account, at_ms, len(rows), f"{school} {name}".strip())
     enrolled = {one: record.enrolled for one, record in here.items()}
     years = work_limits_report.person_years(fleet, people, enrolled, fiscal_year(month), at_ms)
     (hand,) = work_limits_report.hand_rates({school: [one.figure for one in rows]})
@@ -139,7 +137,9 @@ async def _page(
     request: web.Request, school: School, form: Form, wish: str, status: int = 200
 ) -> web.Response:
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
-    found = await look(request, _ask, school.organisation, wish, who, now_ms)
+    found = await derive(request, _ask, school.organisation, wish, now_ms)
+    told = f"{school.organisation} {found.month:%Y-%m}".strip()
+    await change(request.app[PERSONS], work_now.note_listed, who, now_ms, len(found.rows), told)
     return await render(
         request,
         "school_month.html",

@@ -6,6 +6,7 @@ What is out of reach is not found.
 import asyncio
 import datetime
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -111,11 +112,34 @@ async def look(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Return what `ask` reads of both databases; persons is a writing one, since it is a look."""
-    fleet, people = request.app[FLEET], request.app[PERSONS]
+    """Return what `ask` reads of both databases; persons is a writing one, since it is a look.
+
+    For what takes no longer than a tenth of a second: others wait to write meanwhile.
+    """
+    return await _with_both(request, request.app[PERSONS].write, ask, *args, **kwargs)
+
+
+async def derive(
+    request: web.Request,
+    ask: Callable[Concatenate[sa.Connection, sa.Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Return what `ask` reads of both databases, however long; the caller notes the look."""
+    return await _with_both(request, request.app[PERSONS].read, ask, *args, **kwargs)
+
+
+async def _with_both(
+    request: web.Request,
+    persons: Callable[[], AbstractContextManager[sa.Connection]],
+    ask: Callable[Concatenate[sa.Connection, sa.Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    fleet = request.app[FLEET]
 
     def run() -> Any:
-        with fleet.read() as one, people.write() as other:
+        with fleet.read() as one, persons() as other:
             return ask(one, other, *args, **kwargs)
 
     return await asyncio.to_thread(run)

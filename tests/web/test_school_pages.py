@@ -324,6 +324,7 @@ def test_a_month_shows_sums_and_whom_to_talk_to(town: Gated, kyoto: Page) -> Non
     expect(talk.locator("tbody").first.locator("tr")).to_have_count(1)
     expect(talk.locator("tbody").first).to_contain_text("教員 T-1")
     expect(kyoto.locator("main")).not_to_contain_text(SECRET)
+    assert ("attendance", f"{NORTH} 2026-06 4 members") in town.schools.audited("work.listed")
     saved = town.visit("kyoto").get("/school/month/export?month=2026-06")
     assert "T-1" in saved.text
     assert "6480" in saved.text
@@ -451,6 +452,7 @@ def test_what_may_be_published_hides_few_people_on_the_page_and_in_the_file(
     file = town.visit("hana").get("/board/export?month=2026-06&format=csv").body
     lines = list(csv.reader(io.StringIO(file.decode("utf-8-sig"))))
     assert [row for row in lines if row in shown] == shown
+    assert ("attendance", "2026-06 8 members") in town.schools.audited("work.listed")
     book = town.visit("hana").get("/board/export?month=2026-06&format=xlsx").body
     assert book[:2] == b"PK"
 
