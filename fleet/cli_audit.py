@@ -23,7 +23,7 @@ from fleet import (
     ride_retention,
 )
 from fleet.books import read_signing_key
-from fleet.cli_claims import read_public_key
+from fleet.cli_verify import read_public_key
 from fleet.evidence_db import Scope
 from fleet.terminal import Site, Why, err, guard, out, show, site_of, who
 from fleet.verdict import AuditLine, Proof

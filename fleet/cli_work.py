@@ -18,7 +18,7 @@ from fleet import (
     work_terms_csv,
 )
 from fleet.accounts import AccountRole
-from fleet.cli_claims import EXIT_ALTERED, Tongue, own_key, read_public_key
+from fleet.cli_verify import FleetKey, InTongue, Tongue, altered, key_for, read_signed
 from fleet.schema import account, member
 from fleet.tables import Format, TableRefused, write
 from fleet.terminal import Text, Why, err, fail, guard, out, show, site_of, who
@@ -221,25 +221,19 @@ def _write(file: Path, body: bytes | None, why: str) -> None:
 def verify(
     context: typer.Context,
     file: Path,
-    fleet_key: Annotated[
-        Path | None, typer.Option(help="The fleet's public key; else the key of this fleet.")
-    ] = None,
-    language: Annotated[Tongue, typer.Option(help="Of the answer.")] = Tongue.JA,
+    fleet_key: FleetKey = None,
+    language: InTongue = Tongue.JA,
 ) -> None:
     """Say whether a list or a receipt is as the fleet signed it. Ends with 0 when it is, else 1.
 
     It needs the file and the public key alone, so anybody can on any machine.
     """
-    if file.stat().st_size > FILE_BYTES_MAX:
-        raise typer.BadParameter(f"a list or a receipt has at most {FILE_BYTES_MAX} bytes")
-    key = read_public_key(fleet_key) if fleet_key else own_key(context)
-    said: Language = "en" if language is Tongue.EN else "ja"
+    body = read_signed(file, FILE_BYTES_MAX)
     try:
-        found = check(file.read_bytes(), key)
+        found = check(body, key_for(context, fleet_key))
     except WorkFileRefused as error:
-        out.print(say(f"work.verify.{error.reason}", said))
-        raise typer.Exit(EXIT_ALTERED) from error
-    for line in _matching(found, said):
+        raise altered(f"work.verify.{error.reason}", language) from error
+    for line in _matching(found, language.language):
         out.print(line)
 
 
