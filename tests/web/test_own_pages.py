@@ -382,6 +382,44 @@ def kept_of(school: School, member_id: int) -> list[object]:
     ]
 
 
+ODD = (
+    "",
+    "x" * 201,
+    "99:99",
+    "25:00",
+    "-1",
+    "0001-01-01",
+    "9999-12-31",
+    "2026-02-30",
+    "\u0000",
+    "🕗",
+)
+
+
+@pytest.mark.parametrize("name", ["entries", "ask", "turn", "corrections/1/contest", "forgot"])
+def test_no_odd_value_breaks_a_form_or_becomes_a_record(school: School, name: str) -> None:
+    who = school.visitor("sato")
+    path = "/own/forgot" if name == "forgot" else f"/own/day/2026-06-03/{name}"
+    token, before = who.token(), kept_of(school, 1)
+    for field in (*FIELDS, "to_day", "note", "mark"):
+        for odd in ODD if field != "why" else ("", "x" * 201, "\u0000"):
+            fields = {"from_time": "22:00", "to_time": "01:00", "to_day": "9999-12-31"}
+            answer = who.post_with(token, path, **(fields | {"why": "", field: odd}))
+            assert answer.status in (404, 409, 422), (field, odd)
+    number = who.post_with(token, path, why="123456789018", note="123456789018", time="07:00")
+    assert number.status in (404, 422)
+    assert "123456789018" not in number.text
+    assert kept_of(school, 1) == before
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "2000-01-01"])
+def test_a_day_of_which_nothing_can_be_known_is_not_found(school: School, day: str) -> None:
+    who = school.visitor("sato")
+    assert who.get(f"/own/day/{day}").status == 404
+    assert who.get(f"/own/day/{day}/receipt.json").status == 404
+    assert '自分の勤務 <span class="quiet">2026年7月' in who.get(f"/own?month={day[:7]}").text
+
+
 def test_whoever_sees_own_days_opens_nothing_else_of_the_office(school: School) -> None:
     who, office = school.visitor("sato"), office_app(school)
     allowed = {"/own", "/", "/security", "/second", "/held"}
