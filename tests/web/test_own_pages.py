@@ -274,6 +274,21 @@ def test_a_request_waits_for_another_and_can_be_taken_back(school: School, page:
     expect(page.locator("section[aria-labelledby=h-marks]")).to_contain_text("取り消し")
 
 
+def test_a_refused_request_is_told_with_its_reason(school: School, page: Page) -> None:
+    with school.schools.office.write() as people:
+        act = Act(1, "sato", NOW_MS, "押し忘れ")
+        wish = AddMark(at_ms=at(2, "23:00"), declared="out")
+        asked = work_corrections.ask(people, act, THE_2ND, [wish], RULES)
+        work_corrections.refuse(people, asked, "警備の記録は18時", "kyoto", NOW_MS)
+    school.enter(page)
+    page.goto(f"{school.office}/own?month=2026-06")
+    expect(page.locator("ol.calendar > li").nth(1)).to_contain_text("申請は却下")
+    page.get_by_role("link", name="2日（火）", exact=True).click()
+    asked_here = page.locator("section[aria-labelledby=h-asked]")
+    expect(asked_here).to_contain_text("却下")
+    expect(asked_here).to_contain_text("警備の記録は18時")
+
+
 def requests(school: School, member_id: int) -> list[work_corrections.Request]:
     with school.schools.office.read() as people:
         return work_corrections.of_members(people, [member_id])
