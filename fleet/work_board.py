@@ -41,7 +41,7 @@ class BoardMonth(NamedTuple):
     means: tuple[MeansRow, ...]
     hand: tuple[HandRate, ...]
     groups: Mapping[tuple[str, str, str], GroupFigures]
-    """By school, kind of staff and engagement; empty for who may not see so few people."""
+    """By school, kind of staff and engagement, however few people: not to be published."""
 
 
 def month(
@@ -49,12 +49,10 @@ def month(
     people: sa.Connection,
     first: datetime.date,
     at_ms: int,
-    *,
-    whole: bool,
 ) -> BoardMonth:
     """Return a month of all schools; the caller notes the look.
 
-    `whole`: also what few people came to. Months that are not closed are worked out anew, those
+    Months that are not closed are worked out anew, those
     before for the means too: 3 ms a person and month.
     """
     figures = work_limits_report.by_school(fleet, people, first, at_ms)
@@ -71,7 +69,7 @@ def month(
         tuple(work_limits_report.publication(figures)),
         tuple(means(figures, years, special, first)),
         tuple(one for one in work_limits_report.hand_rates(figures) if _is_shown(figures, one)),
-        work_limits_report.roll_up(figures, years, first) if whole else {},
+        work_limits_report.roll_up(figures, years, first),
     )
 
 

@@ -4,18 +4,18 @@ Rules: page and file hold the same tables with the same words; what is withheld 
 picture is drawn from the table beside it.
 """
 
+import asyncio
 import datetime
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-import sqlalchemy as sa
 from aiohttp import web
 
 from fleet import work_board, work_now, work_records
 from fleet.months import next_month
 from fleet.rights import OfficeRole
 from fleet.tables import Cell
-from fleet.web.data import PERSONS, change
+from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.exports import download
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import require
@@ -40,6 +40,10 @@ GROUPS: Final = (
     *("school", "staff", "engaged", "people", "incomplete", "within-45", "over-45", "over-80"),
     *("from-100", "year-over", "mean", SHARE),
 )
+KEPT_MS: Final = 5 * 60_000
+"""How long a month is shown again as it was worked out: the page, and its files after it."""
+KEPT_MAX: Final = 24
+"""Months kept: about 100 kB each."""
 _ONE_DAY: Final = datetime.timedelta(days=1)
 routes = web.RouteTableDef()
 
@@ -129,53 +133,79 @@ def _groups(found: BoardMonth, writer: _Writer) -> Sheet:
     return Sheet("groups", GROUPS, tuple(rows))
 
 
-async def _found(request: web.Request) -> tuple[datetime.date, bool, list[Sheet]]:
-    """Return the month, whether it is over, and its tables."""
+class Kept:
+    """The months of one process that were worked out just now; each is worked out once at a time.
+
+    What is kept is whole; who may not see small groups is shown the rest.
+    """
+
+    def __init__(self) -> None:
+        self._months: dict[datetime.date, tuple[int, BoardMonth]] = {}
+        self._working = asyncio.Lock()
+
+    async def month(self, request: web.Request, first: datetime.date) -> tuple[int, BoardMonth]:
+        """Return a month of all schools, and when it was worked out."""
+        async with self._working:
+            now_ms = request.app[CLOCK].now_ms()
+            kept = self._months.get(first)
+            if kept is None or not 0 <= now_ms - kept[0] < KEPT_MS:
+                if len(self._months) >= KEPT_MAX:
+                    self._months.clear()
+                kept = now_ms, await derive(request, work_board.month, first, now_ms)
+                self._months[first] = kept
+            return kept
+
+
+KEPT: Final = web.AppKey("board-kept", Kept)
+
+
+class Shown(NamedTuple):
+    """All that stands on the page."""
+
+    month: datetime.date
+    is_over: bool
+    as_of_ms: int
+    sheets: list[Sheet]
+
+
+async def _shown(request: web.Request) -> Shown:
     require(request, attendance.NAME, *READERS)
     account, now_ms = account_of(request), request.app[CLOCK].now_ms()
-    whole = account.rights.may(attendance.NAME, *BOARD)
-    wish = request.query.get("month", "")
-
-    def ask(
-        fleet: sa.Connection, people: sa.Connection
-    ) -> tuple[datetime.date, datetime.date, BoardMonth]:
-        today = work_records.today(fleet, now_ms)
-        first = month_of(wish, today)
-        return first, today, work_board.month(fleet, people, first, now_ms, whole=whole)
-
-    first, today, found = await derive(request, ask)
+    today = await read(request.app[FLEET], work_records.today, now_ms)
+    first = month_of(request.query.get("month", ""), today)
+    as_of_ms, found = await request.app[KEPT].month(request, first)
     told = (account.name, now_ms, found.people, f"{first:%Y-%m}")
     await change(request.app[PERSONS], work_now.note_listed, *told)
+    if not account.rights.may(attendance.NAME, *BOARD):
+        found = found._replace(groups={})
     words = await words_of(request)
     writer = _Writer(language_of(request), words.companies)
-    return first, next_month(first) <= today, sheets_of(found, writer)
+    return Shown(first, next_month(first) <= today, as_of_ms, sheets_of(found, writer))
 
 
 @routes.get(PATH)
 async def show(request: web.Request) -> web.Response:
     """A month of all schools."""
-    first, is_over, sheets = await _found(request)
+    shown = await _shown(request)
     return await render(
         request,
         "board.html",
         section=PATH,
-        month=first,
-        is_over=is_over,
-        before=(first - _ONE_DAY).replace(day=1),
-        after=next_month(first),
-        sheets=sheets,
+        before=(shown.month - _ONE_DAY).replace(day=1),
+        after=next_month(shown.month),
         share=SHARE,
         words=await words_of(request),
+        **shown._asdict(),
     )
 
 
 @routes.get(f"{PATH}/export")
 async def export(request: web.Request) -> web.StreamResponse:
     """All tables of the page, one below the other, with the same words."""
-    first, _, sheets = await _found(request)
-    language = language_of(request)
-    title = f"{say('web.board.title', language)} {first:%Y-%m}"
-    return await download(request, f"board-{first:%Y-%m}", [title], _lines(sheets, language))
+    shown, language = await _shown(request), language_of(request)
+    title = f"{say('web.board.title', language)} {shown.month:%Y-%m}"
+    name = f"board-{shown.month:%Y-%m}"
+    return await download(request, name, [title], _lines(shown.sheets, language))
 
 
 def _lines(sheets: Sequence[Sheet], language: Language) -> list[tuple[Cell, ...]]:

@@ -224,6 +224,7 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     if provider := oidc.provider_of(config, clock):
         app[oidc.OIDC], app[signin.PROVIDER_LABEL] = provider, provider.label
     app[PRESS] = Press()
+    app[board_page.KEPT] = board_page.Kept()
     app[uploads.LIMIT] = import_page.file_bytes_of
     app[import_children.CHILDREN] = import_children.Children(config, persons, clock)
     app.cleanup_ctx.append(import_children.keep)

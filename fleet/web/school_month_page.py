@@ -31,7 +31,7 @@ from fleet.work_closing import school_of as school_of_month
 from fleet.work_limits_report import HandRate, PersonYear
 from fleet.work_now import Named
 from fleet.work_records import Record
-from programmes.calendar import fiscal_year
+from programmes.calendar import fiscal_year, local_day
 from programmes.work_hours import DayHours
 from programmes.work_limits import LIMITS, Standing, limits_in_force, standing
 from wire.individual_number import IndividualNumberRefused
@@ -223,9 +223,10 @@ async def _to_write(request: web.Request, form: Form) -> tuple[School, datetime.
         month = datetime.date.fromisoformat(f"{form['month']}-01")
     except ValueError as error:
         raise web.HTTPNotFound from error
-    if not school.organisation or month < FIRST_MONTH:
+    now_ms = request.app[CLOCK].now_ms()
+    if not school.organisation or not FIRST_MONTH <= month <= local_day(now_ms):
         raise web.HTTPNotFound
-    return school, month, request.app[CLOCK].now_ms()
+    return school, month, now_ms
 
 
 async def _done(

@@ -89,7 +89,8 @@ def test_the_consoles_pages_answer(sites: Sites) -> None:
 
 def test_the_offices_pages_answer(sites: Sites) -> None:
     clerk = Visitor(sites.office, "hana")
-    assert {"/", "/members", "/attendance", "/cards/1"} <= clerk.follow_everything()
+    schools = {"/school", "/school/requests", "/school/month", "/school/day", "/board"}
+    assert {"/", "/members", "/attendance", "/cards/1", *schools} <= clerk.follow_everything()
     for search in ("さとう", "サトウ", "佐藤", "t-001", "T-001"):
         status, page = clerk.get(
             "/members?" + urlencode({"programme": "attendance", "search": search})

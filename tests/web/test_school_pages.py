@@ -335,6 +335,8 @@ def test_a_month_is_closed_and_opened_again_with_a_trace(town: Gated, kyoto: Pag
     who = town.visit("kyoto")
     june = {"month": "2026-06"}
     assert who.post("/school/month/close", month="2026-07").status == 409
+    for month in ("9999-12", "2019-03", "x"):
+        assert who.post("/school/month/close", month=month).status == 404
     kyoto.goto(f"{town.office}/school/month?month=2026-06")
     kyoto.locator("#close").press("Enter")
     expect(kyoto.locator(".notice")).to_contain_text("締めました")
@@ -459,6 +461,7 @@ def test_what_may_be_published_hides_few_people_on_the_page_and_in_the_file(
 
 def test_who_approves_sees_no_small_group(town: Gated) -> None:
     crowd(town.schools)
+    assert "内部用" in town.visit("hana").get("/board?month=2026-06").text
     add_person(town.sites.town, "appo", "attendance:approver")
     text = town.visit("appo").get("/board?month=2026-06").text
     assert "公表用" in text
