@@ -177,7 +177,7 @@ def test_who_helps_an_approver_is_told_that_approvals_wait(sites: Sites, boss: V
     ("rights", "said"),
     [
         (["senior-pass:company:city-taxi"], "その制度が始まるとここに加わります"),
-        (["attendance:school:school-1"], "その制度が始まるとここに加わります"),
+        (["attendance:school:school-1"], "学校の勤務記録の担当です"),
         ([], "まだ権利がありません"),
     ],
 )
