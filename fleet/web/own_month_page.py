@@ -48,6 +48,7 @@ async def show(request: web.Request) -> web.Response:
     month = await month_of(request, request.query.get("month", ""))
     language = language_of(request)
     last_year, next_year = (month.first.replace(year=month.first.year + step) for step in (-1, 1))
+    who = account_of(request).name
     before, after = (month.first - ONE_DAY).replace(day=1), next_month(month.first)
     return await render(
         request,
@@ -56,7 +57,7 @@ async def show(request: web.Request) -> web.Response:
         month=month,
         word=month_word(month.first, language),
         total=month.record.month(month.first),
-        who=account_of(request).name,
+        changed={one.day for one in month.days if one.by_others(who)},
         paper=request.query.get("paper") == "yes",
         steps=_steps(month, before, after, last_year, next_year),
         year_months=_year_months(month, language),

@@ -238,7 +238,12 @@ def _found(fleet: Store) -> None:
         ledger.begin_epoch(connection, "test", "first", 1)
         rules.add(connection, SCHOOL, table, "test", 1)
         for name, organisation in GATES:
-            row: dict[str, Any] = {"name": name, "kind": "school", "programmes": [SCHOOL], "triage_programmes": []}
+            row: dict[str, Any] = {
+                "name": name,
+                "kind": "school",
+                "programmes": [SCHOOL],
+                "triage_programmes": [],
+            }
             row |= {"label_ja": name, "label_en": name, "organisation": organisation}
             connection.execute(schema.place.insert().values(row))
             known: dict[str, Any] = {"name": f"{TENANT}/{name}", "place": name, "public_key": ""}

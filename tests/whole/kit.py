@@ -226,10 +226,14 @@ class WholeTown:
     def process(self, name: str) -> Iterator["subprocess.Popen[bytes]"]:
         """Run one of the two until left; it listens when the block begins."""
         log = self.fleet_toml.with_name(f"{name}.log")
-        ready = log.read_text("utf-8", "replace").count(f"{name} ready") if log.exists() else 0
+
+        def times_ready() -> int:
+            return log.read_text("utf-8", "replace").count(f"{name} ready") if log.exists() else 0
+
+        ready = times_ready()
         process = start(log, "-c", FLEET, "--config", str(self.fleet_toml), name)
         try:
-            until(lambda: log.read_text("utf-8", "replace").count(f"{name} ready") > ready, f"{name} listens")
+            until(lambda: times_ready() > ready, f"{name} listens")
             yield process
         finally:
             end(process)
