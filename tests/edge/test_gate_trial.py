@@ -54,7 +54,7 @@ class Screen:
 
     async def open(self) -> None:
         port = self.school.kit.config.page_port
-        await until(lambda: _listens(port), "the network half listens")
+        await until(lambda: listens(port), "the network half listens")
         await self.page.goto(f"{self.school.url}/")
         await self.reads("#ja", say("idle.school"))
 
@@ -87,7 +87,7 @@ class Screen:
             assert min(box["width"], box["height"]) >= SMALLEST_PX, await button.inner_text()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0
 

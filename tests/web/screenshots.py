@@ -45,13 +45,13 @@ def open_page(browser: Browser, size: tuple[int, int]) -> Page:
     return page
 
 
-def _sign_in(page: Page, site: str, variable: str) -> None:
-    name, password = _login(variable)
+def sign_in_as(page: Page, site: str, name: str, password: str) -> None:
+    """Sign in; return when the first page is there."""
     page.goto(f"{site}/login?lang=ja")
     page.fill("#account", name)
     page.fill("#password", password)
     page.click("main button.main")
-    page.wait_for_url(f"{site}/")
+    page.wait_for_url(lambda address: "/login" not in address)
 
 
 def keep(page: Page, name: str, *, full: bool = False) -> None:
@@ -65,7 +65,7 @@ def keep(page: Page, name: str, *, full: bool = False) -> None:
 def take(browser: Browser, console: str, office: str, passenger: str) -> None:
     """Write the pictures; the passenger's screen only when its address is given."""
     page = open_page(browser, WINDOW)
-    _sign_in(page, console, "KAZASU_OPERATOR")
+    sign_in_as(page, console, *_login("KAZASU_OPERATOR"))
     page.locator("#now .chart canvas").wait_for()
     keep(page, "console")
     page.goto(f"{console}/readers")
@@ -76,7 +76,7 @@ def take(browser: Browser, console: str, office: str, passenger: str) -> None:
     page.locator("main h1").wait_for()
     keep(page, "ledger", full=True)
     page = open_page(browser, WINDOW)
-    _sign_in(page, office, "KAZASU_CLERK")
+    sign_in_as(page, office, *_login("KAZASU_CLERK"))
     with contextlib.suppress(PlaywrightTimeout):
         page.locator(".card-list").wait_for(timeout=STRANGER_MS)
     keep(page, "office-triage")

@@ -29,7 +29,7 @@ from tests.fleet.company_kit import (
 )
 from tests.fleet.ridden_kit import COMPANIES, Ridden, add_rides, add_taxis
 from tests.web.conftest import Sites, open_sites
-from tests.web.screenshots import CHROMIUM, WINDOW, keep, open_page
+from tests.web.screenshots import CHROMIUM, WINDOW, keep, open_page, sign_in_as
 from tests.web.test_claims_pages import make
 from tests.web.town import PASSWORD, Town, empty_town
 from tests.web.visitor import add_person
@@ -113,11 +113,7 @@ def take(
 ) -> None:
     """Write the picture of one page as somebody sees it."""
     page = open_page(browser, WINDOW)
-    page.goto(f"{sites.office}/login?lang=ja")
-    page.fill("#account", who)
-    page.fill("#password", PASSWORD)
-    page.click("main button.main")
-    page.wait_for_url(f"{sites.office}/")
+    sign_in_as(page, sites.office, who, PASSWORD)
     page.goto(sites.office + path)
     page.locator("main h1").wait_for()
     keep(page, name, full=full)
