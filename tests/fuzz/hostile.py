@@ -190,13 +190,12 @@ def entry_bytes(draw: st.DrawFn, n: int) -> bytes:
         encode(
             make_tap(
                 n,
-                code=draw(st.sampled_from(Code)),
-                outcome=draw(st.sampled_from(Outcome)),
                 at_ms=draw(IN_RANGE.filter(lambda one: one <= AT_MS_MAX)),
                 mono_ms=0,
             )
         )
     )
+    plain |= {"code": draw(st.sampled_from(Code)), "outcome": draw(st.sampled_from(Outcome))}
     if draw(st.booleans()):
         credential = draw(st.sampled_from(["0" * 32, "f" * 32]))
         plain |= {"credential": credential, "scheme": "felica-idm", "key_epoch": 1}
