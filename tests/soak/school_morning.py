@@ -173,7 +173,7 @@ async def _pass(made: Morning, size: Size, visits: list[Visit], seed: int) -> No
         made.schools.append(School(number, agent, network, screen))
         watching.append(asyncio.create_task(screen.watch()))
     for school in made.schools:
-        assert await school.screen.until_ready(PATIENCE_S), school.agent.name
+        assert await school.screen.until_ready(PATIENCE_S), _logs(school.agent)
         await asyncio.to_thread(whole.until_kept, school.agent)
         await school.screen.until_told()  # now it also knows the time
     flaps = [
@@ -192,6 +192,14 @@ async def _pass(made: Morning, size: Size, visits: list[Visit], seed: int) -> No
     for school in made.schools:
         school.agent.stop(how=signal.SIGKILL)
         await school.network.close()
+
+
+def _logs(agent: Agent) -> str:
+    """Return what both halves of a reader have written, for whoever looks why it is not there."""
+    return "\n".join(
+        f"{agent.name} {one.name}: {one.read_text('utf-8', 'replace')}"
+        for one in sorted(agent.path.parent.glob("*.log"))
+    )
 
 
 async def _cancelled(tasks: list["asyncio.Task[None]"]) -> None:
