@@ -49,8 +49,6 @@ ATTENDANCE: Final = "attendance"
 TAXI: Final = "taxi"
 WAIT_S: Final = 10.0
 """A deadline for what takes milliseconds, on a machine with other work."""
-LATER_MS: Final = 1_000
-"""By how much a busy machine may be late; nothing that hangs is so quick."""
 OPEN_ROW: Final = RosterRow(Credential("0" * 32), "all", None, None, None)
 ALL_DAY: Final = {"from_time": "00:00:00", "to_time": "23:59:59"}
 """So that no test of a taxi hangs on the hour of the day."""

@@ -36,6 +36,7 @@ from hw.sim.mynumber import FACE_AP, INPUT_SUPPORT_AP, MyNumberCard
 from hw.sim.variants import VARIANTS
 from tests.edge.pcsc_kit import desk, opened
 from tests.edge.reader_kit import my_number_card
+from tests.timing import IN_TIME
 from wire.card_proof import DIGEST_INFO, Challenge, Purpose, digest_info, signed_bytes
 from wire.clock import SystemClock
 from wire.limits import CARD_CERTIFICATE_BYTES_MAX
@@ -175,6 +176,7 @@ class SlowToSign:
         return reply._replace(cpu_us=self._cpu_us) if reply and slow else reply
 
 
+@IN_TIME
 @pytest.mark.parametrize("ms", [200, 290])  # its frame waiting time is 309 ms
 def test_a_card_that_thinks_in_silence_gets_its_time_and_each_command_once(
     held: Held, ms: int

@@ -11,7 +11,6 @@ from hw.sim.antenna import Antenna
 from hw.sim.cards import FeliCaCard, TornAway
 from hw.sim.mynumber import MyNumberCard
 from tests.edge.reader_kit import (
-    LATER_MS,
     OPEN_ROW,
     PASS,
     ReaderKit,
@@ -20,6 +19,7 @@ from tests.edge.reader_kit import (
     my_number_card,
     running,
 )
+from tests.timing import IN_TIME
 from wire.codes import Code
 from wire.credential import Credential, Scheme
 from wire.entries import Tap
@@ -125,15 +125,16 @@ def test_some_of_these_are_torn_between_both_schemes(kit: ReaderKit, antenna: An
     assert {None, names.old, names.new} == found
 
 
+@IN_TIME
 def test_a_slow_card_is_not_waited_for_twice(kit: ReaderKit, antenna: Antenna) -> None:
-    slow = my_number_card(1, apdu_ms=90)
+    slow = my_number_card(1, apdu_ms=120)
     names = named(kit, slow)
     campaign(kit, names.old)
     with running(kit) as link:
         link.ready()
         antenna.place(slow)
         shown = link.shown()
-    assert shown.stages_us["total"] / 1000 < CARD_MS_MAX + LATER_MS
+    assert shown.stages_us["total"] < (CARD_MS_MAX + 100) * 1000
     (tap,) = kit.taps()
     assert (tap.code, tap.credential) == (Code.OK, names.old)
 

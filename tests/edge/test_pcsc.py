@@ -19,10 +19,11 @@ from tests.conftest import Eventually
 from tests.edge.pcsc_kit import ALL, NAME, Desk, Leaving, desk, opened
 from tests.edge.reader_kit import my_number_card
 from tests.real_pcsc import Pcscd
+from tests.timing import IN_TIME
 
 IDM = bytes.fromhex("0114D5A2B3C4E5F6")
 UID = bytes.fromhex("04A1B2C3D4E5F6")
-LATER_S = 1.0
+LATER_S = 0.4
 """How much later than the deadline a caller may come back on a busy machine."""
 
 
@@ -139,6 +140,7 @@ def test_a_card_that_is_taken_away_between_two_commands_is_gone(
     place.lifted(front_end)
 
 
+@IN_TIME
 def test_a_card_that_is_taken_away_in_the_middle_of_a_command_is_gone_at_once(
     place: Desk, front_end: Pcsc
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_card_that_is_taken_away_in_the_middle_of_a_command_is_gone_at_once(
     assert time.monotonic() - started < 0.1 + LATER_S
 
 
+@IN_TIME
 def test_a_card_that_falls_silent_is_gone_at_the_callers_deadline(
     place: Desk, front_end: Pcsc
 ) -> None:
@@ -162,6 +165,7 @@ def test_a_card_that_falls_silent_is_gone_at_the_callers_deadline(
     assert time.monotonic() - started < 0.1 + LATER_S
 
 
+@IN_TIME
 def test_no_command_outlasts_the_callers_deadline(place: Desk, front_end: Pcsc) -> None:
     found = place.held(front_end, my_number_card(apdu_ms=3000, wtx_ms=200))
     started = time.monotonic()
@@ -264,6 +268,7 @@ def sense_for(front_end: Pcsc, seconds: float) -> None:
         assert front_end.sense(ALL) is None
 
 
+@IN_TIME
 def test_a_pcscd_that_stands_still_is_a_fault_that_says_so(tmp_path: Path) -> None:
     with desk(tmp_path) as place, opened() as front_end:
         place.held(front_end, my_number_card())

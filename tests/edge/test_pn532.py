@@ -28,6 +28,7 @@ from hw.sim.licence import driving_licence
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.pn532 import PN532, Fault
 from tests.edge.reader_kit import identifier, make_reader, my_number_card, running
+from tests.timing import IN_TIME
 from wire.clock import SystemClock
 from wire.codes import Code
 from wire.credential import Scheme
@@ -119,6 +120,7 @@ def test_the_first_technology_is_polled_before_each_of_the_others() -> None:
         front_end.close()
 
 
+@IN_TIME
 def test_a_card_torn_away_frees_the_reader_in_150_ms(chip: PN532, front_end: Pn532) -> None:
     """The best of three: the machine that tests is busy."""
     took_s = []

@@ -30,6 +30,7 @@ from tests.edge.usb_kit import (
     plugged_in,
     read,
 )
+from tests.timing import IN_TIME
 from wire.credential import Scheme
 
 IDM: Final = bytes.fromhex("0114D5A2B3C4E5F6")
@@ -140,6 +141,7 @@ def test_our_waits_reach_the_device_in_tenths_of_a_millisecond(held: Held, devic
 # --- torn, slow, crowded -------------------------------------------------------------------------
 
 
+@IN_TIME
 def test_a_card_torn_away_frees_the_reader_in_two_answers_time(
     device: RCS380, front_end: Nfcpy
 ) -> None:

@@ -32,6 +32,7 @@ from hw.sim.cards import Phone, StaffToken, TornAway
 from hw.sim.rcs380 import RCS380, Fault
 from tests.edge.reader_kit import lift, make_reader, my_number_card, running
 from tests.edge.usb_kit import ALL, PATH, found, on_bus, plugged_in, read
+from tests.timing import IN_TIME
 from wire.clock import SystemClock
 from wire.codes import Code
 from wire.credential import Scheme
@@ -116,6 +117,7 @@ def test_whatever_goes_wrong_in_a_search_is_a_fault_and_ends_with_a_restart(
     assert read(found(front_end), Scheme.COMMON_AP)
 
 
+@IN_TIME
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_fault_amid_a_conversation_is_the_front_ends_and_comes_soon(
     held: Held, device: RCS380, fault: Fault
@@ -129,6 +131,7 @@ def test_a_fault_amid_a_conversation_is_the_front_ends_and_comes_soon(
     assert time.monotonic() - started_s < 0.4 + BUSY_S
 
 
+@IN_TIME
 def test_a_device_that_hangs_while_a_card_is_asked_holds_nobody_for_long(
     held: Held, device: RCS380
 ) -> None:

@@ -8,7 +8,6 @@ from hw.sim.antenna import Antenna
 from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway, foreign_eid
 from tests.edge.reader_kit import (
     ATTENDANCE,
-    LATER_MS,
     OPEN_ROW,
     PASS,
     ReaderKit,
@@ -17,6 +16,7 @@ from tests.edge.reader_kit import (
     my_number_card,
     running,
 )
+from tests.timing import IN_TIME
 from wire.codes import Code
 from wire.credential import Scheme
 
@@ -134,8 +134,9 @@ def test_foreign_cards_and_phones_are_not_usable_and_not_kept(
     assert all(tap.scheme is None and tap.credential is None for tap in kit.taps())
 
 
+@IN_TIME
 def test_a_slow_card_is_served(kit: ReaderKit, antenna: Antenna) -> None:
-    slow = my_number_card(4, apdu_ms=60)
+    slow = my_number_card(4, apdu_ms=120)
     kit.enrol(slow)
     with running(kit) as link:
         link.ready()
@@ -143,6 +144,7 @@ def test_a_slow_card_is_served(kit: ReaderKit, antenna: Antenna) -> None:
         assert link.shown().code is Code.OK
 
 
+@IN_TIME
 def test_a_card_torn_away_is_asked_to_be_held_again_within_the_deadline(
     kit: ReaderKit, antenna: Antenna
 ) -> None:
@@ -152,7 +154,8 @@ def test_a_card_torn_away_is_asked_to_be_held_again_within_the_deadline(
         antenna.place(TornAway(my_number_card(1), frames=3))
         shown = link.shown()
         assert (shown.code, shown.message) == (Code.HOLD_AGAIN, "refused.hold-again")
-        assert CARD_MS_MAX <= shown.stages_us["total"] / 1000 < CARD_MS_MAX + LATER_MS
+        assert CARD_MS_MAX * 1000 <= shown.stages_us["total"] < 500_000
+        assert shown.stages_us["host"] < 50_000
         lift(antenna)
         antenna.place(CARD)
         assert link.shown().code is Code.OK

@@ -19,7 +19,7 @@ from tests.fuzz.held import ALL, Good, Members, Tally
 from tests.fuzz.weak_cards import Broken, Exchanged, Fading, Noise, Watched
 from wire.clock import SystemClock
 
-LATER_S: Final = 1.0
+LATER_S: Final = 0.4
 """How much later than a deadline a busy machine may be."""
 TRIES: Final = 3
 """Of a front end that is mended, and of a good card: a stall of the machine is no finding."""

@@ -22,6 +22,7 @@ from tests.fuzz.card_front_ends import (
 )
 from tests.fuzz.held import Members, Tally
 from tests.soak import readers
+from tests.timing import IN_TIME
 
 SEED = 1
 MUTATIONS = 20_000
@@ -43,6 +44,7 @@ def test_whatever_a_card_says_a_decoder_gives_its_identifier_or_says_that_there_
     assert min(tally.right, tally.none) > MANY * MUTATIONS
 
 
+@IN_TIME
 @pytest.mark.parametrize(
     ("over", "cards"),
     [

@@ -34,6 +34,7 @@ from tests.sim.pn532_kit import (
     my_number_card,
     nfcpy,
 )
+from tests.timing import IN_TIME
 
 
 @pytest.fixture
@@ -177,6 +178,7 @@ def test_each_phase_costs_the_bytes_that_it_costs_on_the_real_line(chip: PN532) 
     assert costs == [OPEN, EMPTY, HIT, [*BLOCK, (THRU, *attrib)], [*BLOCK, (THRU, *select)], CLOSE]
 
 
+@IN_TIME
 def test_nothing_is_answered_before_line_chip_and_air_have_had_their_time(chip: PN532) -> None:
     for fast in (True, False):
         with nfcpy(chip, fast=fast) as front_end:

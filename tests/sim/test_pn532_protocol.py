@@ -32,6 +32,7 @@ from tests.sim.pn532_kit import (
     Host,
     my_number_card,
 )
+from tests.timing import IN_TIME
 
 
 @pytest.fixture
@@ -188,6 +189,7 @@ def test_a_chip_can_be_found_awake_at_the_speed_of_an_agent_that_died() -> None:
         assert host.lives()
 
 
+@IN_TIME
 def test_an_ack_and_a_new_command_each_end_a_command_that_waits(paced: PN532) -> None:
     with Host(paced.path) as host:
         host.command(RF_CONFIGURATION, bytes.fromhex("0101"))
@@ -199,7 +201,7 @@ def test_an_ack_and_a_new_command_each_end_a_command_that_waits(paced: PN532) ->
             end()
             started_s = time.monotonic()
             assert host.lives()
-            assert time.monotonic() - started_s < 5  # not for ever
+            assert time.monotonic() - started_s < 1
         host.ask(LIST, ONE_B)  # tries for ever unless told otherwise
         assert host.packets(1) == [ACK]
         host.cancel()
@@ -217,18 +219,16 @@ def test_a_chip_is_reset_and_closed_in_the_middle_of_a_command(paced: PN532) -> 
         host.packets(1)
 
 
+@IN_TIME
 @pytest.mark.parametrize(("index", "least_ms"), [(5, 1.6), (10, 51.2), (11, 102.4)])
 def test_a_time_out_really_waits(paced: PN532, index: int, least_ms: float) -> None:
     with Host(paced.path) as host:
         host.command(RF_CONFIGURATION, bytes.fromhex("0101"))
         host.command(RF_CONFIGURATION, bytes([2, 0, 11, index]))
-        took_ms = []
-        for _ in range(3):
-            started_s = time.monotonic()
-            assert host.command(THRU, WUPB) == TIMEOUT
-            took_ms.append(1000 * (time.monotonic() - started_s))
-        # The quickest, for a busy machine's sake.
-        assert least_ms <= min(took_ms) < least_ms + 100
+        started_s = time.monotonic()
+        assert host.command(THRU, WUPB) == TIMEOUT
+        took_ms = 1000 * (time.monotonic() - started_s)
+        assert least_ms <= took_ms < least_ms + 100
 
 
 # --- whatever comes ------------------------------------------------------------------------------

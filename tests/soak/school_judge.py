@@ -122,7 +122,7 @@ def _days(made: Morning, person: int) -> tuple[WorkDay, ...]:
     """Return what the rules make of all that somebody did."""
     met = sorted((one for one in made.met if one.person == person), key=lambda one: one.to_ms)
     marks, said = [], list[Correction]()
-    if came := made.yesterday.get(person):
+    if met and (came := made.yesterday.get(person)):
         marks.append(_mark(made, met[0].gate, came, ""))
     for number, one in enumerate(met):
         if one.said.outcome is Outcome.ACCEPTED:

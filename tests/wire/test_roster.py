@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.timing import IN_TIME
 from wire.credential import CREDENTIAL_BYTES, Credential, Scheme
 from wire.envelope import MessageRefused, Purpose, Signer
 from wire.limits import ROSTER_HEADER_BYTES_MAX
@@ -322,6 +323,7 @@ def test_a_roster_in_use_outlives_its_replacement_and_closes(path: Path) -> None
     new.close()
 
 
+@IN_TIME
 def test_a_hundred_thousand_members_open_and_are_found(path: Path) -> None:
     def row(number: int) -> RosterRow:
         code = hashlib.sha256(number.to_bytes(4)).hexdigest()[:32]
@@ -329,11 +331,11 @@ def test_a_hundred_thousand_members_open_and_are_found(path: Path) -> None:
 
     data = built([row(number) for number in range(100_000)])
     assert len(data) < 100_000 * ROW.size + ROSTER_HEADER_BYTES_MAX
-    began = time.process_time()
+    began = time.perf_counter()
     roster = opened(path, data)
     for number in range(0, 100_000, 1_000):
         assert roster.find(row(number).credential) == row(number)
         assert roster.find(row(100_000 + number).credential) is None
     # A hash over 2.8 MB and 200 look-ups: milliseconds; a file that is read row by row takes more.
-    assert time.process_time() - began < 0.5
+    assert time.perf_counter() - began < 0.5
     roster.close()

@@ -102,12 +102,14 @@
     }
   }
 
-  /* What a person has opened or scrolled to stays so when the live part around it is swapped. */
-  let kept = { open: [], scrolled: [] };
-  function keep() {
+  /* What a person has opened, scrolled to or walked to stays so when the live part around it is
+     swapped. */
+  let kept = { open: [], scrolled: [], focused: null };
+  function keep(event) {
     kept = {
       open: [...document.querySelectorAll("details[open][id]")].map((one) => one.id),
       scrolled: [...document.querySelectorAll(".tall[id]")].map((one) => [one.id, one.scrollTop]),
+      focused: focusedIn(event.detail.target),
     };
   }
   function putBack() {
@@ -116,6 +118,40 @@
       const region = document.getElementById(id);
       if (region) region.scrollTop = top;
     }
+    if (document.activeElement === document.body && kept.focused) {
+      document.querySelector(kept.focused)?.focus({ preventScroll: true });
+    }
+  }
+
+  /* How the focused element within a part is found again in the part that replaces it, or null. */
+  function focusedIn(part) {
+    const one = document.activeElement;
+    if (!part.contains(one) || one === part) return null;
+    if (one.id) return `#${CSS.escape(one.id)}`;
+    if (one.localName === "summary" && one.parentElement.id) {
+      return `#${CSS.escape(one.parentElement.id)} > summary`;
+    }
+    const link = one.getAttribute("href");
+    return link === null ? null : `#${CSS.escape(part.id)} a[href="${CSS.escape(link)}"]`;
+  }
+
+  /* Nothing is taken from under a pointer: a live part in which it is pressed waits until it is
+     let go, and is then asked for again. */
+  let pressed = null;
+  const waiting = new Set();
+  function press(event) { if (event.isPrimary && !event.button) pressed = event.target; }
+  function letGo() {
+    pressed = null;
+    setTimeout(() => { // after the click that this may be
+      for (const part of waiting) htmx.trigger(part, "sse:changed");
+      waiting.clear();
+    });
+  }
+  function waitForPointer(event) {
+    const part = event.detail.target;
+    if (!pressed || !part.contains(pressed)) return;
+    event.detail.shouldSwap = false;
+    waiting.add(part);
   }
 
   /* A card was read while the page was open: the form that waited for it is sent, once. */
@@ -142,6 +178,10 @@
     document.querySelector("main [role=alert]")?.focus();
   });
   document.addEventListener("htmx:beforeSwap", keep);
+  document.addEventListener("htmx:beforeSwap", waitForPointer);
+  document.addEventListener("pointerdown", press);
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, letGo);
+  addEventListener("blur", letGo);
   document.addEventListener("htmx:afterSwap", putBack);
   document.addEventListener("htmx:afterSettle", () => { putBack(); drawAll(); sayAloud(); sendWhenRead(); });
   document.addEventListener("htmx:sseOpen", () => cut(false));
