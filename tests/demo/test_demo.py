@@ -9,7 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.conftest import Eventually
 from tests.demo.conftest import SIM, START_S_MAX, Demo
+from tests.web.visitor import Visitor
+
+DESK = {"desk_programme": "taxi", "desk_purpose": "look-up", "desk_reader": "kazasu-shi/desk-1"}
 
 OPEN_A_GAP = """
     INSERT INTO gap (journal_id, first, last, missing, cause, opened_at_ms)
@@ -19,8 +23,11 @@ OPEN_A_GAP = """
 
 
 def test_a_morning_with_kills_and_a_cut_balances_and_leaves_nothing_behind(folder: Path) -> None:
-    with Demo(folder, "--seconds", "15", "--people", "60", "--report") as demo:
+    with Demo(folder, "--seconds", "20", "--people", "60", "--report") as demo:
+        it_says_that_it_is_still_starting(demo)
         demo.until_open()
+        assert "school-1 all day with a card that no list knows" in demo.text
+        assert "今かざされたカード → このカードを登録 → a new member" in demo.text
         for order in (
             ("kill", "bus-2"),
             ("cut", "school-1", "--for", "4s"),
@@ -32,6 +39,7 @@ def test_a_morning_with_kills_and_a_cut_balances_and_leaves_nothing_behind(folde
         unknown = demo.tell("kill", "bus-9")
         assert unknown.returncode == 1
         assert "bus-2" in unknown.stderr
+        a_visitor_tries_a_taxi(demo)
         status = demo.finish()
     assert status == 0, demo.text
     assert "Nothing lost, nothing counted twice" in demo.text
@@ -42,28 +50,55 @@ def test_a_morning_with_kills_and_a_cut_balances_and_leaves_nothing_behind(folde
     accepted = re.search(r"accepted +(\d+)", demo.text)
     assert accepted
     assert int(accepted[1]) > 30
+    taxis_money_is_that_of_their_rides(demo)
     assert demo.left_running() == []
     none = demo.tell("kill", "bus-2")
     assert none.returncode == 1
     assert "no demo is running" in none.stderr
 
 
-def test_a_demo_that_is_still_starting_says_so_and_counts_as_one_that_runs(folder: Path) -> None:
-    with Demo(folder, "--people", "20") as demo:
-        sockets = demo.until_orders_are_taken()
-        early = demo.tell("kill", "bus-2")
-        assert early.returncode == 1
-        assert "still starting: try again when the addresses are printed" in early.stderr
-        with socket.socket(socket.AF_UNIX) as another:
-            another.bind(str(sockets / "demo-1.sock"))
-            another.listen()
-            which = demo.tell("kill", "bus-2")
-        assert which.returncode == 1
-        assert f"--pid (1, {demo.process.pid})" in which.stderr
-        demo.until_open()
-        assert "school-1 all day with a card that no list knows" in demo.text
-        assert "今かざされたカード → このカードを登録 → a new member" in demo.text
-        assert demo.tell("kill", "bus-2").returncode == 0
+def it_says_that_it_is_still_starting(demo: Demo) -> None:
+    """And it counts as one that runs."""
+    sockets = demo.until_orders_are_taken()
+    early = demo.tell("kill", "bus-2")
+    assert early.returncode == 1
+    assert "still starting: try again when the addresses are printed" in early.stderr
+    name = sockets / "demo-1.sock"
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(str(name))
+        another.listen()
+        which = demo.tell("kill", "bus-2")
+    name.unlink()
+    assert which.returncode == 1
+    assert f"--pid (1, {demo.process.pid})" in which.stderr
+
+
+def a_visitor_tries_a_taxi(demo: Demo) -> None:
+    stranger = demo.tell("hold", "taxi-1", "nobody-knows-me")
+    assert "held nobody-knows-me at taxi-1" in stranger.stdout
+    nowhere = demo.tell("hold", "taxi-9", "hanako")
+    assert nowhere.returncode == 1
+    assert "taxi-2" in nowhere.stderr
+    name, password = re.findall(r"for hokuto-taxi: (\S+) / (\S+)", demo.text)[0]
+    assert Visitor(office_of(demo)).sign_in(name, password).status == 303
+    tablet = re.findall(r"call at (http://\S+)/,", demo.text)[0]
+    assert Visitor(tablet).get("/tablet").status == 403  # it is not paired
+    own_screen = re.findall(r"^taxi-1 +(http://\S+)/$", demo.text, re.MULTILINE)[0]
+    assert Visitor(own_screen).get("/tablet").status == 200
+
+
+def office_of(demo: Demo) -> str:
+    return str(re.findall(r"clerks' office +(http://\S+)/", demo.text)[0])
+
+
+def taxis_money_is_that_of_their_rides(demo: Demo) -> None:
+    for taxi in ("taxi-1", "taxi-2"):
+        sums = rf"{taxi}: (\d+), of which (\d+) taken back; .* pays ([0-9,]+) yen"
+        found = re.search(sums, demo.text)
+        assert found, demo.text
+        assert int(found[1]) > int(found[2])
+        assert int(found[3].replace(",", "")) > 0
+    assert "is without a network for" in demo.text
 
 
 def test_a_folder_that_cannot_be_made_is_refused_and_nothing_is_said_to_be_in_it() -> None:
@@ -90,11 +125,26 @@ def test_a_gap_that_the_fleet_has_open_is_named_at_the_end(folder: Path) -> None
     assert "1 of these are not explained by the journals and the ledger" in demo.text
 
 
-def test_a_demo_that_is_stopped_gives_account_and_leaves_nothing_running(
-    folder: Path,
+def test_a_card_is_read_for_a_clerk_while_the_town_runs_fast_and_a_stop_gives_account(
+    folder: Path, eventually: Eventually
 ) -> None:
-    with Demo(folder, "--people", "8") as demo:
+    with Demo(folder, "--people", "8", "--rate", "60") as demo:
         demo.until_open()
+        office = Visitor(office_of(demo))
+        name, password = re.findall(r"office +http://\S+/ +(\S+) / (\S+)", demo.text)[0]
+        assert office.sign_in(name, password).status == 303
+        begun = office.post("/desk/begin", **DESK)
+        wait = re.findall(r"/desk/([0-9a-f]{32})/live", begun.text)
+        assert wait, begun.text
+
+        def shows(what: str) -> bool:
+            return what in office.get(f"/desk/{wait[0]}").text
+
+        eventually(lambda: shows("画面に案内が出ています"), within_s=START_S_MAX, that="it asks")
+        held = demo.tell("hold", "desk-1", "hanako")
+        assert held.returncode == 0, held.stderr
+        assert "held hanako at desk-1" in held.stdout
+        eventually(lambda: shows('class="answer ok"'), within_s=START_S_MAX, that="it was read")
         demo.process.send_signal(signal.SIGINT)
         assert demo.finish() == 0, demo.text
         assert "accepted" in demo.text

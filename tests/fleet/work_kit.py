@@ -95,11 +95,19 @@ class Gate:
         values |= {"programme": SCHOOL, "shown": "attendance.in", "declared": declared}
         return self.write(Tap, at_ms, **(values | more))
 
-    def redirect(self, number: str, of: str, declared: str, at_ms: int) -> str:
+    def redirect(
+        self,
+        number: str,
+        of: str,
+        declared: str,
+        at_ms: int,
+        clock: ClockState = ClockState.SYNCHRONISED,
+    ) -> str:
         _, journal, n = of.rsplit("/", 2)
         return self.write(
             Redirect,
             at_ms,
+            clock,
             programme=SCHOOL,
             of_journal=journal,
             of_n=int(n),
