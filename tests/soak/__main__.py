@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: kills and bad cards by the thousand, taxis; writes docs/soak.md."""
+"""`python -m tests.soak`: kills, bad cards, taxis, schools, by the thousand; for docs/soak.md."""
 
 import argparse
 import datetime
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.bench.figures import Table, machine
 from tests.faults import fleet_kills, power, power_cuts, town_kills, writer_kills
 from tests.faults.writer_kills import Tally
-from tests.soak import cards, month, taxi
+from tests.soak import cards, month, school, taxi
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "soak.md"
 KILLS: Final = 10_000
@@ -100,6 +100,17 @@ def month_of_taxis(size: month.Size, seed: int, advance: Callable[[], None]) -> 
         return cards.Found([], [f"taxis: {error}"])
 
 
+def mornings_of_schools(seed: int, advance: Callable[[], None], *, small: bool) -> cards.Found:
+    """Play schools on PostgreSQL; what does not agree is what was wrong."""
+    came = cards.Found([], [])
+    try:
+        for table in school.play("postgresql", seed, small=small, tell=advance):
+            came.tables.append(table)
+    except AssertionError as error:
+        came.wrong.append(f"schools: {error}")
+    return came
+
+
 def page(found: list[Part], others: cards.Found, seed: int, why_not: str) -> str:
     """Return docs/soak.md."""
     table = Table(
@@ -118,7 +129,8 @@ def page(found: list[Part], others: cards.Found, seed: int, why_not: str) -> str
         "",
         "Made by `scripts/soak`, which writes this page anew at each run: real processes are",
         "killed with SIGKILL at random instants while cards are held and buttons are pressed, and",
-        "bad cards are held over every kind of front end; then a month of taxis is played.",
+        "bad cards are held over every kind of front end; then a month of taxis is played, and a",
+        "morning and a week of schools.",
         "",
         f"{today}: {machine()}. Seed {seed}.",
         *(["", f"No power was cut on this machine: {why_not}."] if why_not else []),
@@ -146,10 +158,17 @@ def main() -> int:
                 part.run(seed, lambda bar=bar: progress.advance(bar))  # type: ignore[misc]
         bar = progress.add_task("bad cards", total=cards.TASKS)
         of_cards = cards.run(chosen.kills / KILLS, seed, lambda _: progress.advance(bar))
-        size = month.MAEBASHI if chosen.kills >= KILLS else month.SMALL
+        small = chosen.kills < KILLS
+        size = month.SMALL if small else month.MAEBASHI
         bar = progress.add_task("days of taxis", total=size.days)
         of_taxis = month_of_taxis(size, seed, lambda: progress.advance(bar))
-    others = cards.Found(of_cards.tables + of_taxis.tables, of_cards.wrong + of_taxis.wrong)
+        bar = progress.add_task("schools", total=school.TOLD)
+        of_schools = mornings_of_schools(seed, lambda: progress.advance(bar), small=small)
+    all_found = (of_cards, of_taxis, of_schools)
+    others = cards.Found(
+        [table for one in all_found for table in one.tables],
+        [line for one in all_found for line in one.wrong],
+    )
     text = page(found, others, seed, why_not)
     PAGE.write_text(text, "utf-8")
     print(text)

@@ -10,15 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edge.backoff import Backoff
-from edge.clock import ReaderClock
 from edge.config import Config
 from edge.decide import Circumstances, decide, tap_entry
-from edge.history import rebuild
-from edge.identify import Identified
-from edge.journal import FOLDER, journals, last_entry, read_whole
-from edge.journal_writer import Journal
-from edge.keeper import Keeper
 from edge.panel import (
     CancelRide,
     Fare,
@@ -26,86 +19,46 @@ from edge.panel import (
     FromTap,
     RideActed,
     RiderRef,
-    RosterCurrent,
     TakeOff,
     TurnShift,
 )
-from edge.ride import Moment, Rides, Riding
+from edge.ride import Moment, Rides
 from edge.roster import FOLDER as LISTS
-from edge.roster import KEYS, Rosters
-from edge.shelf import Shelf
 from edge.unsent import batches, read_signer
-from edge.uplink import Marks, Uplink
-from edge.usage import SUFFIX, OwnEntries, Usage
+from edge.usage import SUFFIX
 from programmes.rulebook import Place
 from tests.fleet.virtual import HandClock, VirtualReader
-from wire.codes import Code
-from wire.credential import Scheme
-from wire.entries import JournalId, Tap
+from tests.soak.agent import Agent, Ref
+from wire.entries import Tap
 from wire.envelope import Purpose
-from wire.messages import Ack, Status
+from wire.messages import Status
 from wire.mqtt import Message
 from wire.topics import Leaf
 
 TAXI: Final = "taxi"
-Ref = tuple[str, int]
-"""Journal and number of an entry."""
 
 
-class Cab:
+class Cab(Agent):
     """One taxi with its reader."""
 
     def __init__(self, virtual: VirtualReader, config: Config, clock: HandClock) -> None:
-        self.name: Final = config.place
-        self.virtual: Final = virtual
+        super().__init__(TAXI, virtual, config, clock, clock)
         self.reader_us = 0.0
         """What deciding and keeping has taken since it was last set to 0."""
-        self._config, self._clock = config, clock
-        self._state = Path(config.state)
-        self._folder = self._state / FOLDER
-        self._boots = 0
         self._said: list[FromTap] = []
 
     # --- its tablet ------------------------------------------------------------------------------
 
-    def provide(self, roster: bytes, keys: bytes) -> None:
-        """Bring list and keys, as the network half does."""
-        (self._state / LISTS).mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._state / LISTS / f"{TAXI}.roster").write_bytes(roster)
-        (self._state / KEYS).write_bytes(keys)
-
     def begin(self) -> None:
         """Switch the tablet on, with what its card holds."""
-        self._boots += 1
-        boot, reader, folder = f"b{self._boots}", self._config.reader, self._folder
-        found = last_entry(folder, reader)
-        self._time = ReaderClock(self._clock, found[1].entry.at_ms if found else 0)
-        self._own, riding = OwnEntries(), Riding()
-        history = rebuild(folder, reader, self._own, riding, boot)
-        journal = Journal(folder, reader, boot, "1", self._time.stamp)
-        self._rosters = Rosters(self._config)
-        self._usage = Usage(self._config, self._rosters.fleet_key)
-        refused = [*self._rosters.load(), *self._usage.load()]
-        assert not refused, refused
-        self._keeper = Keeper(
-            journal, history, self._own, riding, self._time, self._clock, lambda _: None
-        )
+        super().begin()
         self._rides = Rides(
-            riding,
+            self._riding,
             self._keeper.keep,
             lambda: self._keeper.journal.id,
             self._said.append,
             lambda: self._rosters.holdings,
         )
-        assert self._keeper.begin()
-        self._shelf = Shelf(folder, reader)
-        self._uplink = Uplink(Marks(), Backoff(draw=lambda: 0.0))
-        self._uplink.connected()
-
-    def end(self) -> None:
-        """Switch it off, or let it die: what is on its card stays."""
-        self._keeper.journal.close()
-        self._shelf.close()
 
     def unsent(self) -> Iterator[bytes]:
         """Yield what is on the card of a tablet that is off, as `kazasu-edge unsent` writes it."""
@@ -126,9 +79,7 @@ class Cab:
         """Let a rider hold a card, as `edge.tap` decides and keeps it."""
         now, at_ms = self._now(spot), self._time.now_ms()
         began_ns = time.perf_counter_ns()
-        match = self._rosters.look_up(Scheme.COMMON_AP, bytearray(serial.encode()))
-        identified = Identified(Code.OK if match.member else Code.UNKNOWN, match)
-        match = match._replace(under=self._keeper.history.names(TAXI, match.under))
+        identified, match = self.identified(serial)
         booked = self._keeper.history.of(TAXI, match.under, at_ms)
         counted = self._usage.of(match, self._own, at_ms)
         riding = self._rides.riding.is_aboard(match.under, at_ms)
@@ -182,25 +133,11 @@ class Cab:
 
     # --- what the network half does --------------------------------------------------------------
 
-    def meet(self, usage: bytes | None) -> None:
-        """Have a connection: the fleet's time, its word on the list, a usage file."""
-        now_ms = self._clock.now_ms()
-        self._time.take_fleet_time(now_ms)
-        self._rosters.take_current(RosterCurrent(TAXI, self._rosters.versions()[TAXI], now_ms))
-        if usage is not None:
-            (self._state / LISTS / f"{TAXI}.{SUFFIX}").write_bytes(usage)
-            refused = self._usage.load()
-            assert not refused, refused
-
-    def send(self) -> Message | None:
-        """Return the batch to be sent now."""
-        batch = self._uplink.take(self._shelf.views(), self._clock.monotonic_ns() / 1e9)
-        return None if batch is None else self.virtual.message(batch)
-
-    def hear(self, ack: Ack) -> None:
-        """Take in an acknowledgement, and remove what was delivered a week ago."""
-        self._uplink.hear(ack, self._shelf.known(), self._clock.monotonic_ns() / 1e9)
-        self._keeper.prune(self._folder, JournalId(ack.journal))
+    def take_usage(self, usage: bytes) -> None:
+        """Bring a usage file, as the network half does."""
+        (self._state / LISTS / f"{TAXI}.{SUFFIX}").write_bytes(usage)
+        refused = self._usage.load()
+        assert not refused, refused
 
     def status(self) -> Message:
         """Return what this reader says of itself now."""
@@ -215,15 +152,3 @@ class Cab:
             n=journal.n,
         )
         return self.virtual.say(Purpose.STATUS, body, Leaf.STATUS)
-
-    def waits(self) -> int:
-        """Return how many entries the ledger has not acknowledged."""
-        return self._shelf.waiting(self._uplink.marks)
-
-    def written(self) -> dict[Ref, bytes]:
-        """Return all entries on its card."""
-        return {
-            (file.journal, kept.n): kept.body
-            for file in journals(self._folder)
-            for kept in read_whole(file, self._config.reader)
-        }

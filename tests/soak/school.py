@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -28,6 +28,8 @@ from tests.soak.school_world import Counted, World
 from tests.soak.taxi import database
 
 PARTS: Final = ("morning", "week")
+TOLD: Final = 1 + school_week.DAYS
+"""Times that `play` tells how far it is."""
 
 
 class CameOfMorning(NamedTuple):
@@ -94,7 +96,6 @@ def morning_table(size: school_people.Size, came: CameOfMorning, kind: str) -> T
         ("who is in, as people did", _states(found.states)),
         ("hours, as the rules over what people did", f"{found.minutes:,} minutes"),
         ("told as missing of the day before", f"{found.missing:,} marks"),
-        ("wrong", "0"),
         ("took", f"{came.took_s:.0f} s"),
     ]
     about = (
@@ -135,7 +136,6 @@ def week_table(size: school_week.Size, came: CameOfWeek, kind: str) -> Table:
         ("told as missing, never invented", f"{found.missing:,} leavings"),
         ("signed lists", f"{found.lists:,}, each named by the next of its day"),
         ("receipts", f"{found.receipts:,}, each verified with the public key alone"),
-        ("wrong", "0"),
         ("of it in the ledger's intake", f"{count.ingest_s:.0f} s"),
         ("of it in making lists", f"{count.lists_s:.0f} s"),
         ("took", f"{came.took_s:.0f} s"),
@@ -148,6 +148,24 @@ def week_table(size: school_week.Size, came: CameOfWeek, kind: str) -> Table:
     return Table("A week of schools", about, ["what", "came to"], rows)
 
 
+def play(
+    kind: str, seed: int, parts: Iterable[str] = PARTS, *, small: bool, tell: Callable[[], None]
+) -> Iterator[Table]:
+    """Yield what each part came to. Raises AssertionError where something is not right.
+
+    `tell`: called TOLD times, for the morning and for each day.
+    """
+    if "morning" in parts:
+        gates = school_people.SMALL if small else school_people.MORNING
+        with database(kind) as url:
+            yield morning_table(gates, run_morning(gates, seed, url), kind)
+        tell()
+    if "week" in parts:
+        town = school_week.SMALL if small else school_week.TOWN
+        with database(kind) as url:
+            yield week_table(town, run_week(town, seed, url, tell), kind)
+
+
 def main() -> int:
     """Run; AssertionError when anything is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.school", description=__doc__)
@@ -157,19 +175,14 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="as the test suite has it")
     chosen = parser.parse_args()
     seed = random.SystemRandom().randrange(10**9) if chosen.seed is None else chosen.seed
-    tables = []
-    if "morning" in chosen.parts:
-        gates = school_people.SMALL if chosen.small else school_people.MORNING
-        with database(chosen.on) as url:
-            tables.append(morning_table(gates, run_morning(gates, seed, url), chosen.on))
-    if "week" in chosen.parts:
-        town = school_week.SMALL if chosen.small else school_week.TOWN
-        with Progress() as progress, database(chosen.on) as url:
-            bar = progress.add_task("days", total=school_week.DAYS)
-            came = run_week(town, seed, url, lambda: progress.advance(bar))
-        tables.append(week_table(town, came, chosen.on))
+    with Progress() as progress:
+        bar = progress.add_task("morning and days", total=TOLD)
+        found = play(
+            chosen.on, seed, chosen.parts, small=chosen.small, tell=lambda: progress.advance(bar)
+        )
+        tables = [one.markdown() for one in found]
     today = datetime.datetime.now(datetime.UTC).date()
-    print(f"{today}: {machine()}. Seed {seed}.", *(t.markdown() for t in tables), sep="\n\n")
+    print(f"{today}: {machine()}. Seed {seed}.", *tables, sep="\n\n")
     return 0
 
 

@@ -17,8 +17,8 @@ from hw.sim.network import Network
 from hw.sim.page import Page
 from programmes.rulebook import Direction
 from tests.edge.reader_kit import lift, my_number_card
+from tests.soak.agent import Ref
 from tests.soak.school_people import Size, Visit
-from tests.soak.school_town import Ref
 from tests.whole.kit import Agent
 from wire.clock import SystemClock
 from wire.codes import Code, Outcome

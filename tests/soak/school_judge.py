@@ -19,9 +19,9 @@ from programmes.work_day import State, WorkDay, derive_days
 from programmes.work_day_rules import DayRules
 from programmes.work_hours import DayHours, Given, month_hours
 from programmes.work_marks import Add, Correction, Mark, Redirect
+from tests.soak.agent import Ref
 from tests.soak.school_door import Met, Said
 from tests.soak.school_morning import Morning, organisation_of
-from tests.soak.school_town import Ref
 from wire.codes import Code, Outcome
 from wire.entries import Answer, Entry, Tap, decode
 from wire.entries import Redirect as RedirectEntry

@@ -27,8 +27,6 @@ version = "attendance/2026-04"
 valid_from = 2026-04-01
 [parameters]
 """
-Ref = tuple[str, int]
-"""Journal and number of an entry."""
 
 
 def serial_of(person: int) -> str:

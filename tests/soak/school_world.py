@@ -30,8 +30,9 @@ from fleet.work_lists import ListMaker
 from programmes.calendar import local_day
 from tests.fleet.test_reconcile import build
 from tests.fleet.virtual import VirtualFleet, make_fleet, pinned_key
+from tests.soak.agent import Ref
 from tests.soak.school_gate import SchoolGate
-from tests.soak.school_town import SCHOOL, Ref, employ, gate_place, serial_of
+from tests.soak.school_town import SCHOOL, employ, gate_place, serial_of
 from tests.soak.school_week import (
     DAYS,
     HOUR_MS,

@@ -14,7 +14,8 @@ from fleet.evidence_db import Scope
 from fleet.proof import prove
 from programmes.calendar import fiscal_year_of, local_day
 from tests.fleet.virtual import pinned_key
-from tests.soak.cab import TAXI, Ref
+from tests.soak.agent import Ref
+from tests.soak.cab import TAXI
 from tests.soak.taxi_town import company_of
 from tests.soak.taxi_world import FIRST, World
 from wire.codes import Outcome

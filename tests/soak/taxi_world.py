@@ -25,7 +25,8 @@ from fleet.usage_files import UsageBuilder
 from fleet.usage_rows import file_of
 from programmes.calendar import start_of_day_ms
 from tests.fleet.virtual import pinned_key
-from tests.soak.cab import TAXI, Cab, Ref
+from tests.soak.agent import Ref
+from tests.soak.cab import TAXI, Cab
 from tests.soak.month import DAY_MS, HOUR_MS, MINUTE_MS, Planned, Size, Zone, dead_zones, plan
 from tests.soak.taxi_town import company_of, make, quietly, roster_of, serial_of
 from wire.codes import Outcome
@@ -167,7 +168,9 @@ class World:
                 continue
             with self.fleet.store.read() as connection:
                 file = file_of(connection, TAXI, cab.name)
-            cab.meet(file)
+            cab.meet()
+            if file is not None:
+                cab.take_usage(file)
             self.count.usage_bytes = len(file or b"")
 
     def _evening(self) -> None:
@@ -308,7 +311,7 @@ class World:
         self._unsent.pop(LOST, None)
         for taxi in (RECOVERED, LOST):
             self.cabs[taxi].begin()
-            self.cabs[taxi].meet(None)
+            self.cabs[taxi].meet()
             self.cabs[taxi].shift(f"{taxi + 1:04}", began=True)
             self._zones[taxi].clear()
         self._dead.clear()
