@@ -11,13 +11,14 @@ from fleet.grants import Role
 from fleet.store import Store, open_fleet
 from tests.fleet.virtual import VirtualFleet, make_fleet
 from tests.real_postgres import Postgres
+from tests.real_sqlite import migrated
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databases]:
-    """Where a test's two databases are: files that are not made yet, or a migrated PostgreSQL."""
+    """Where a test's two migrated databases are: files, or a PostgreSQL."""
     if request.param == "sqlite":
-        yield Databases(tmp_path)
+        yield migrated(Databases(tmp_path))
         return
     server: Postgres = request.getfixturevalue("postgres")
     made = server.migrated(tmp_path)

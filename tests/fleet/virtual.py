@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from fleet import cli, members, terms
 from fleet.books import Books, Done
-from fleet.config import Config, read_config
+from fleet.config import Config, Databases, read_config
 from fleet.dispatch_books import DispatchBooks
 from fleet.grants import Role
 from fleet.schema import card, member
@@ -24,6 +24,7 @@ from fleet.workers import Holding
 from programmes.calendar import local_day
 from provisioning.town import Place
 from tests.real import RealTown, make_town
+from tests.real_sqlite import migrated
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
@@ -293,6 +294,7 @@ def begin(folder: Path, places: Sequence[Place], database: str = "") -> tuple[Re
     table = folder / "rules.toml"
     table.write_text(RULES, "utf-8")
     clock = HandClock()
+    migrated(Databases(home / "state", database))
     for argv in (
         ["init"],
         ["readers", "import", str(home / "registry.json")],

@@ -19,6 +19,7 @@ from fleet.alarms import AlarmKind, sound
 from fleet.config import Config, Databases
 from fleet.grants import Role
 from programmes.calendar import start_of_day_ms
+from tests.real_sqlite import migrated
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
 from wire.credential import Scheme
@@ -157,7 +158,7 @@ def config_in(folder: Path, database: str = "") -> Config:
 
 def empty_town(folder: Path, database: str = "") -> Town:
     """Accounts and nothing else."""
-    store.migrate(Databases(folder, database))
+    store.migrate(migrated(Databases(folder, database)))
     town = Town(config_in(folder, database), StoppedClock())
     opened = town.fleet()
     with opened.write() as connection:
