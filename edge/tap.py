@@ -24,7 +24,7 @@ from edge.asked import Asked
 from edge.clock import ReaderClock, boot_id
 from edge.config import Config, ConfigRefused, read_config
 from edge.decide import Circumstances, decide, press, stranger, tap_entry
-from edge.frontends import Card, Crowded, FrontEnd, FrontEndFault
+from edge.frontends import Card, Crowded, FrontEndFault
 from edge.frontends.opening import open_front_end
 from edge.frontends.power import power_cycle
 from edge.frontends.recovery import Recovering
@@ -113,7 +113,10 @@ class Tap:
             clock,
         )
         self._front_end = Recovering(
-            self._open_front_end, lambda: power_cycle(config.front_end), clock, self._count
+            lambda: open_front_end(config.front_end, config.felica_system),
+            lambda: power_cycle(config.front_end),
+            clock,
+            self._count,
         )
         self._presence = Presence()
         self._asked = Asked(
@@ -149,6 +152,7 @@ class Tap:
         if card is None:
             self._presence.nothing_found()
         elif not self._presence.still_lies(card):
+            self._hear_all()  # such as a direction that was pressed while the card was looked for
             self._presented(card)
 
     def _presented(self, card: Card) -> None:
@@ -256,8 +260,7 @@ class Tap:
             self._rides.forget_told()
             self._gate.forget_told()
             self._say_appended()
-        for said in self._panel.heard():
-            self._hear(said)
+        self._hear_all()
         for refused in (*self._rosters.adopt(), *self._usage.adopt()):
             self._refused(refused)
         self._stepped(self._time.take_machine_time())
@@ -278,6 +281,10 @@ class Tap:
         took_ms = (self._clock.monotonic_ns() - started_ns) / 1e6
         if took_ms < ROUND_MS_MIN:
             self._panel.wait((ROUND_MS_MIN - took_ms) / 1000)
+
+    def _hear_all(self) -> None:
+        for said in self._panel.heard():
+            self._hear(said)
 
     def _hear(self, said: FromLink) -> None:
         if isinstance(said, DeskAsked | DeskOver | DeskCancelled):
@@ -360,9 +367,6 @@ class Tap:
 
     def _count(self, name: str) -> None:
         self._panel.say(Counted(name=name))
-
-    def _open_front_end(self) -> FrontEnd:
-        return open_front_end(self._config.front_end, self._config.felica_system)
 
     def stop(self) -> None:
         """End `run` after the card that is being served; may be called by a signal handler."""

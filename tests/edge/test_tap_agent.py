@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from edge.panel import (
     RosterReady,
 )
 from hw.sim.antenna import Antenna
-from hw.sim.cards import TornAway
+from hw.sim.cards import Card, TornAway
+from hw.sim.isodep import Reply
 from tests.edge.reader_kit import (
     ATTENDANCE,
     OPEN_ROW,
@@ -78,14 +80,44 @@ def test_attendance_has_no_drivers_button(tmp_path: Path, antenna: Antenna) -> N
     assert [kept.n for kept in kit.entries()] == [1]
 
 
-def test_a_declared_direction_holds_for_the_next_tap_alone(
-    tmp_path: Path, antenna: Antenna
-) -> None:
+@pytest.fixture
+def school(tmp_path: Path, antenna: Antenna) -> ReaderKit:
     kit = make_reader(tmp_path / "r", antenna.device, kind="school", programmes=(ATTENDANCE,))
     row = OPEN_ROW._replace(credential=kit.credential(ATTENDANCE, Scheme.COMMON_AP, CARD))
     kit.give_keys()
     kit.give_roster(ATTENDANCE, [row])
-    with running(kit) as link:
+    return kit
+
+
+class Pressing:
+    """A card whose holder presses a button when the reader has just begun to look for it."""
+
+    def __init__(self, card: Card, press: Callable[[], None]) -> None:
+        self._card, self._press = card, press
+
+    def reset(self) -> None:
+        self._card.reset()
+
+    def answer(self, technology: str, frame: bytes) -> Reply | None:
+        self._press()
+        self._press = lambda: None
+        return self._card.answer(technology, frame)
+
+
+def test_a_direction_that_is_pressed_while_the_card_is_found_counts(
+    school: ReaderKit, antenna: Antenna
+) -> None:
+    with running(school) as link:
+        link.ready()
+        antenna.place(Pressing(CARD, lambda: link.say(Declared(direction="out"))))
+        assert link.shown().message == "attendance.out"
+    assert [tap.declared for tap in school.taps()] == ["out"]
+
+
+def test_a_declared_direction_holds_for_the_next_tap_alone(
+    school: ReaderKit, antenna: Antenna
+) -> None:
+    with running(school) as link:
         link.ready()
         link.say(Declared(direction="out"))
         link.settled()
@@ -97,7 +129,7 @@ def test_a_declared_direction_holds_for_the_next_tap_alone(
             antenna.place(CARD)
             assert link.shown().message == message
             lift(antenna)
-    assert [tap.declared for tap in kit.taps()] == ["out", "out", ""]
+    assert [tap.declared for tap in school.taps()] == ["out", "out", ""]
 
 
 def test_without_a_front_end_it_is_not_ready_and_still_listens(tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ PARTS: Final = 4
 LANES: Final = 2
 SEED: Final = 20_261_124
 MORE_MAX: Final = 10
-"""Readers more of a lane on so busy a machine that lives were over before a card was served."""
+"""Readers more of a lane on so busy a machine that lives were over before a card was served; the
+lives of each are longer."""
 
 
 def run_lane(lane: int) -> Tally:
     tally = Tally()
     kills = [KILLS // PARTS // LANES, *[LIVES] * MORE_MAX]
     for n, lives in enumerate(kills):
-        for _ in kill(lives, SEED + lane + n * LANES * PARTS, tally):
+        for _ in kill(lives, SEED + lane + n * LANES * PARTS, tally, slower=1 + n):
             pass
         if tally.shown > 2 * kills[0] and tally.taps > kills[0] // 20:
             break

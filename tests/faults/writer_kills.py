@@ -63,6 +63,7 @@ class Reader:
         rng: random.Random,
         life_s: float,
         cut: Callable[[], None] | None = None,
+        hold_s: float = HOLD_S,
     ) -> None:
         """Start, serve cards and presses, and be killed; `cut` takes the power away just before.
 
@@ -76,7 +77,7 @@ class Reader:
         end_s = time.monotonic() + life_s
         while (left_s := end_s - time.monotonic()) > 0:
             self.antenna.place(my_number_card(rng.randrange(CARDS)))
-            witness.watch(self.kit.state, time.monotonic() + min(left_s, HOLD_S))
+            witness.watch(self.kit.state, time.monotonic() + min(left_s, hold_s))
             self.antenna.remove()
             witness.watch(self.kit.state, time.monotonic() + min(left_s, 0.005))
         heard = witness.heard()
@@ -163,14 +164,18 @@ def fresh_reader(antenna: Antenna) -> Iterator[Reader]:
         yield Reader(kit, antenna)
 
 
-def kill(kills: int, seed: int, tally: Tally | None = None) -> Iterator[Tally]:
-    """Kill a reader so often; yield the tally after each kill, judged after each life."""
+def kill(kills: int, seed: int, tally: Tally | None = None, *, slower: int = 1) -> Iterator[Tally]:
+    """Kill a reader so often; yield the tally after each kill, judged after each life.
+
+    `slower`: so many times as long a life, and a card in the field, as on an idle machine.
+    """
     tally, rng = tally or Tally(), random.Random(seed)
     with Zygote() as zygote, Antenna() as antenna:
         while kills > 0:
             with fresh_reader(antenna) as reader:
                 for _ in range(min(LIVES, kills)):
-                    reader.live(zygote, rng, rng.uniform(0, LIFE_S_MAX))
+                    life_s = slower * rng.uniform(0, LIFE_S_MAX)
+                    reader.live(zygote, rng, life_s, hold_s=slower * HOLD_S)
                     tally.kills += 1
                     kills -= 1
                     yield tally
