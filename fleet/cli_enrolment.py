@@ -1,7 +1,7 @@
 """`kazasu-fleet readers | rules | rosters | accounts`: what stands before the first tap."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import sqlalchemy as sa
 import typer
@@ -19,6 +19,8 @@ readers = typer.Typer(no_args_is_help=True, help="Which readers there are.")
 rules_app = typer.Typer(no_args_is_help=True, help="The programmes' dated rule tables.")
 rosters_app = typer.Typer(no_args_is_help=True, help="The lists that readers decide with.")
 accounts_app = typer.Typer(no_args_is_help=True, help="Who may sign in.")
+NO_RIGHT: Final = "none"
+"""Instead of a right."""
 
 
 @readers.command("import")
@@ -127,7 +129,7 @@ def add_account(
         typer.Option(
             help="For a clerk's account: programme:role or programme:role:organisation, any number "
             f"of times; roles: {', '.join(OfficeRole)}; programme *: every one. "
-            f"Without any: {written(EVERYWHERE)}."
+            f"Without any: {written(EVERYWHERE)}. {NO_RIGHT}: only what is the person's own."
         ),
     ] = None,
     password_file: Annotated[
@@ -142,7 +144,7 @@ def add_account(
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     refuse_individual_number("password", password)
-    may = [parse(one) for one in right] if right else [EVERYWHERE]
+    may = [parse(one) for one in right if one != NO_RIGHT] if right else [EVERYWHERE]
     with site.fleet() as store, store.write() as connection:
         accounts.add(connection, name, role, password, who(), site.now_ms(), may)
     out.print(f"{name} may sign in as {role.value}")

@@ -24,7 +24,7 @@ from hw.sim import control, picture, summary
 from hw.sim.account import Account, give_account
 from hw.sim.cabs import SECONDS_PER_RIDE, Cab, drive_all, plan_rides
 from hw.sim.control import Answer, Order
-from hw.sim.papers import DESK, GATES, TRIAGE_AT
+from hw.sim.papers import DESK, GATES, SCHOOL_OF, TRIAGE_AT
 from hw.sim.people import HIRED, TAXIS, draw_people, draw_riders
 from hw.sim.services import CommandFailed, ServiceDied
 from hw.sim.site import Site
@@ -216,7 +216,7 @@ class Demo:
 
     def _say_where(self) -> None:
         site, ports = self._site, self._site.ports
-        operator, clerk, *companies = site.logins
+        operator, clerk, *others, teacher = site.logins
         tablets = [f"http://127.0.0.1:{port}/" for port in site.tablet_ports.values()]
         sim = os.path.relpath(Path(sys.executable).with_name("kazasu-sim"))
         lines = [
@@ -225,10 +225,13 @@ class Demo:
             f"{operator.name} / {operator.password}",
             f"clerks' office       http://127.0.0.1:{ports.office}/   "
             f"{clerk.name} / {clerk.password}",
-            *(f"{'':20} for {one.name}: {one.name} / {one.password}" for one in companies),
+            *(f"{'':20} for {one.name}: {one.name} / {one.password}" for one in others),
+            f"{'':20} for a teacher's own days: {teacher.name} / {teacher.password}",
             *(f"{place:<20} {page.address}" for place, page in site.pages.items()),
             "",
             *self._hired_lines(),
+            "school gates: the addresses of school-1 and school-2; who is in: clerks' office, as",
+            f"{' or '.join(SCHOOL_OF.values())} → 学校の今; own days: as {teacher.name}",
             "drivers' pages: a bus's address with /driver, a taxi's with /tablet; tablets that are",
             f"paired there (/tablets) call at {', '.join(tablets)}",
             "in another terminal:",

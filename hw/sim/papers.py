@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from hw.sim.people import ATTENDANCE, BUSES, SCHOOLS, SENIOR_PASS, TAXI, TAXIS, Enrolment
+from hw.sim.people import ATTENDANCE, BUSES, SCHOOLS, SENIOR_PASS, TAXI, TAXIS, Enrolment, Person
 from hw.sim.timetable import LINES
+from wire.codes import Code
 from wire.credential import Scheme
 
 TENANT: Final = "kazasu-shi"
@@ -33,9 +34,12 @@ LABELS: Final = {
     "taxi-2": ("みなみタクシー 1号車", "Minami Taxi, car 1"),
     DESK: ("市役所 1番窓口", "City hall, desk 1"),
 }
+SCHOOL_OF: Final = {"school-1": "daiichi-sho", "school-2": "daini-sho"}
 COMPANIES: Final = {"taxi-1": "hokuto-taxi", "taxi-2": "minami-taxi"}
-"""Whose a taxi is; everything else is the city's."""
-COMPANY_LABELS: Final = {
+"""Whose a taxi is; buses and the desk are the city's."""
+ORGANISATION_LABELS: Final = {
+    "daiichi-sho": ("第一小学校", "First school"),
+    "daini-sho": ("第二小学校", "Second school"),
     "hokuto-taxi": ("ほくとタクシー株式会社", "Hokuto Taxi"),
     "minami-taxi": ("みなみタクシー有限会社", "Minami Taxi"),
 }
@@ -65,6 +69,7 @@ MEMBER_COLUMNS: Final = (
     "valid_from",
     "valid_to",
 )
+TERMS_COLUMNS: Final = ("registration_number", "valid_from", "organisation")
 
 
 class Ports(NamedTuple):
@@ -104,14 +109,14 @@ def town_file(ports: Ports, readers: dict[str, ReaderPorts]) -> str:
             "front_end": own.front_end,
             "technologies": ["106B", "212F", "106A"],
             "page_port": own.page,
-            "organisation": COMPANIES.get(place, ""),
+            "organisation": (COMPANIES | SCHOOL_OF).get(place, ""),
             "tablet_host": HOST if own.tablet else "",
             "tablet_port": own.tablet,
             "gpsd": f"{HOST}:{own.gpsd}" if own.gpsd else "",
         }
         lines += ["", "[[place]]", *_pairs(values)]
-    for company, (ja, en) in COMPANY_LABELS.items():
-        named = {"name": company, "label_ja": ja, "label_en": en}
+    for organisation, (ja, en) in ORGANISATION_LABELS.items():
+        named = {"name": organisation, "label_ja": ja, "label_en": en}
         lines += ["", "[[organisation]]", *_pairs(named)]
     return "\n".join(lines) + "\n"
 
@@ -149,6 +154,23 @@ def members_file(path: Path, members: Iterable[Enrolment]) -> None:
     """Write the list of members whose cards nobody has read yet."""
     rows = [_member(person) for person in members if not person.scheme]
     _write(path, [MEMBER_COLUMNS, *rows])
+
+
+def terms_file(path: Path, people: Iterable[Person], day: datetime.date) -> None:
+    """Write at which school each member of attendance works, since April: a customary week."""
+    since = _april(day).isoformat()
+    rows = [
+        (member.member, since, SCHOOL_OF[one.place])
+        for one in people
+        if (member := one.enrolment) and member.programme == ATTENDANCE
+    ]
+    _write(path, [TERMS_COLUMNS, *rows])
+
+
+def teacher(people: Iterable[Person]) -> Enrolment | None:
+    """Return the first who holds a card at a school and is known there; None without anybody."""
+    known = (one.enrolment for one in people if one.place in SCHOOL_OF and one.expects is Code.OK)
+    return next(filter(None, known), None)
 
 
 def _write(path: Path, rows: Iterable[tuple[str, ...]]) -> None:
@@ -296,9 +318,13 @@ CONSENTS: Final = (
 """Made up too; 0154-00 is no exchange that anybody has."""
 
 
+def _april(day: datetime.date) -> datetime.date:
+    return datetime.date(day.year if day.month >= 4 else day.year - 1, 4, 1)
+
+
 def rule_tables(day: datetime.date) -> dict[str, dict[str, Any]]:
     """Return the table of each programme that is in force on a day, as `rules add` reads it."""
-    april = datetime.date(day.year if day.month >= 4 else day.year - 1, 4, 1)
+    april = _april(day)
     return {
         SENIOR_PASS: {
             "version": f"{SENIOR_PASS}/{april:%Y-%m}",

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from hw.sim.people import ATTENDANCE, TAXI
 from wire.codes import Code, Outcome
 from wire.entries import (
     Cancel,
@@ -31,9 +32,9 @@ from wire.entries import (
 )
 
 LISTED_MAX: Final = 5
-BY_RIDE: Final = frozenset({"taxi"})
-"""Programmes in which a ride books and a tap does not."""
 """Examples named for one kind of fault; the count says the rest."""
+BY_RIDE: Final = frozenset({TAXI})
+"""Programmes in which a ride books and a tap does not."""
 
 
 class Identity(NamedTuple):
@@ -142,6 +143,8 @@ class Findings:
     codes: dict[Code, int] = field(default_factory=dict)
     """Of refused taps."""
     presses: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By reader of a school, how often each greeting of attendance was told."""
     rides: dict[str, RideSum] = field(default_factory=dict)
     """By reader, from the ledger's entries."""
     owed_yen: dict[str, int] = field(default_factory=dict)
@@ -221,6 +224,7 @@ def judge(
             tap.code for tap in taps.values() if tap.outcome is Outcome.REFUSED
         ),
         presses=collections.Counter(press.button for press in presses),
+        marks=_marks(taps),
         rides=_rides(entries),
         owed_yen=dict(owed_yen),
     )
@@ -246,6 +250,16 @@ def _entries(held: Mapping[Identity, Row]) -> dict[Identity, Entry]:
     for identity, row in held.items():
         with contextlib.suppress(EntryRefused):
             found[identity] = decode(row.body)
+    return found
+
+
+def _marks(taps: Mapping[Identity, Tap]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for identity, tap in taps.items():
+        if tap.outcome is Outcome.ACCEPTED and tap.programme == ATTENDANCE:
+            told = found.setdefault(identity.reader, {})
+            word = tap.shown.rpartition(".")[2]
+            told[word] = told.get(word, 0) + 1
     return found
 
 

@@ -24,7 +24,7 @@ from hw.sim.control import Answer, Order
 from hw.sim.gps import driving
 from hw.sim.network import Network
 from hw.sim.page import Page
-from hw.sim.papers import COMPANIES, HOST, PLACES, TENANT, Ports, ReaderPorts
+from hw.sim.papers import COMPANIES, HOST, PLACES, SCHOOL_OF, TENANT, Ports, ReaderPorts
 from hw.sim.people import ATTENDANCE, SENIOR_PASS, TAXI, TAXIS, Enrolment, Person, drawn_card
 from hw.sim.report import OpenGap, Row, journal_rows, ledger_rows
 from hw.sim.services import (
@@ -45,6 +45,8 @@ FLEET: Final = "fleet.cli:run"
 READY_S_MAX: Final = 60.0
 """Until every reader shows that cards can be held; 10 s on two idle cores."""
 PASSWORD_BYTES: Final = 12
+TEACHER: Final = "sensei"
+"""The account of somebody who sees but his own days."""
 PORTS: Final = range(20_000, 32_000)
 """Below Linux's own range for outgoing connections (ip_local_port_range, 32768 to 60999)."""
 PORT_DRAWS_MAX: Final = 200
@@ -106,6 +108,11 @@ class Site:
             Login.drawn("operator", "operator"),
             Login.drawn("clerk", "clerk"),
             *(Login.drawn(one, "clerk", f"{TAXI}:company:{one}") for one in COMPANIES.values()),
+            *(
+                Login.drawn(one, "clerk", f"{ATTENDANCE}:school:{one}")
+                for one in SCHOOL_OF.values()
+            ),
+            Login.drawn(TEACHER, "clerk", "none"),
         )
         self.services: Final = Services()
         self.events: Final[list[str]] = []
@@ -164,6 +171,15 @@ class Site:
             *(self._enrol(name, members) for name in (SENIOR_PASS, ATTENDANCE, TAXI)),
             *(self._add_account(login) for login in self.logins),
         )
+        await self._employ()
+
+    async def _employ(self) -> None:
+        """Say who works at which school, and give the first of them an account of his own."""
+        terms = self._folder / f"{ATTENDANCE}-terms.csv"
+        papers.terms_file(terms, self._people, self._day)
+        await self._fleet("work", "terms", str(terms))
+        if mine := papers.teacher(self._people):
+            await self._fleet("work", "bind", mine.member, TEACHER)
 
     async def _add_rules(self) -> None:
         for programme, table in papers.rule_tables(self._day).items():

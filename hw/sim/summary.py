@@ -119,6 +119,11 @@ def _counts(seen: Seen, found: Findings) -> Iterator[str]:
         ],
         "repeats": [str(outcomes.get(Outcome.REPEAT, 0))],
         "driver's buttons": [f"{button} {n}" for button, n in sorted(found.presses.items())],
+        "marks": [
+            f"{reader.partition('/')[2]}: "
+            + ", ".join(f"{word} {times}" for word, times in sorted(told.items()))
+            for reader, told in sorted(found.marks.items())
+        ],
         "rides": [
             f"{reader.partition('/')[2]}: {one.rides}, of which {one.taken_back} taken back; "
             f"the city pays {one.subsidy_yen:,} yen"

@@ -28,6 +28,8 @@ def test_a_morning_with_kills_and_a_cut_balances_and_leaves_nothing_behind(folde
         demo.until_open()
         assert "school-1 all day with a card that no list knows" in demo.text
         assert "今かざされたカード → このカードを登録 → a new member" in demo.text
+        a_visitor_looks_at_a_school(demo)
+        a_visitor_tries_a_taxi(demo)
         for order in (
             ("kill", "bus-2"),
             ("cut", "school-1", "--for", "4s"),
@@ -39,7 +41,6 @@ def test_a_morning_with_kills_and_a_cut_balances_and_leaves_nothing_behind(folde
         unknown = demo.tell("kill", "bus-9")
         assert unknown.returncode == 1
         assert "bus-2" in unknown.stderr
-        a_visitor_tries_a_taxi(demo)
         status = demo.finish()
     assert status == 0, demo.text
     assert "Nothing lost, nothing counted twice" in demo.text
@@ -51,6 +52,7 @@ def test_a_morning_with_kills_and_a_cut_balances_and_leaves_nothing_behind(folde
     assert accepted
     assert int(accepted[1]) > 30
     taxis_money_is_that_of_their_rides(demo)
+    assert re.search(r"marks +school-1: .*morning \d+.*\n +school-2: .*morning \d+", demo.text)
     assert demo.left_running() == []
     none = demo.tell("kill", "bus-2")
     assert none.returncode == 1
@@ -85,6 +87,17 @@ def a_visitor_tries_a_taxi(demo: Demo) -> None:
     assert Visitor(tablet).get("/tablet").status == 403  # it is not paired
     own_screen = re.findall(r"^taxi-1 +(http://\S+)/$", demo.text, re.MULTILINE)[0]
     assert Visitor(own_screen).get("/tablet").status == 200
+
+
+def a_visitor_looks_at_a_school(demo: Demo) -> None:
+    school, teacher = Visitor(office_of(demo)), Visitor(office_of(demo))
+    name, password = re.findall(r"for daiichi-sho: (\S+) / (\S+)", demo.text)[0]
+    assert school.sign_in(name, password).status == 303
+    assert "在校" in school.get("/school").text
+    name, password = re.findall(r"own days: (\S+) / (\S+)", demo.text)[0]
+    assert teacher.sign_in(name, password).status == 303
+    assert "自分の勤務" in teacher.get("/own").text
+    assert teacher.get("/school").status == 403
 
 
 def office_of(demo: Demo) -> str:

@@ -38,7 +38,7 @@ def test_the_town_file_is_a_town(tmp_path: Path) -> None:
     assert [name for name, programmes in triage.items() if programmes] == [papers.TRIAGE_AT]
     asked = {place.name: place.gpsd for place in town.place if place.gpsd}
     assert asked == dict.fromkeys(TAXIS, "127.0.0.1:42000")
-    assert {one.name for one in town.organisation} == set(papers.COMPANIES.values())
+    assert {one.name for one in town.organisation} == set(papers.ORGANISATION_LABELS)
 
 
 @pytest.mark.parametrize("programme", papers.rule_tables(DAY))
