@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import audit, work_entries, work_records, work_terms
-from fleet.schema import member, person
+from fleet.schema import member, person, person_audit
 from fleet.work_closing import COUNTED
 from fleet.work_records import Record, Span
 from programmes import attendance
@@ -22,6 +22,8 @@ from programmes.work_hours import Lack
 
 LISTED: Final = "work.listed"
 """What the audit says of a look at a school's people."""
+LOOK_MS: Final = 3_600_000
+"""A page that lies open asks again whenever somebody holds a card: some 300 times a day."""
 ASKED_DAYS: Final = 7
 """How far back missing marks are listed beside today's."""
 _ONE_DAY: Final = datetime.timedelta(days=1)
@@ -104,9 +106,14 @@ def named(people: sa.Connection, members: Iterable[int]) -> dict[int, Named]:
 
 
 def note_listed(people: sa.Connection, who: str, at_ms: int, count: int, of: str) -> None:
-    """Write down that somebody looked at a list of people."""
-    if count:
-        detail = f"{of} {count} members".strip()
+    """Write down that somebody looked at a list of people; the same within LOOK_MS is one look."""
+    if not count:
+        return
+    detail = f"{of} {count} members".strip()
+    line = person_audit.c
+    mine = (line.at_ms > at_ms - LOOK_MS, line.who == who, line.what == LISTED)
+    looking = sa.select(line.id).where(*mine, line.detail == detail).limit(1)
+    if people.scalar(looking) is None:
         audit.note_person(people, at_ms, who, LISTED, attendance.NAME, detail)
 
 

@@ -193,6 +193,13 @@ def test_who_is_in_who_opened_and_who_is_late(town: Schools) -> None:
     assert town.audited("work.listed") == [("attendance", f"{NORTH} 4 members")]
 
 
+def test_a_page_that_lies_open_is_one_look_an_hour(town: Schools) -> None:
+    town.teacher("T-1")
+    for time in ("08:00", "08:20", "08:59", "09:01"):
+        now(town, at(3, time))
+    assert len(town.audited("work.listed")) == 2
+
+
 def test_what_somebody_has_to_look_at_is_marked(town: Schools) -> None:
     for number in ("T-1", "T-2"):
         town.teacher(number)
