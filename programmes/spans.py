@@ -10,8 +10,11 @@ Span = tuple[int, int]
 
 def joined(spans: Iterable[Span]) -> list[Span]:
     """Return what lies in any of the spans."""
+    some = [span for span in spans if span[0] < span[1]]
+    if len(some) < 2:  # as most days are, of which a board's month has tens of thousands
+        return some
     found: list[Span] = []
-    for first, end in sorted(span for span in spans if span[0] < span[1]):
+    for first, end in sorted(some):
         if found and first <= found[-1][1]:
             found[-1] = (found[-1][0], max(found[-1][1], end))
         else:
@@ -34,10 +37,8 @@ def without(spans: Iterable[Span], cut: Iterable[Span]) -> list[Span]:
 
 def within(spans: Iterable[Span], limits: Iterable[Span]) -> list[Span]:
     """Return what lies in the spans and in `limits` too."""
-    kept = joined(limits)
-    return joined(
-        (max(one[0], limit[0]), min(one[1], limit[1])) for one in joined(spans) for limit in kept
-    )
+    some, kept = joined(spans), joined(limits)
+    return joined([(max(a[0], b[0]), min(a[1], b[1])) for a in some for b in kept])
 
 
 def length(spans: Iterable[Span]) -> int:
