@@ -196,15 +196,19 @@ def test_a_correction_by_others_is_shown_with_who_and_why_and_can_be_contested(
     assert school.schools.audited("work.contested") == [("attendance T-1", "2026-06-03 1")]
 
 
+def declare(page: Page, kind: str, from_time: str, to_time: str, note: str = "") -> None:
+    page.get_by_text("申告する").click()
+    page.select_option("#entry-entry_kind", kind)
+    page.fill("#entry-from_time", from_time)
+    page.fill("#entry-to_time", to_time)
+    page.fill("#entry-note", note)
+    page.get_by_role("button", name="申告", exact=True).click()
+
+
 def test_an_entry_counts_at_once_and_its_owner_takes_it_back(school: School, page: Page) -> None:
     school.enter(page)
     page.goto(f"{school.office}/own/day/2026-06-05")
-    page.get_by_text("申告する").click()
-    page.select_option("#entry-entry_kind", "off-site")
-    page.fill("#entry-from_time", "22:30")
-    page.fill("#entry-to_time", "00:15")
-    page.fill("#entry-note", "夜間の見回り")
-    page.get_by_role("button", name="申告", exact=True).click()
+    declare(page, "off-site", "22:30", "00:15", "夜間の見回り")
     expect(page.get_by_role("status").first).to_contain_text("申告しました")
     expect(page.locator("section[aria-labelledby=h-sums] dd").first).to_have_text("1:45")
     page.locator(".notice").get_by_role("button", name="取り消す").click()
@@ -227,21 +231,14 @@ def test_a_closed_month_takes_no_entry_and_says_so(school: School, page: Page) -
     page.goto(f"{school.office}/own?month=2026-06")
     expect(page.locator("main")).to_contain_text("この月は締め済みです")
     page.goto(f"{school.office}/own/day/2026-06-08")
-    page.get_by_text("申告する").click()
-    page.fill("#entry-from_time", "09:00")
-    page.fill("#entry-to_time", "10:00")
-    page.get_by_role("button", name="申告", exact=True).click()
+    declare(page, "off-site", "09:00", "10:00")
     expect(page.locator("#entry-from_time-error")).to_contain_text("締め済み")
 
 
 def test_a_refused_entry_keeps_what_was_typed_and_says_why(school: School, page: Page) -> None:
     school.enter(page)
     page.goto(f"{school.office}/own/day/2026-06-04")
-    page.get_by_text("申告する").click()
-    page.select_option("#entry-entry_kind", "home")
-    page.fill("#entry-from_time", "21:00")
-    page.fill("#entry-to_time", "22:00")
-    page.get_by_role("button", name="申告", exact=True).click()
+    declare(page, "home", "21:00", "22:00")
     expect(page.locator("#entry-from_time-error")).to_contain_text("重なっています")
     expect(page.locator("#entry-from_time")).to_have_value("21:00")
     expect(page.locator("#entry-entry_kind")).to_have_value("home")

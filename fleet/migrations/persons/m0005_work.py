@@ -15,6 +15,28 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Make the tables; members have no terms yet, and are of no school."""
+    _what_people_say()
+    _months()
+    _accounts_and_lists()
+    op.create_table(
+        "work_retention",
+        sa.Column("id", _ID, autoincrement=True, nullable=False),
+        sa.Column("months", sa.BigInteger(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_work_retention")),
+    )
+    for table in ("work_close", "work_month", "work_list", "work_retention"):
+        make_append_only(op.get_bind(), table)
+    for table in (
+        *("work_term", "work_request", "work_decision", "work_correction", "work_entry"),
+        *("work_special", "work_account", "work_leaf"),
+    ):
+        make_unchangeable(op.get_bind(), table)
+
+
+def _what_people_say() -> None:
     op.create_table(
         "work_term",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
@@ -101,6 +123,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("withdraws", name=op.f("uq_work_entry_withdraws")),
     )
     op.create_index("ix_work_entry_member_id_day", "work_entry", ["member_id", "day"], unique=False)
+
+
+def _months() -> None:
     op.create_table(
         "work_close",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
@@ -152,6 +177,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_work_special")),
     )
     op.create_index(op.f("ix_work_special_member_id"), "work_special", ["member_id"], unique=False)
+
+
+def _accounts_and_lists() -> None:
     op.create_table(
         "work_account",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
@@ -211,19 +239,3 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_work_leaf_list_id"), "work_leaf", ["list_id"], unique=False)
     op.create_index("ix_work_leaf_member_id_day", "work_leaf", ["member_id", "day"], unique=False)
-    op.create_table(
-        "work_retention",
-        sa.Column("id", _ID, autoincrement=True, nullable=False),
-        sa.Column("months", sa.BigInteger(), nullable=False),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("why", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_work_retention")),
-    )
-    for table in ("work_close", "work_month", "work_list", "work_retention"):
-        make_append_only(op.get_bind(), table)
-    for table in (
-        *("work_term", "work_request", "work_decision", "work_correction", "work_entry"),
-        *("work_special", "work_account", "work_leaf"),
-    ):
-        make_unchangeable(op.get_bind(), table)
