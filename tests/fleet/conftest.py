@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fleet.config import Databases
 from fleet.grants import Role
 from fleet.store import Store, open_fleet
+from tests.fleet.ride_kit import MakeTaxis, taxi_fleet
 from tests.fleet.virtual import VirtualFleet, make_fleet
 from tests.real_postgres import Postgres
 from tests.real_sqlite import migrated
@@ -52,3 +54,16 @@ def fleet(databases: Databases, tmp_path: Path) -> Iterator[VirtualFleet]:
     made = make_fleet(tmp_path, database=databases.url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def make(databases: Databases, tmp_path: Path) -> Iterator[MakeTaxis]:
+    """Makes one fleet of two taxis, with these rules."""
+    made: list[VirtualFleet] = []
+
+    def make(**rules: Any) -> VirtualFleet:
+        made.append(taxi_fleet(tmp_path, databases.url, **rules))
+        return made[0]
+
+    yield make
+    made[0].close()

@@ -6,7 +6,7 @@ driver asks by the agent's own `Rides`.
 
 import datetime
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +60,8 @@ TAXI: Final = "taxi"
 TABLE: Final = "taxi/2026"
 DAY, YEAR = "2026-06-03", "2026"
 A, B = "ab" * 16, "cd" * 16
+MakeTaxis = Callable[..., VirtualFleet]
+"""The type of the fixture `make`."""
 
 
 def taxi(name: str, organisation: str = "kita-taxi") -> Place:

@@ -1,41 +1,25 @@
 """What lay on a dead reader's card is decided again like what a reader sends itself."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from fleet.config import Databases
 from tests.fleet.ride_kit import (
     Cab,
+    MakeTaxis,
     a_ride,
     add_rider,
     differences,
     findings,
     make_cab,
-    taxi_fleet,
 )
 from tests.fleet.test_ride_findings import ALLOWANCE, HOUR_S, deliver
 from tests.fleet.virtual import Journal, VirtualFleet
 from wire.codes import Code
 from wire.entries import Ride
 from wire.messages import Batch
-
-Make = Callable[..., VirtualFleet]
-
-
-@pytest.fixture
-def make(databases: Databases, tmp_path: Path) -> Iterator[Make]:
-    made: list[VirtualFleet] = []
-
-    def make(**rules: Any) -> VirtualFleet:
-        made.append(taxi_fleet(tmp_path, databases.url, **rules))
-        return made[0]
-
-    yield make
-    made[0].close()
 
 
 def recover(fleet: VirtualFleet, cab: Cab, *batches: Batch) -> None:
@@ -63,7 +47,7 @@ def copied(cab: Cab) -> Journal:
 
 @pytest.mark.parametrize("each", [False, True], ids=["whole", "each"])
 def test_a_ride_over_the_allowance_on_a_dead_readers_card_is_found(
-    make: Make, tmp_path: Path, each: bool
+    make: MakeTaxis, tmp_path: Path, each: bool
 ) -> None:
     fleet = make(rides_per_day=2)
     ann = add_rider(fleet, "1")
@@ -81,7 +65,7 @@ def test_a_ride_over_the_allowance_on_a_dead_readers_card_is_found(
     assert fleet.rows("select sum(unreplayed) from journal") == [(0,)]
 
 
-def test_a_forged_ride_on_a_card_is_a_fault(make: Make, tmp_path: Path) -> None:
+def test_a_forged_ride_on_a_card_is_a_fault(make: MakeTaxis, tmp_path: Path) -> None:
     fleet = make()
     ann = add_rider(fleet, "1")
     cab = make_cab(fleet, tmp_path)
@@ -92,7 +76,7 @@ def test_a_forged_ride_on_a_card_is_a_fault(make: Make, tmp_path: Path) -> None:
     assert fleet.alarms() == {"replay"}
 
 
-def test_a_tap_on_a_card_is_decided_again_too(make: Make, tmp_path: Path) -> None:
+def test_a_tap_on_a_card_is_decided_again_too(make: MakeTaxis, tmp_path: Path) -> None:
     """Who was refused though another cab's ride had been taken back is found, as ever."""
     fleet = make(rides_per_day=1)
     ann = add_rider(fleet, "1")
@@ -116,7 +100,9 @@ def _numbered(entry: Any, n: int) -> Any:
 # --- out of order --------------------------------------------------------------------------------
 
 
-def test_a_ride_that_lay_in_a_gap_is_found_over_the_allowance(make: Make, tmp_path: Path) -> None:
+def test_a_ride_that_lay_in_a_gap_is_found_over_the_allowance(
+    make: MakeTaxis, tmp_path: Path
+) -> None:
     fleet = make(rides_per_day=1)
     ann, bob = add_rider(fleet, "1"), add_rider(fleet, "2")
     one, dead = make_cab(fleet, tmp_path), make_cab(fleet, tmp_path, "taxi-2")
@@ -136,7 +122,7 @@ def test_a_ride_that_lay_in_a_gap_is_found_over_the_allowance(make: Make, tmp_pa
 
 
 def test_a_ride_that_was_taken_back_before_it_came_is_over_nothing(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     fleet = make(rides_per_day=1)
     ann = add_rider(fleet, "1")
@@ -155,7 +141,7 @@ def test_a_ride_that_was_taken_back_before_it_came_is_over_nothing(
 
 
 def test_taps_that_a_later_journal_has_overtaken_are_counted_and_not_blamed(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     """The member rode again with the new reader before the old one's card was read."""
     fleet = make()

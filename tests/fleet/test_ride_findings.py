@@ -1,7 +1,6 @@
 """Rides are settled again: an honest cab's as it said, and what others spent is found and paid."""
 
 import datetime
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,10 @@ import msgspec
 import pytest
 
 from fleet import usage
-from fleet.config import Databases
 from programmes.calendar import start_of_day_ms
 from tests.fleet.ride_kit import (
     Cab,
+    MakeTaxis,
     a_cancel,
     add_rider,
     add_table,
@@ -21,7 +20,6 @@ from tests.fleet.ride_kit import (
     findings,
     make_cab,
     roster_of,
-    taxi_fleet,
 )
 from tests.fleet.test_reconcile import build
 from tests.fleet.virtual import Journal, VirtualFleet
@@ -29,7 +27,6 @@ from wire.codes import Code, Outcome
 from wire.entries import Ride, Tap
 
 HOUR_S = 3600
-Make = Callable[..., VirtualFleet]
 ALLOWANCE = ("kazasu-shi/taxi-2", "ride", "allowance", "used-up")
 
 
@@ -37,18 +34,6 @@ def local_ms(text: str) -> int:
     """Return an instant of Japanese local time, such as `2026-06-03 23:50`."""
     zone = datetime.timezone(datetime.timedelta(hours=9))
     return round(datetime.datetime.fromisoformat(text).replace(tzinfo=zone).timestamp() * 1000)
-
-
-@pytest.fixture
-def make(databases: Databases, tmp_path: Path) -> Iterator[Make]:
-    made: list[VirtualFleet] = []
-
-    def make(**rules: Any) -> VirtualFleet:
-        made.append(taxi_fleet(tmp_path, databases.url, **rules))
-        return made[0]
-
-    yield make
-    made[0].close()
 
 
 def deliver(fleet: VirtualFleet, *cabs: Cab) -> None:
@@ -61,7 +46,7 @@ def subsidies(fleet: VirtualFleet) -> list[int]:
     return [yen for (yen,) in fleet.rows("select subsidy_yen from ride order by at_ms, id")]
 
 
-def test_an_honest_ride_follows_from_what_the_reader_had(make: Make, tmp_path: Path) -> None:
+def test_an_honest_ride_follows_from_what_the_reader_had(make: MakeTaxis, tmp_path: Path) -> None:
     fleet = make(discounts={"障害者割引": 10})
     ann, bob = add_rider(fleet, "1"), add_rider(fleet, "2")
     cab = make_cab(fleet, tmp_path)
@@ -97,7 +82,7 @@ def test_an_honest_ride_follows_from_what_the_reader_had(make: Make, tmp_path: P
     ids="-".join,
 )
 def test_a_ride_that_was_altered_is_a_fault(
-    make: Make, tmp_path: Path, changes: dict[str, Any]
+    make: MakeTaxis, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     fleet = make()
     ann = add_rider(fleet, "1")
@@ -131,7 +116,11 @@ def test_a_ride_that_was_altered_is_a_fault(
     ids=["day", "year", "yen"],
 )
 def test_of_two_cabs_that_spend_the_last_ride_both_are_paid_and_the_later_is_found(
-    make: Make, tmp_path: Path, rules: dict[str, object], fares: tuple[int, int], paid: list[int]
+    make: MakeTaxis,
+    tmp_path: Path,
+    rules: dict[str, object],
+    fares: tuple[int, int],
+    paid: list[int],
 ) -> None:
     fleet = make(
         **{name: value for name, value in rules.items() if value is not None} | _off(rules)
@@ -154,7 +143,9 @@ def _off(rules: dict[str, object]) -> dict[str, object]:
     return {name: high[name] for name, value in rules.items() if value is None}
 
 
-def test_the_later_is_who_is_committed_later_not_who_rode_later(make: Make, tmp_path: Path) -> None:
+def test_the_later_is_who_is_committed_later_not_who_rode_later(
+    make: MakeTaxis, tmp_path: Path
+) -> None:
     fleet = make(rides_per_day=1)
     ann = add_rider(fleet, "1")
     one, other = make_cab(fleet, tmp_path), make_cab(fleet, tmp_path, "taxi-2")
@@ -166,7 +157,7 @@ def test_the_later_is_who_is_committed_later_not_who_rode_later(make: Make, tmp_
     assert findings(fleet) == [ALLOWANCE]
 
 
-def test_two_cabs_in_one_group_are_judged_in_their_order(make: Make, tmp_path: Path) -> None:
+def test_two_cabs_in_one_group_are_judged_in_their_order(make: MakeTaxis, tmp_path: Path) -> None:
     fleet = make(rides_per_day=1)
     ann = add_rider(fleet, "1")
     one, other = make_cab(fleet, tmp_path), make_cab(fleet, tmp_path, "taxi-2")
@@ -177,7 +168,7 @@ def test_two_cabs_in_one_group_are_judged_in_their_order(make: Make, tmp_path: P
 
 
 def test_a_balance_that_another_cab_has_spent_in_part_is_found_with_what_was_left(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     fleet = make(rides_per_day=100, rides_per_year=10_000, yen_per_year=1_000)
     ann = add_rider(fleet, "1")
@@ -192,7 +183,7 @@ def test_a_balance_that_another_cab_has_spent_in_part_is_found_with_what_was_lef
 
 
 def test_who_was_let_aboard_and_taken_off_again_leaves_no_finding(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     """Nothing was paid for him; his tap alone was over the allowance."""
     fleet = make(rides_per_day=1)
@@ -208,7 +199,7 @@ def test_who_was_let_aboard_and_taken_off_again_leaves_no_finding(
 
 @pytest.mark.parametrize("batches", ["one", "each", "reverse"])
 def test_a_fare_that_is_corrected_leaves_no_finding(
-    make: Make, tmp_path: Path, batches: str
+    make: MakeTaxis, tmp_path: Path, batches: str
 ) -> None:
     """Settled, taken back, boarded again, settled again: the last ride of the day, once."""
     fleet = make(rides_per_day=1)
@@ -235,7 +226,7 @@ def test_a_fare_that_is_corrected_leaves_no_finding(
 
 
 def test_what_one_batch_takes_back_is_there_for_the_next_of_another_cab(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     """A taking back names no card: what it gives back is known though nobody asked before."""
     fleet = make(rides_per_day=1)
@@ -262,7 +253,9 @@ def _halves(cab: Cab) -> tuple[Any, Any]:
     return journal.batch(1, 1), journal.batch(2, len(journal.entries))
 
 
-def test_a_taking_back_that_is_said_twice_gives_no_second_ride(make: Make, tmp_path: Path) -> None:
+def test_a_taking_back_that_is_said_twice_gives_no_second_ride(
+    make: MakeTaxis, tmp_path: Path
+) -> None:
     """A hostile reader says it often, in the batch in which another ride is to slip through."""
     fleet = make(rides_per_day=1)
     ann = add_rider(fleet, "1")
@@ -278,7 +271,7 @@ def test_a_taking_back_that_is_said_twice_gives_no_second_ride(make: Make, tmp_p
     assert findings(fleet) == [ALLOWANCE]
 
 
-def test_a_member_of_two_cards_has_one_allowance(make: Make, tmp_path: Path) -> None:
+def test_a_member_of_two_cards_has_one_allowance(make: MakeTaxis, tmp_path: Path) -> None:
     fleet = make(rides_per_day=1)
     old = "ab" * 16
     new = add_rider(fleet, "1", old)
@@ -295,7 +288,7 @@ def test_a_member_of_two_cards_has_one_allowance(make: Make, tmp_path: Path) -> 
 
 
 def test_a_card_whose_key_rolled_over_is_one_rider_and_one_member(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     """The roster knows it by its older credential alone; the ledger moves the member."""
     fleet = make(rides_per_day=2)
@@ -324,7 +317,7 @@ def test_a_card_whose_key_rolled_over_is_one_rider_and_one_member(
     ids=["midnight", "new-year"],
 )
 def test_a_ride_is_of_the_day_on_which_it_began(
-    make: Make, tmp_path: Path, boards: str, rides_on: str, periods: set[str]
+    make: MakeTaxis, tmp_path: Path, boards: str, rides_on: str, periods: set[str]
 ) -> None:
     fleet = make(from_time=datetime.time(0), to_time=datetime.time(23, 59), rides_per_day=1)
     add_table(
@@ -344,7 +337,7 @@ def test_a_ride_is_of_the_day_on_which_it_began(
 
 
 def test_a_reader_that_has_lost_the_time_settles_and_is_not_accused(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     fleet = make(rides_per_day=1)
     ann = add_rider(fleet, "1")
@@ -358,7 +351,7 @@ def test_a_reader_that_has_lost_the_time_settles_and_is_not_accused(
 
 
 def test_a_clock_that_is_set_while_somebody_rides_puts_his_ride_on_the_right_day(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     fleet = make()
     ann = add_rider(fleet, "1")
@@ -376,7 +369,7 @@ def test_a_clock_that_is_set_while_somebody_rides_puts_his_ride_on_the_right_day
 
 
 def test_a_rule_that_changes_while_a_cab_is_away_changes_none_of_its_rides(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     fleet = make()
     ann = add_rider(fleet, "1")
@@ -394,7 +387,7 @@ def test_a_rule_that_changes_while_a_cab_is_away_changes_none_of_its_rides(
 
 
 def test_who_taps_is_told_what_he_had_used_and_the_ride_repeats_it(
-    make: Make, tmp_path: Path
+    make: MakeTaxis, tmp_path: Path
 ) -> None:
     fleet = make()
     ann = add_rider(fleet, "1")
