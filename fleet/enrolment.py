@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import applicants, audit, campaigns, consent, erasure, terms
+from fleet import applicants, audit, campaigns, consent, erasure, lent_cards, terms
 from fleet.member_life import Ended
 from fleet.members import MemberRefused, NewMember, bump
 from fleet.members import enrol as add_member
@@ -189,6 +189,8 @@ def _require_nobodys(connection: sa.Connection, programme: str, cards: Sequence[
     )
     if owner is not None:
         raise EnrolmentRefused("card-of", f"this card is {owner}'s in {programme} already", owner)
+    if lent_cards.is_spare(connection, programme, [one.credential for one in cards]):
+        raise EnrolmentRefused("card-not-usable", "this is a school's spare card: it is lent there")
 
 
 def _usable(

@@ -165,9 +165,12 @@ _OF_WORK: Final = (
 """What a member's day is derived from, for the lists that dispatch signs."""
 _RECORDS_OF_WORK: Final = (
     *(_S.work_term, _S.work_correction, _S.work_entry, _S.work_request, _S.work_decision),
-    *(_S.work_special, _S.work_account),
+    *(_S.work_special, _S.work_account, _S.work_loan, _S.work_return),
 )
 """Of members; a row is never changed, and erased with its member."""
+
+_LENT_CARDS: Final = (_read(_S.work_spare), _read(_S.work_loan), _read(_S.work_return))
+"""Whose a school's spare card is today."""
 
 GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
     Role.INGEST: {
@@ -205,6 +208,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
             (
                 _read(_S.member, ["registration_number", "stopped_why"]),
                 _MOVING_CARDS,
+                *_LENT_CARDS,
                 *_TERMS_OF_SCHEMES,
                 _change(_S.triage),
                 _only(
@@ -261,6 +265,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                     ),
                 ),
                 _read(_S.programme_revision),
+                *_LENT_CARDS,
                 _read(_S.work_term),
                 _read(_S.work_correction),
                 _read(_S.work_entry),
@@ -367,6 +372,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.programme_revision),
                 _append(_S.person_audit),
                 *(_forgettable(table) for table in _RECORDS_OF_WORK),
+                _append(_S.work_spare),
                 _append(_S.work_close),
                 _append(_S.work_month),
                 _append(_S.work_change),

@@ -8,14 +8,17 @@ registration numbers, never people.
 """
 
 import datetime
+import heapq
 from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, bulk, statements, store, terms
+from fleet import audit, bulk, lent_cards, statements, store, terms
+from fleet.lent_cards import LentCard
 from fleet.schema import card, member, person, programme_revision
 from fleet.terms import OPEN_END, Terms
+from programmes import attendance
 from wire.credential import Credential, Scheme
 from wire.individual_number import refuse_individual_number
 from wire.roster import RosterRow
@@ -150,7 +153,23 @@ def _from(of: Terms) -> sa.FromClause:
 
 
 def roster_rows(connection: sa.Connection, programme: str, of: Terms) -> Iterator[RosterRow]:
-    """Yield what every card of a programme may, as rosters carry it, by credential."""
+    """Return what every card of a programme may, as rosters carry it, by credential."""
+    ends = dict(of.ends)
+    lent = [
+        _lent_row(ends[Scheme(one.scheme)], one)
+        for one in lent_cards.of_programme(connection, programme)
+        if one.scheme in ends
+    ]
+    own = _own_rows(connection, programme, of)
+    return heapq.merge(own, lent, key=lambda row: row.credential) if lent else own
+
+
+def _lent_row(end: datetime.date, one: LentCard) -> RosterRow:
+    about = (one.category, one.valid_from, one.valid_to, one.member_stopped_ms)
+    return _roster_row(end, one.credential, *about, one.ended_ms)
+
+
+def _own_rows(connection: sa.Connection, programme: str, of: Terms) -> Iterator[RosterRow]:
     stopped: sa.ColumnElement[Any] = card.c.stopped_from_ms
     if of.left:
         stopped = sa.case((PRESENT, card.c.stopped_from_ms), else_=_NOW.c.stopped_from_ms)
@@ -182,6 +201,9 @@ def roster_facts(connection: sa.Connection, programme: str, of: Terms) -> Roster
         .group_by(card.c.scheme)
     )
     epochs = {row.scheme: row.epoch for row in rows}
+    for one in lent_cards.of_programme(connection, programme):
+        if one.scheme in dict(of.ends):
+            epochs[one.scheme] = max(epochs.get(one.scheme, 1), one.key_epoch)
     categories = connection.scalars(
         sa.select(member.c.category).where(whole(member, programme)).distinct()
     )
@@ -240,6 +262,10 @@ def known_cards(connection: sa.Connection, credentials: Collection[str]) -> Know
         others = {one for one in names if one is not None and one != credential}
         if others:
             found.names[credential] = tuple(sorted(others))
+    for one in lent_cards.among(connection, sorted(credentials)):
+        end = stated.get(attendance.NAME, terms.NOTHING).end(Scheme(one.scheme), left=False)
+        if end is not None:
+            found.rows[attendance.NAME, one.credential] = _lent_row(end, one)
     return found
 
 

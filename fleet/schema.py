@@ -51,6 +51,7 @@ APPEND_ONLY: Final = {
         "work_month",
         "work_list",
         "work_retention",
+        "work_spare",
     ),
 }
 """Tables that only grow, by database; enforced by `grants.make_append_only`."""
@@ -1445,6 +1446,47 @@ work_leaf: Final = sa.Table(
     comment="What a list's hash of a member's day is of (work_list_file.OwnDay, deflated), with "
     "its salt, in the first list that has it. Rows are never changed; they are erased with the "
     "member.",
+)
+
+work_spare: Final = sa.Table(
+    "work_spare",
+    persons,
+    _id(),
+    _text("organisation"),
+    _number("number"),
+    sa.Column("credential", sa.Text, nullable=False, unique=True),
+    _text("scheme"),
+    _number("key_epoch"),
+    _number("at_ms"),
+    _text("who"),
+    sa.UniqueConstraint("organisation", "number"),
+    comment="Staff cards that a school lends for a day; number: what the school calls it, from 1. "
+    "A spare card is nobody's own (fleet.lent_cards). Append-only.",
+)
+
+work_loan: Final = sa.Table(
+    "work_loan",
+    persons,
+    _id(),
+    sa.Column("spare_id", _Id, sa.ForeignKey("work_spare.id"), nullable=False),
+    _number("number"),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    _number("from_ms"),
+    _number("until_ms"),
+    _text("who"),
+    sa.UniqueConstraint("spare_id", "number"),
+    comment="To whom a spare card was lent, and until when at the latest; number: counts the loans "
+    "of a card from 1, so that of two at once one is refused. Rows are never changed; they are "
+    "erased with the member.",
+)
+
+work_return: Final = sa.Table(
+    "work_return",
+    persons,
+    sa.Column("loan_id", _Id, sa.ForeignKey("work_loan.id"), primary_key=True, autoincrement=False),
+    _number("at_ms"),
+    _text("who"),
+    comment="When a lent card was given back; once, and never changed.",
 )
 
 work_retention: Final = sa.Table(

@@ -6,7 +6,7 @@ again, and the next tap is accepted.
 
 import sqlalchemy as sa
 
-from fleet import enrolment, store, terms
+from fleet import enrolment, lent_cards, store, terms
 from fleet.members import TRIAGE_KEPT_MS, TRIAGE_MAX, MemberRefused, Waiting
 from fleet.schema import card, member, triage
 from programmes.calendar import local_day
@@ -20,8 +20,8 @@ def take(
 ) -> bool:
     """Keep one unknown card, its last presentation only.
 
-    False when the table is full, a member has the card by now, or the programme does not use its
-    scheme (any more).
+    False when the table is full, a member has the card by now, it is a school's spare one, or the
+    programme does not use its scheme (any more).
     """
     stated = terms.of(connection, message.programme)
     if not stated.is_in_force(message.scheme, local_day(received_at_ms)):
@@ -31,6 +31,8 @@ def take(
         card.c.credential == message.credential,
     )
     if connection.scalar(sa.select(card.c.id).where(*same)):
+        return False
+    if lent_cards.is_spare(connection, message.programme, [message.credential]):
         return False
     if (connection.scalar(sa.select(sa.func.count(triage.c.id))) or 0) >= TRIAGE_MAX:
         return False

@@ -77,7 +77,7 @@ def figure(record: Record, month: datetime.date) -> Figure:
         hours.rest_day_min,
         bool(hours.incomplete) or any(span.first <= day <= span.last for day in record.undated),
         len(marks),
-        sum(one.origin != "tap" for one in marks),
+        sum(one.is_by_hand for one in marks),
     )
 
 

@@ -13,17 +13,22 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from fleet import work_corrections, work_entries, work_terms
+from fleet.lent_cards import LOANS
 from fleet.schema import (
     work_account,
     work_correction,
     work_decision,
     work_entry,
     work_leaf,
+    work_loan,
     work_month,
     work_request,
+    work_return,
+    work_spare,
     work_special,
     work_term,
 )
+from programmes.calendar import local_day
 
 
 class WorkLine(NamedTuple):
@@ -64,6 +69,23 @@ def _lines(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
             told = (asked.decided_why, asked.decided_by)
             yield WorkLine(asked.decided_at_ms, asked.state, str(asked.day), *told)
     yield from _special(connection, member_id)
+    yield from _lent(connection, member_id)
+
+
+def _lent(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
+    rows = connection.execute(
+        sa.select(
+            *(work_loan.c.from_ms, work_loan.c.who, work_spare.c.number),
+            *(work_return.c.at_ms, work_return.c.who.label("back_by")),
+        )
+        .select_from(LOANS)
+        .where(work_loan.c.member_id == member_id)
+    )
+    for row in rows:
+        yield WorkLine(row.from_ms, "lent", str(local_day(row.from_ms)), str(row.number), row.who)
+        if row.at_ms is not None:
+            said = (str(local_day(row.at_ms)), str(row.number), row.back_by)
+            yield WorkLine(row.at_ms, "returned", *said)
 
 
 def _special(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
@@ -84,8 +106,10 @@ def erase(connection: sa.Connection, member_id: int) -> None:
     connection.execute(work_decision.delete().where(work_decision.c.request_id.in_(asked)))
     of_entry = work_entry.c.withdraws.is_not(None)
     connection.execute(work_entry.delete().where(work_entry.c.member_id == member_id, of_entry))
+    loans = sa.select(work_loan.c.id).where(work_loan.c.member_id == member_id)
+    connection.execute(work_return.delete().where(work_return.c.loan_id.in_(loans)))
     for table in (
-        *(work_leaf, work_correction, work_request, work_entry),
+        *(work_leaf, work_loan, work_correction, work_request, work_entry),
         *(work_special, work_account, work_term),
     ):
         connection.execute(table.delete().where(table.c.member_id == member_id))

@@ -4,7 +4,8 @@ Rules: a mark is a presentation that its reader accepted, a repeat books nothing
 steps in the same journal move it, a person's own word is moved by none; a reader's clock is sure
 once the fleet has told it the time, for all of that journal, before and after; a direction that was
 corrected at the gate counts as the person's own correction, and an answer as a mark that was added.
-A tap is looked for under each credential that a member's cards have or had.
+A tap is looked for under each credential that a member's cards have or had; with a lent card it is
+whose the card was at that time, and nobody's when that time is not known.
 """
 
 import datetime
@@ -15,12 +16,13 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from fleet import lent_cards
 from fleet.schema import card, entry, journal, place, reader
 from fleet.work_terms import store_some
 from programmes import attendance
 from programmes.calendar import start_of_day_ms
 from programmes.work_day import UNSURE_MS_MAX
-from programmes.work_marks import Add, Mark, Redirect
+from programmes.work_marks import Add, Mark, Origin, Redirect
 from wire.clock import ClockState
 from wire.codes import Outcome
 from wire.entries import Answer, ClockStep, EntryRefused, decode
@@ -98,20 +100,27 @@ def told(
 ) -> dict[int, Told]:
     """Return what the ledger has of each of these members from one day to another."""
     owners = _owners(people, members)
+    lent = lent_cards.of_members(people, members)
+    wanted = owners.keys() | lent.keys()
     from_ms = start_of_day_ms(first)
     until_ms = start_of_day_ms(last) + _DAY_MS + _HOURS_MAX_MS
-    rows = {(row.journal_id, row.n): row for row in _near(fleet, owners, from_ms, until_ms)}
+    rows = {(row.journal_id, row.n): row for row in _near(fleet, wanted, from_ms, until_ms)}
     gates = _gates(fleet)
     asked = {row.journal_id for row in rows.values()} if rows else set()
     steps, odd = _odd(fleet, gates, asked, from_ms)
-    for row in _in_journals(fleet, owners, odd):
+    for row in _in_journals(fleet, wanted, odd):
         rows[row.journal_id, row.n] = row
     sure = _sure_until(fleet, {row.journal_id for row in rows.values() if not _is_sure(row)})
     found: dict[int, list[_Row]] = defaultdict(list)
     for row in rows.values():
-        found[owners[row.credential]].append(row)
+        owner = owners.get(row.credential)
+        if row.credential in lent and _is_dated(row, sure):
+            owner = lent_cards.borrower(lent[row.credential], _at_ms(row, steps))
+        if owner is not None:
+            found[owner].append(row)
     return {
-        one: _told(sorted(found[one]), steps, sure, (from_ms, until_ms)) for one in sorted(members)
+        one: _told(sorted(found[one]), steps, sure, (from_ms, until_ms), lent)
+        for one in sorted(members)
     }
 
 
@@ -265,15 +274,16 @@ def _told(
     steps: Mapping[int, _Steps],
     sure: Mapping[int, int],
     span: tuple[int, int],
+    lent: Collection[str],
 ) -> Told:
     marks: list[Mark] = []
     said: list[Add | Redirect] = []
     received: dict[str, int] = {}
     unknowing: list[datetime.date] = []
     for row in rows:
-        at_ms = row.at_ms + (steps[row.journal_id].after(row.n) if row.journal_id in steps else 0)
+        at_ms = _at_ms(row, steps)
         if row.kind == "tap":
-            mark = _mark(row, max(at_ms, 0), sure)
+            mark = _mark(row, max(at_ms, 0), sure, "lent" if row.credential in lent else "tap")
             undated = mark.unsure_ms > UNSURE_MS_MAX
             if span[0] <= (row.received_at_ms if undated else at_ms) < span[1]:
                 marks.append(mark)
@@ -289,7 +299,16 @@ def _told(
     return Told(tuple(marks), tuple(said), received, tuple(sorted(set(unknowing))))
 
 
-def _mark(row: _Row, at_ms: int, sure: Mapping[int, int]) -> Mark:
+def _at_ms(row: _Row, steps: Mapping[int, _Steps]) -> int:
+    """Return when an entry was, with the later steps of its journal's clock."""
+    return row.at_ms + (steps[row.journal_id].after(row.n) if row.journal_id in steps else 0)
+
+
+def _is_dated(row: _Row, sure: Mapping[int, int]) -> bool:
+    return row.clock != ClockState.UNKNOWN.value or row.n < sure.get(row.journal_id, 0)
+
+
+def _mark(row: _Row, at_ms: int, sure: Mapping[int, int], origin: Origin) -> Mark:
     return Mark(
         row.identity,
         at_ms,
@@ -297,6 +316,7 @@ def _mark(row: _Row, at_ms: int, sure: Mapping[int, int]) -> Mark:
         row.place,
         row.reader,
         0 if _is_sure(row) or row.n < sure.get(row.journal_id, 0) else _unsure_ms(row, at_ms),
+        origin,
     )
 
 

@@ -20,14 +20,16 @@ from fleet.schema import (
     work_entry,
     work_leaf,
     work_list,
+    work_loan,
     work_month,
     work_request,
     work_retention,
+    work_return,
     work_special,
 )
 from fleet.work_acts import WorkRefused, require_text
 from programmes import attendance
-from programmes.calendar import local_day
+from programmes.calendar import local_day, start_of_day_ms
 
 MONTHS_DEFAULT: Final = 60
 MONTHS_MIN: Final = 36
@@ -82,6 +84,11 @@ def drop(people: sa.Connection, who: str, at_ms: int) -> Dropped:
     people.execute(work_entry.delete().where(old, work_entry.c.withdraws.is_not(None)))
     entries = people.execute(work_entry.delete().where(old))
     people.execute(work_special.delete().where(work_special.c.month < month))
+    lent = work_loan.c.until_ms < start_of_day_ms(day)
+    people.execute(
+        work_return.delete().where(work_return.c.loan_id.in_(sa.select(work_loan.c.id).where(lent)))
+    )
+    people.execute(work_loan.delete().where(lent))
     with lifted(people, "work_list", "work_close", "work_month"):
         lists = sa.select(work_list.c.id).where(work_list.c.day < day)
         people.execute(work_leaf.delete().where(work_leaf.c.list_id.in_(lists)))

@@ -15,8 +15,9 @@ from msgspec import Meta
 
 from programmes.rulebook import Direction
 
-Origin = Literal["tap", "manual", "answer"]
-"""A card at a reader; an entry by hand (手入力); the answer to a question about what is missing."""
+Origin = Literal["tap", "manual", "answer", "lent"]
+"""A card at a reader; an entry by hand (手入力); the answer to a question about what is missing; a
+card at a reader that was lent for the day (貸出カード)."""
 Ms = Annotated[int, Meta(ge=0)]
 
 
@@ -38,6 +39,11 @@ class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unsure_ms: Ms = 0
     """How far the clock may have been off, to either side."""
     origin: Origin = "tap"
+
+    @property
+    def is_by_hand(self) -> bool:
+        """True when no card made it."""
+        return self.origin in ("manual", "answer")
 
 
 class _Correction(

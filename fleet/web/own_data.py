@@ -62,8 +62,8 @@ class OwnDay(NamedTuple):
     @property
     def is_by_hand(self) -> bool:
         """True when no card made some of the marks that count."""
-        found = (one.standing.mark.origin for one in self.readings if one.became != "voided")
-        return any(origin != "tap" for origin in found)
+        found = (one.standing.mark for one in self.readings if one.became != "voided")
+        return any(mark.is_by_hand for mark in found)
 
     @property
     def is_there(self) -> bool:

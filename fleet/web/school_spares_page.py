@@ -1,0 +1,126 @@
+"""予備のカード: a school's spare staff cards, lent for today to who forgot his own.
+
+Rules: a card that nobody has and that was held at the school's gate becomes a spare one; it is lent
+until the day's end at the latest, and given back at once by one press; nobody sees which card it
+is, but for the number on its sticker.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from fleet import work_gates, work_now, work_records, work_spares, work_terms
+from fleet.members import Waiting
+from fleet.web.data import FLEET, PERSONS, change, read
+from fleet.web.forms import Form, empty_form, read_form
+from fleet.web.pages import CLOCK, render
+from fleet.web.school_page import PATH as SCHOOL_PATH
+from fleet.web.school_reach import School, look, number_of, school_of, school_to_write
+from fleet.web.session import Flash, account_of, flash
+from fleet.web.triage_page import place_labels
+from fleet.work_acts import Act, WorkRefused
+from fleet.work_now import Named
+from fleet.work_spares import Spare
+
+PATH: Final = f"{SCHOOL_PATH}/spares"
+routes = web.RouteTableDef()
+
+
+class Shown(NamedTuple):
+    """All that stands on the page."""
+
+    spares: Sequence[Spare]
+    staff: Sequence[Named]
+    """To whom a card may be lent today, by reading."""
+    names: Mapping[int, Named]
+    unknown: Sequence[Waiting]
+    """Staff cards that nobody has, held at the school's gates."""
+
+
+def _ask(fleet: sa.Connection, people: sa.Connection, school: str, who: str, at_ms: int) -> Shown:
+    today = work_records.today(fleet, at_ms)
+    staff = work_terms.of_school(people, school, today, today)
+    spares = work_spares.of_school(people, school, at_ms)
+    borrowers = {one.member_id for one in spares if one.member_id is not None}
+    names = work_now.named(people, {*staff, *borrowers})
+    work_now.note_listed(people, who, at_ms, len(names), school)
+    unknown = work_spares.unknown_at(people, _places(fleet, school), at_ms)
+    return Shown(spares, [one for one in names.values() if one.member_id in staff], names, unknown)
+
+
+def _places(fleet: sa.Connection, school: str) -> frozenset[str]:
+    return frozenset(one.place for one in work_gates.of_school(fleet, school))
+
+
+async def _page(
+    request: web.Request, school: School, form: Form, status: int = 200
+) -> web.Response:
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    found = await look(request, _ask, school.organisation, who, now_ms)
+    places = await place_labels(request)
+    return await render(
+        request,
+        "school_spares.html",
+        status,
+        section=PATH,
+        school=school,
+        form=form,
+        places=places,
+        **found._asdict(),
+    )
+
+
+@routes.get(PATH)
+async def show(request: web.Request) -> web.Response:
+    """A school's spare cards, and who has which one now."""
+    return await _page(request, await school_of(request), empty_form(request))
+
+
+async def _done(
+    request: web.Request, school: School, form: Form, step: Any, *said: Any
+) -> web.Response:
+    try:
+        await change(request.app[PERSONS], step, *said)
+    except WorkRefused as error:
+        form.refuse("spare", f"work.refused.{error.reason}", **error.arguments)
+        return await _page(request, school, form, 409)
+    await flash(request, Flash("ok", f"web.school.spares.done.{step.__name__}"))
+    raise web.HTTPSeeOther(f"{PATH}?school={school.code}")
+
+
+@routes.post(f"{PATH}/register")
+async def register(request: web.Request) -> web.Response:
+    """Let a card that was held at the gate be a spare one."""
+    school, form = await school_to_write(request), await read_form(request, {"card": 20})
+    if not school.organisation:
+        raise web.HTTPNotFound
+    places = await read(request.app[FLEET], _places, school.organisation)
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    said = (school.organisation, places, number_of(form["card"]), who, now_ms)
+    return await _done(request, school, form, work_spares.register, *said)
+
+
+@routes.post(f"{PATH}/lend")
+async def lend(request: web.Request) -> web.Response:
+    """Lend a spare card to a member of the school, for today."""
+    school = await school_to_write(request)
+    form = await read_form(request, {"spare": 20, "member": 20})
+    form.require("member", "spare")
+    if form.errors:
+        return await _page(request, school, form, 422)
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    until_ms = await read(request.app[FLEET], work_spares.day_end_ms, school.organisation, now_ms)
+    act = Act(number_of(form["member"]), who, now_ms)
+    said = (act, school.organisation, number_of(form["spare"]), until_ms)
+    return await _done(request, school, form, work_spares.lend, *said)
+
+
+@routes.post(f"{PATH}/back")
+async def give_back(request: web.Request) -> web.Response:
+    """End a loan at once."""
+    school, form = await school_to_write(request), await read_form(request, {"loan": 20})
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    said = (school.organisation, number_of(form["loan"]), who, now_ms)
+    return await _done(request, school, form, work_spares.give_back, *said)
