@@ -27,7 +27,7 @@ from programmes.calendar import local_day
 from programmes.rulebook import NoRuleInForce, read_parameters, rule_in_force
 from programmes.work_day import Reading, WorkDay, derive_days
 from programmes.work_day_rules import DayRules
-from programmes.work_hours import DayHours, Given, MonthHours, month_hours
+from programmes.work_hours import DayHours, Given, MonthHours, hours_between
 from programmes.work_marks import Correction
 from wire.roster import RuleTable
 
@@ -292,7 +292,4 @@ def _hours(
         rules,
         work_entries.breaks(entries),
     )
-    for first in sorted({day.replace(day=1) for day in over.days}):
-        for one in month_hours(first, given, over.last).days:
-            if one.day >= over.first:
-                yield one
+    yield from hours_between(over.first, over.last, given)

@@ -16,7 +16,7 @@ is not known counts nothing, and the day says what lacks.
 
 import datetime
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
@@ -169,17 +169,21 @@ def month_hours(first: datetime.date, given: Given, through: datetime.date) -> M
 
     A month that lies after it has no days.
     """
+    last = (first.replace(day=28) + 4 * _ONE_DAY).replace(day=1) - _ONE_DAY
+    return MonthHours(first, tuple(hours_between(first, min(last, through), given)))
+
+
+def hours_between(first: datetime.date, last: datetime.date, given: Given) -> Iterator[DayHours]:
+    """Yield the hours of each day from a first to a last one."""
     known = {one.day: one for one in given.days}
     entries: dict[datetime.date, list[Entry]] = {}
     for entry in given.entries:
         entries.setdefault(given.rules.day_of(entry.from_ms), []).append(entry)
-    found = []
     day = first
-    while day.month == first.month and day <= through:
+    while day <= last:
         here = known.get(day) or WorkDay(day, (), (), (), "absent")
-        found.append(day_hours(here, given.pattern.on(day), entries.get(day, ()), given.breaks))
+        yield day_hours(here, given.pattern.on(day), entries.get(day, ()), given.breaks)
         day += _ONE_DAY
-    return MonthHours(first, tuple(found))
 
 
 def day_hours(
