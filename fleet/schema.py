@@ -1412,8 +1412,9 @@ work_listed: Final = sa.Table(
     sa.Column("epoch", sa.Text, primary_key=True),
     _number("position"),
     _number("revision"),
+    sa.Column("day", sa.Date),
     comment="How far of the ledger, in its present life, and of which revision of the members "
-    "signed lists know.",
+    "signed lists know; day: the last that was over at the last look.",
 )
 
 work_list: Final = sa.Table(

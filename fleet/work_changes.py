@@ -41,11 +41,13 @@ _ONE_DAY: Final = datetime.timedelta(days=1)
 
 
 class Known(NamedTuple):
-    """How far the lists know the ledger and the members."""
+    """How far the lists know the ledger, the members and the calendar."""
 
     epoch: str = ""
     position: int = 0
     revision: int = 0
+    day: datetime.date | None = None
+    """The last day that was over; None before the first look."""
 
 
 class Due(NamedTuple):
@@ -85,7 +87,7 @@ def due(
     yesterday = work_records.today(fleet, at_ms) - _ONE_DAY
     changes = people.execute(sa.select(work_change)).all()
     days = {day for row in changes for day in _between(row.first, row.last)}
-    days |= _unlisted(people, yesterday)
+    days |= _ended(people, before.day, yesterday)
     settled = _settled(fleet, at_ms)
     position = min(settled, before.position + at_once)
     days |= _arrived(fleet, before.position, position)
@@ -99,7 +101,7 @@ def due(
             days |= set(_between(max(first, listed), yesterday))
     oldest = oldest_kept(people, at_ms)
     over = frozenset(day for day in days if oldest <= day <= yesterday)
-    now = Known(before.epoch, position, revision)
+    now = Known(before.epoch, position, revision, yesterday)
     return Due(over, tuple(row.id for row in changes), now, position >= settled)
 
 
@@ -109,10 +111,17 @@ def _between(first: datetime.date, last: datetime.date) -> Iterator[datetime.dat
         first += _ONE_DAY
 
 
-def _unlisted(people: sa.Connection, yesterday: datetime.date) -> set[datetime.date]:
-    """Return the days that came to their end since the last list; yesterday when there is none."""
-    newest = people.scalar(sa.select(sa.func.max(work_list.c.day)))
-    return set(_between(yesterday if newest is None else newest + _ONE_DAY, yesterday))
+def _ended(
+    people: sa.Connection, seen: datetime.date | None, yesterday: datetime.date
+) -> set[datetime.date]:
+    """Return the days that came to their end since the last look, whatever lists there are.
+
+    Where nothing is known, those since the last list, or yesterday alone. A clock that was in the
+    future and went back has lists of days that are still to end.
+    """
+    if seen is None:
+        seen = people.scalar(sa.select(sa.func.max(work_list.c.day))) or yesterday - _ONE_DAY
+    return set(_between(seen + _ONE_DAY, yesterday))
 
 
 def _settled(fleet: sa.Connection, at_ms: int) -> int:

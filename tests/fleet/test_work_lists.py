@@ -196,6 +196,26 @@ def test_a_day_that_ended_without_anybody_is_listed_too(town: Schools) -> None:
     assert file is not None
 
 
+def test_a_clock_that_was_in_the_future_and_went_back_leaves_no_day_out(town: Schools) -> None:
+    """Of days that were to come there are lists by then, in which nobody worked."""
+    mori = town.teacher("T-1")
+    make(town)
+    make(town, NOW_MS + 30 * DAY_MS)
+    town.now_ms = NOW_MS
+    gate = town.gates["north-front"]
+    for time, declared in (("07:45", "in"), ("17:45", "out")):
+        gate.tap("T-1", at(3, time, month=7), declared)
+    gate.send(at(3, "17:50", month=7))
+    assert make(town, at(3, "18:00", month=7)) == []  # known now, and the day is not over
+    assert make(town, at(4, "09:00", month=7)) == [Made(NORTH, datetime.date(2026, 7, 3), 2)]
+    with town.office.read() as people:
+        file = work_lists.receipt(people, mori, datetime.date(2026, 7, 3))
+    assert file is not None
+    found = check(file, PUBLIC)
+    assert found.own is not None
+    assert [one.became for one in found.own.marks] == ["in", "out"]
+
+
 def test_a_correction_makes_another_list_that_names_the_former(town: Schools) -> None:
     mori, sato = town.teacher("T-1"), town.teacher("T-2")
     worked(town)

@@ -207,6 +207,7 @@ def _accounts_and_lists() -> None:
         sa.Column("epoch", sa.Text(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("day", sa.Date()),
         sa.PrimaryKeyConstraint("epoch", name=op.f("pk_work_listed")),
     )
     op.create_table(
