@@ -508,6 +508,7 @@ PAGES = (
     "/school/requests",
     "/school/month?month=2026-06",
     "/school/month",
+    "/school/spares",
     "/school/day?member=1&day=2026-07-01",
     "/school/day?member=3&day=2026-07-03",
 )
