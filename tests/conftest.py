@@ -7,7 +7,6 @@ come by the deadline.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, TypeVar
@@ -15,6 +14,7 @@ from typing import Protocol, TypeVar
 import hypothesis
 import pytest
 
+from hw.sim.site import free_ports
 from tests.real_postgres import Postgres, start_postgres
 
 T = TypeVar("T")
@@ -96,12 +96,8 @@ def free_port() -> Callable[[], int]:
     named: set[int] = set()
 
     def name() -> int:
-        while True:
-            with socket.socket() as listener:
-                listener.bind(("127.0.0.1", 0))
-                port: int = listener.getsockname()[1]
-            if port not in named:
-                named.add(port)
-                return port
+        port = next(one for one in free_ports(len(named) + 1) if one not in named)
+        named.add(port)
+        return port
 
     return name

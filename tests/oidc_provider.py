@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 from wsgiref.simple_server import WSGIServer, make_server
 
-from tests.real import HOST, free_ports
+from hw.sim.site import free_ports
+from tests.real import HOST
 
 CLIENT_ID: Final = "kazasu-office"
 CLIENT_SECRET: Final = "a secret: of/the client"

@@ -9,12 +9,12 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from hw.sim.site import free_ports
 from provisioning.local import make_local
 from provisioning.town import Place, Ports, Town
 from wire.clock import SystemClock
@@ -23,15 +23,6 @@ from wire.mqtt import Connection, Endpoint, Will, client_tls
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 HOST = "127.0.0.1"
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports of the loopback interface that nobody listens on just now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind((HOST, 0))
-        return [sock.getsockname()[1] for sock in sockets]
 
 
 @dataclass

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.real import free_ports
+from hw.sim.site import free_ports
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0

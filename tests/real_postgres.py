@@ -28,7 +28,8 @@ from psycopg import sql
 from fleet.config import Databases
 from fleet.grants import Role, user_of
 from fleet.store import migrate
-from tests.real import HOST, free_ports
+from hw.sim.site import free_ports
+from tests.real import HOST
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 20.0

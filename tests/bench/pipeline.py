@@ -31,10 +31,11 @@ from fleet.config import read_config
 from fleet.grants import Role
 from fleet.schema import card, member, person
 from fleet.store import open_fleet, open_persons
+from hw.sim.site import free_ports
 from tests.bench import obvious
 from tests.bench.figures import Table, quantile
 from tests.fleet.virtual import Journal, begin, bus, reader_of
-from tests.real import HOST, free_ports
+from tests.real import HOST
 from tests.real_postgres import Postgres, start_postgres
 from wire.codes import Code
 from wire.credential import Scheme

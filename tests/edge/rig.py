@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from hw.sim.site import free_ports
 from wire.limits import PAYLOAD_BYTES_MAX
 from wire.mqtt import Endpoint, client_tls
 from wire.topics import DOWN, PREFIX, UP
@@ -25,9 +26,7 @@ YESTERDAY = datetime.timedelta(days=-1)
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return free_ports(1)[0]
 
 
 async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:

@@ -28,10 +28,11 @@ from fleet.store import open_persons
 from hw.sim.antenna import Antenna
 from hw.sim.network import Network
 from hw.sim.papers import lead_through
+from hw.sim.site import free_ports
 from tests.edge.gate_kit import Gate
 from tests.edge.reader_kit import Link, my_number_card
 from tests.fleet.virtual import begin
-from tests.real import RealTown, free_ports, start_mosquitto
+from tests.real import RealTown, start_mosquitto
 from tests.soak.school_door import AGAIN_S, PATIENCE_S, Met, Said, School, Screen
 from tests.soak.school_people import Size, Visit, gate_of_yesterday, plan
 from tests.soak.school_town import SCHOOL, employ, gate_place

@@ -28,12 +28,13 @@ from fleet.grants import Role, user_of
 from hw.sim.antenna import Antenna
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.services import leashed
+from hw.sim.site import free_ports
 from provisioning.credentials import write_credentials
 from provisioning.keys import KeyRing
 from provisioning.town import Place
 from tests.edge.reader_kit import PASS, identifier, lift, my_number_card
 from tests.fleet.virtual import begin, bus
-from tests.real import Broker, RealTown, free_ports, start_mosquitto
+from tests.real import Broker, RealTown, start_mosquitto
 from wire.clock import SystemClock
 from wire.codes import Code
 from wire.credential import Credential, Scheme, credential
