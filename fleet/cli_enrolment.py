@@ -144,7 +144,8 @@ def add_account(
     else:
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     refuse_individual_number("password", password)
-    may = [parse(one) for one in right if one != NO_RIGHT] if right else [EVERYWHERE]
+    asked = [] if right == [NO_RIGHT] else right or [written(EVERYWHERE)]
+    may = [parse(one) for one in asked]
     with site.fleet() as store, store.write() as connection:
         accounts.add(connection, name, role, password, who(), site.now_ms(), may)
     out.print(f"{name} may sign in as {role.value}")

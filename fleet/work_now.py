@@ -111,7 +111,8 @@ def note_listed(people: sa.Connection, who: str, at_ms: int, count: int, of: str
         return
     detail = f"{of} {count} members".strip()
     line = person_audit.c
-    mine = (line.at_ms > at_ms - LOOK_MS, line.who == who, line.what == LISTED)
+    lately = line.at_ms.between(at_ms - LOOK_MS + 1, at_ms)  # no line of a clock in the future
+    mine = (lately, line.who == who, line.what == LISTED)
     looking = sa.select(line.id).where(*mine, line.detail == detail).limit(1)
     if people.scalar(looking) is None:
         audit.note_person(people, at_ms, who, LISTED, attendance.NAME, detail)

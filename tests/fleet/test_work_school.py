@@ -198,6 +198,8 @@ def test_a_page_that_lies_open_is_one_look_an_hour(town: Schools) -> None:
     for time in ("08:00", "08:20", "08:59", "09:01"):
         now(town, at(3, time))
     assert len(town.audited("work.listed")) == 2
+    now(town, at(3, "07:00"))  # a clock that was ahead and went back hides no look
+    assert len(town.audited("work.listed")) == 3
 
 
 def test_what_somebody_has_to_look_at_is_marked(town: Schools) -> None:

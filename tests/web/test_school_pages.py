@@ -5,7 +5,9 @@ import datetime
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -50,9 +52,15 @@ class Gated:
 
 
 @pytest.fixture
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
-    """Kyoto looks after the northern school, sato after the southern one, hana after all."""
-    made = empty_town(tmp_path_factory.mktemp("schools"))
+def town(tmp_path: Path) -> Iterator[Gated]:
+    with gated(tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def gated(folder: Path) -> Iterator[Gated]:
+    """Kyoto looks after the northern school, sato after the southern one; mori only looks."""
+    made = empty_town(folder)
     made.clock.at_ms = NOW_MS
     with open_schools(made.config.databases) as schools:
         schools.now_ms = NOW_MS

@@ -2,33 +2,23 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from fleet import schema, work_spares
-from tests.fleet.work_kit import NORTH, SOUTH, TENANT, at, card_of, open_schools
-from tests.web.conftest import open_sites, sign_in
-from tests.web.test_school_pages import NOW_MS, SECRET, Gated, fill
-from tests.web.town import empty_town
-from tests.web.visitor import add_person
+from tests.fleet.work_kit import NORTH, SOUTH, TENANT, at, card_of
+from tests.web.conftest import sign_in
+from tests.web.test_school_pages import NOW_MS, SECRET, Gated, gated
 
 SPARE = "spare"
 
 
 @pytest.fixture
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
-    """Kyoto looks after the northern school, sato after the southern one; mori only looks."""
-    made = empty_town(tmp_path_factory.mktemp("spares"))
-    made.clock.at_ms = NOW_MS
-    with open_schools(made.config.databases) as schools:
-        schools.now_ms = NOW_MS
-        fill(schools)
-        add_person(made, "kyoto", f"attendance:school:{NORTH}")
-        add_person(made, "sato", f"attendance:school:{SOUTH}")
-        add_person(made, "mori", "attendance:auditor")
-        with open_sites(made) as sites:
-            yield Gated(sites, schools)
+def town(tmp_path: Path) -> Iterator[Gated]:
+    with gated(tmp_path) as made:
+        yield made
 
 
 def held(town: Gated) -> int:
