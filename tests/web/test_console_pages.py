@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from edge.telemetry import DROPPED, OVERFLOW
 from edge.uplink import Heard
@@ -205,6 +205,20 @@ def test_a_session_that_has_ended_takes_an_open_page_to_the_sign_in(
     expect(console.locator(".answer").first).to_be_visible()
     sites.town.change(session.delete())
     sites.town.change(reader_state.update().values(waiting=7))
+    console.wait_for_url(f"{sites.console}/login")
+
+
+def test_a_session_that_ends_before_the_page_listens_takes_it_to_the_sign_in(
+    sites: Sites, console: Page
+) -> None:
+    from fleet.schema import session
+
+    def too_late(route: Route) -> None:
+        sites.town.change(session.delete())
+        route.continue_()
+
+    console.route("**/live", too_late)
+    console.reload()
     console.wait_for_url(f"{sites.console}/login")
 
 

@@ -217,6 +217,20 @@ class WholeTown:
         written = agent.written().items()
         until(lambda: written <= self.ledger(agent).items(), f"all of {agent.name} in the ledger")
 
+    def stop_answered(self, agent: Agent) -> None:
+        """Stop a reader once it has heard that the ledger holds every entry that can be read on it."""
+        self.until_kept(agent)
+        agent.stop()
+
+        def answered() -> bool:
+            if agent.acknowledged() != agent.ends():  # it was stopped with the answer on its way
+                agent.start("link")
+                time.sleep(1)
+                agent.stop()
+            return agent.acknowledged() == agent.ends()
+
+        until(answered, f"{agent.name} has heard of all")
+
     @contextmanager
     def fleet(self) -> Iterator[None]:
         """Run `ingest` and `dispatch` until left; both listen when the block begins."""

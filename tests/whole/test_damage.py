@@ -103,9 +103,8 @@ def test_flipped_bytes_in_the_middle_are_declared_lost_and_all_others_arrive(
         reader.start()
         (later,) = reader.hold(10)
         assert later.code is Code.OK
-        town.until_kept(reader)
+        town.stop_answered(reader)
         until(lambda: len(town.gaps(reader)) == 2, "both holes are named")
-        reader.stop()
     assert town.gaps(reader) == [
         (old.journal, 5, 6, "declared-lost"),
         (old.journal, 9, 9, "declared-lost"),
@@ -113,7 +112,6 @@ def test_flipped_bytes_in_the_middle_are_declared_lost_and_all_others_arrive(
     assert {kind for kind, _ in town.alarms(reader)} == {"gap"}
     assert town.ledger(reader) == reader.written()
     assert town.marks(reader) == {one: (n, n, n) for one, n in reader.ends().items()}
-    assert reader.acknowledged() == reader.ends()
     holds_together(town, reader, before)
 
 
@@ -139,14 +137,12 @@ def test_a_torn_tail_that_the_fleet_was_told_of_is_missed(town: WholeTown) -> No
         reader.start()
         (later,) = reader.hold(7)
         assert later.code is Code.OK
-        town.until_kept(reader)
-        reader.stop()
+        town.stop_answered(reader)
     assert town.gaps(reader) == []
     after_a_minute(town)
     assert town.gaps(reader) == [(torn.journal, n - 1, n, "not-arrived")]
     assert {kind for kind, _ in town.alarms(reader)} == {"gap"}
     assert town.marks(reader)[torn.journal] == (n - 2, n - 2, n)
-    assert reader.acknowledged() == reader.ends()
     assert town.ledger(reader) == reader.written()
     missed = {(torn.journal, n - 1), (torn.journal, n)}
     assert before.keys() - town.ledger(reader).keys() == missed
@@ -183,8 +179,7 @@ def test_last_weeks_copy_forks_and_what_it_lacks_stays_counted_once(town: WholeT
         shutil.copytree(reader.folder, copy)
         reader.start()
         reader.hold(3, 4, 5)
-        town.until_kept(reader)
-        reader.stop()
+        town.stop_answered(reader)
         before, ends = reader.written(), reader.ends()
         first, second = reader.journals()
 
@@ -193,9 +188,8 @@ def test_last_weeks_copy_forks_and_what_it_lacks_stays_counted_once(town: WholeT
         reader.forget_marks()  # so all of the copy is sent again
         reader.start()
         reader.hold(6)
-        town.until_kept(reader)
+        town.stop_answered(reader)
         until(lambda: town.alarms(reader), "the alarm")
-        reader.stop()
     known, third = reader.journals()
     assert known.journal == first.journal
     assert third.journal not in (first.journal, second.journal)
@@ -204,7 +198,6 @@ def test_last_weeks_copy_forks_and_what_it_lacks_stays_counted_once(town: WholeT
     ends |= reader.ends()
     assert ends.keys() == {first.journal, second.journal, third.journal}
     assert town.marks(reader) == {one: (n, n, n) for one, n in ends.items()}
-    assert reader.acknowledged() == reader.ends()
     assert town.gaps(reader) == []
     holds_together(town, reader, before)
 
@@ -229,11 +222,9 @@ def test_a_journal_that_cannot_be_read_any_more_stops_nothing_and_is_missed(
         reader.start()
         (later,) = reader.hold(7)
         assert later.code is Code.OK
-        town.until_kept(reader)
-        reader.stop()
+        town.stop_answered(reader)
     missed = {(dead.journal, number) for number in range(1, n + 1)}
     assert before.keys() - town.ledger(reader).keys() == missed
-    assert reader.acknowledged() == reader.ends()
     after_a_minute(town)
     assert town.gaps(reader) == [(dead.journal, 1, n, "not-arrived")]
     assert {kind for kind, _ in town.alarms(reader)} == {"gap"}

@@ -173,6 +173,16 @@
 
   const cut = (is) => document.body.classList.toggle("cut", is);
 
+  /* A stream that was refused, and not only lost, is asked about by its parts: they are shown as they
+     are now, or lead to the sign-in where the session has ended. */
+  function streamEnded(event) {
+    cut(true);
+    if (event.detail.source.readyState !== EventSource.CLOSED) return;
+    for (const part of event.target.querySelectorAll('[hx-trigger*="sse:changed"]')) {
+      htmx.trigger(part, "sse:changed");
+    }
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     drawAll();
     document.querySelector("main [role=alert]")?.focus();
@@ -185,7 +195,7 @@
   document.addEventListener("htmx:afterSwap", putBack);
   document.addEventListener("htmx:afterSettle", () => { putBack(); drawAll(); sayAloud(); sendWhenRead(); });
   document.addEventListener("htmx:sseOpen", () => cut(false));
-  document.addEventListener("htmx:sseError", () => cut(true));
+  document.addEventListener("htmx:sseError", streamEnded);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
   let resizing = 0;
   addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(drawAll, 150); });
