@@ -66,11 +66,14 @@ class Gate:
         holdings: Callable[[], Sequence[Holding]],
         now: Callable[[], Circumstances],
         clock: Clock,
+        name: Callable[[str, Sequence[str | None]], str],
     ) -> None:
-        """`keep` puts an entry on the disk and returns its number, 0 when it cannot."""
+        """`keep` puts an entry on the disk and returns its number, 0 when it cannot; `name` tells
+        what a card's holder is called in a programme, where the place shows names.
+        """
         self._keep, self._journal, self._say = keep, journal, say
         self._history, self._holdings, self._now = history, holdings, now
-        self._clock = clock
+        self._clock, self._name = clock, name
         self._person: _Person | None = None
         self._told = AtGate()
 
@@ -225,7 +228,11 @@ class Gate:
             since_ms=person.seen.since_ms if can_redirect else None,
             minutes=person.seen.minutes if can_redirect else None,
             question=_asked(question) if question else None,
+            name=self._called(person.stood.tap) if can_redirect else "",
         )
+
+    def _called(self, tap: Tap) -> str:
+        return self._name(tap.programme, (tap.credential, tap.older_credential))
 
     def _now_ns(self) -> int:
         return self._clock.monotonic_ns()

@@ -18,6 +18,7 @@ from wire.desk import DeskCard, DeskSaid
 from wire.entries import AtMs, Hash, Heading, Hex128, Name, Sequence, Short, Spot, Yen
 from wire.limits import DESK_CARDS_MAX, DESK_WAIT_MS_MAX, RIDERS_MAX
 from wire.messages import Count, Plain
+from wire.seal import NAME_CHARACTERS_MAX
 
 SOCKET_NAME: Final = "tap.sock"
 """In the reader's state folder, mode 0600."""
@@ -69,6 +70,8 @@ class Condition(_Said, frozen=True, tag="condition"):
     """Version in use by programme."""
     keys: Hash | None = None
     """SHA-256 of the sealed keys in use."""
+    names: Hash | None = None
+    """SHA-256 of the sealed names in use; None: nobody is named."""
     usage: dict[str, AtMs] = {}
     """The fleet's time of the usage file in use, by programme."""
 
@@ -180,6 +183,8 @@ class AtGate(_Said, frozen=True, tag="at-gate"):
     minutes: Count | None = None
     """Present today (programmes.rulebook.Seen)."""
     question: GateQuestion | None = None
+    name: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)] = ""
+    """Who it is, as long as `heading` says what the tap is; empty where the place shows no names."""
 
 
 class GateActed(_Said, frozen=True, tag="gate-acted"):
@@ -323,6 +328,10 @@ class KeysReady(_Said, frozen=True, tag="keys-ready"):
     """New sealed programme keys lie at `keys.sealed` in the state folder."""
 
 
+class NamesReady(_Said, frozen=True, tag="names-ready"):
+    """New sealed names lie at `names.sealed` in the state folder, or none lie there any more."""
+
+
 class FleetTime(_Said, frozen=True, tag="fleet-time"):
     """The fleet's signed time at the moment of receipt; half a round trip old at most 2 s."""
 
@@ -368,6 +377,7 @@ FromLink = (
     | RosterCurrent
     | UsageReady
     | KeysReady
+    | NamesReady
     | FleetTime
     | Acknowledged
     | DeskAsked

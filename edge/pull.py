@@ -1,8 +1,9 @@
-"""What the fleet wants this reader to hold: rosters, usage and keys, fetched, verified, in place.
+"""What the fleet wants this reader to hold: rosters, usage, keys and names, verified, in place.
 
 Rules: only a signed message that is newer than the last is followed · a file is checked against its
 signed hash and its own signature (how it comes: `edge.fetching`) · a failure leaves what was there,
-says so in `twin/reported`, and is tried again later and later · readers do not all come at once.
+says so in `twin/reported`, and is tried again later and later · readers do not all come at once ·
+names that are not wanted any more are deleted.
 """
 
 import asyncio
@@ -24,10 +25,23 @@ from edge.config import Config
 from edge.durable import PARTIAL, remove_partial, replace_file, replacing
 from edge.fetching import FetchFailed, Source, bring, download, open_session
 from edge.identity import Identity
-from edge.panel import Condition, FromLink, KeysReady, RosterCurrent, RosterReady, UsageReady
+from edge.panel import (
+    Condition,
+    FromLink,
+    KeysReady,
+    NamesReady,
+    RosterCurrent,
+    RosterReady,
+    UsageReady,
+)
 from wire.clock import Clock
 from wire.entries import AtMs, Name
-from wire.limits import KEYS_BYTES_MAX, ROSTER_HEADER_BYTES_MAX, ROSTER_ROWS_MAX
+from wire.limits import (
+    KEYS_BYTES_MAX,
+    NAMES_BYTES_MAX,
+    ROSTER_HEADER_BYTES_MAX,
+    ROSTER_ROWS_MAX,
+)
 from wire.messages import Count, RosterHeld, RosterWanted, TwinDesired, UsageWanted
 from wire.roster import ROSTER, ROW, Roster, RosterRefused
 from wire.rows_delta import Base
@@ -36,6 +50,7 @@ from wire.usage import USAGE, USAGE_BYTES_MAX, UsageFile, UsageRefused, row_byte
 TWIN_FILE: Final = "twin.json"
 FOLDER: Final = "rosters"
 KEYS: Final = "keys.sealed"
+NAMES: Final = "names.sealed"
 """Where `tap` looks for what is brought (edge.panel), in the state folder."""
 ROSTER_BYTES_MAX: Final = ROSTER_HEADER_BYTES_MAX + ROSTER_ROWS_MAX * ROW.size + 64
 """112 MB: four million rows."""
@@ -53,8 +68,16 @@ RETRY_CAP_S: Final = 300.0
 _log = logging.getLogger(__name__)
 
 
-Wanted = RosterWanted | UsageWanted | bytes
-"""What is to be fetched: a roster, a usage file, or the sealed keys of this hash."""
+class SealedWanted(NamedTuple):
+    """A file of this hash that only `tap` can open."""
+
+    file: str
+    sha256: bytes
+
+
+SEALED: Final = {KEYS: ("/v1/keys", KEYS_BYTES_MAX), NAMES: ("/v1/names", NAMES_BYTES_MAX)}
+"""Where sealed files come from, and how long they may be."""
+Wanted = RosterWanted | UsageWanted | SealedWanted
 
 
 class Fed(NamedTuple):
@@ -127,8 +150,9 @@ class Pull:
         self._rosters.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self._state, self._rosters):
             remove_partial(folder)
-        if (keys := self._state / KEYS).exists():
-            self._sha256[KEYS] = hashlib.sha256(keys.read_bytes()).digest()
+        for name in SEALED:
+            if (path := self._state / name).exists():
+                self._sha256[name] = hashlib.sha256(path.read_bytes()).digest()
         for programme in self.config.programmes:
             path = self._rosters / f"{programme}.roster"
             with contextlib.suppress(FileNotFoundError, RosterRefused):  # then it is fetched
@@ -144,6 +168,18 @@ class Pull:
                 self.twin = msgspec.json.decode(kept.read_bytes(), type=Twin)
             except msgspec.MsgspecError as error:
                 _log.warning("%s is damaged and begun anew: %s", kept, error)
+        if self.twin.desired:
+            self._forget_names(self.twin.desired)
+
+    def _forget_names(self, desired: TwinDesired) -> None:
+        """Delete the names that this place is not to show any more."""
+        if desired.names is None and NAMES in self._sha256:
+            try:
+                (self._state / NAMES).unlink(missing_ok=True)
+            except OSError as error:
+                self._tell(f"{NAMES}: {error}")
+            else:
+                del self._sha256[NAMES]
 
     def desire(self, desired: TwinDesired) -> bool:
         """Follow a verified desired state; False when it is no news."""
@@ -153,6 +189,7 @@ class Pull:
             replace_file(self._state / TWIN_FILE, msgspec.json.encode(self.twin))
         except OSError as error:
             self._tell(f"{TWIN_FILE}: {error}")
+        self._forget_names(desired)
         self.settle()
         self._wake.set()
         return True
@@ -173,6 +210,8 @@ class Pull:
                 self.say(UsageReady(fed.programme))
         if desired.keys not in (None, condition.keys) and self._sha256.get(KEYS) == desired.keys:
             self.say(KeysReady())
+        if desired.names != condition.names and self._sha256.get(NAMES) == desired.names:
+            self.say(NamesReady())
 
     async def run(self) -> None:
         """Fetch what is missing, whenever something is; for ever."""
@@ -189,12 +228,12 @@ class Pull:
                 continue
 
     def _missing(self) -> list[Wanted]:
-        """Return what is wanted and not in place: the keys first, since rosters need them."""
+        """Return what is wanted and not in place: keys first, which rosters need; names last."""
         if not (desired := self.twin.desired):
             return []
         missing: list[Wanted] = []
         if desired.keys and desired.keys != self._sha256.get(KEYS):
-            missing.append(desired.keys)
+            missing.append(SealedWanted(KEYS, desired.keys))
         missing += [
             wanted
             for wanted in desired.rosters
@@ -206,6 +245,8 @@ class Pull:
             for fed in desired.usage
             if fed.programme in self.config.programmes and self._usage_ms(fed) < fed.at_ms
         ]
+        if desired.names and desired.names != self._sha256.get(NAMES):
+            missing.append(SealedWanted(NAMES, desired.names))
         return missing
 
     def _usage_ms(self, wanted: UsageWanted) -> int:
@@ -230,7 +271,7 @@ class Pull:
                     await self._fetch(session, one)
                 except (FetchFailed, aiohttp.ClientError, TimeoutError, OSError) as error:
                     trouble = trouble or f"{_name(one)}: {str(error) or type(error).__name__}"
-                    if isinstance(one, bytes):
+                    if _name(one) == KEYS:
                         break  # a newer roster may know members only under the missing key
         self._tell(trouble)
         if trouble:
@@ -245,18 +286,22 @@ class Pull:
         self.changed()
 
     async def _fetch(self, session: aiohttp.ClientSession, wanted: Wanted) -> None:
-        if isinstance(wanted, bytes):
-            with replacing(self._state / KEYS) as file:
-                await download(session, "/v1/keys", file, KEYS_BYTES_MAX)
-                came = (self._state / (KEYS + PARTIAL)).read_bytes()
-                if hashlib.sha256(came).digest() != wanted:
-                    raise FetchFailed(OTHER_HASH)
-            self._sha256[KEYS] = wanted
+        if isinstance(wanted, SealedWanted):
+            await self._fetch_sealed(session, wanted)
         elif isinstance(wanted, UsageWanted):
             await self._fetch_usage(session, wanted)
         else:
             await self._fetch_roster(session, wanted)
         self.settle()
+
+    async def _fetch_sealed(self, session: aiohttp.ClientSession, wanted: SealedWanted) -> None:
+        address, bytes_max = SEALED[wanted.file]
+        with replacing(self._state / wanted.file) as file:
+            await download(session, address, file, bytes_max)
+            came = (self._state / (wanted.file + PARTIAL)).read_bytes()
+            if hashlib.sha256(came).digest() != wanted.sha256:
+                raise FetchFailed(OTHER_HASH)
+        self._sha256[wanted.file] = wanted.sha256
 
     async def _fetch_roster(self, session: aiohttp.ClientSession, wanted: RosterWanted) -> None:
         address = f"/v1/rosters/{wanted.programme}/{wanted.version}"
@@ -322,4 +367,4 @@ def _file(wanted: RosterWanted | UsageWanted) -> str:
 
 
 def _name(wanted: Wanted) -> str:
-    return KEYS if isinstance(wanted, bytes) else _file(wanted)
+    return wanted.file if isinstance(wanted, SealedWanted) else _file(wanted)

@@ -115,7 +115,7 @@ class Rosters:
         self._config = config
         self._state = Path(config.state)
         self.fleet_key: Final = _public_key(Path(config.fleet_key))
-        self._sealing_key = _sealing_key(Path(config.sealing_key))
+        self.sealing_key: Final = _sealing_key(Path(config.sealing_key))
         try:
             self._schemes = register(config.card_ap)
         except ValueError as error:
@@ -157,7 +157,7 @@ class Rosters:
             if path.stat().st_size > KEYS_BYTES_MAX:
                 raise HoldingRefused(f"{path} is too large for keys: fetch them again")
             sealed = path.read_bytes()
-            opened = open_keys(sealed, self._config.reader, self._sealing_key)
+            opened = open_keys(sealed, self._config.reader, self.sealing_key)
         except FileNotFoundError:
             return
         except (OSError, SealBroken) as error:

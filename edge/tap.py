@@ -35,6 +35,7 @@ from edge.journal import FOLDER, last_entry
 from edge.journal_writer import Journal
 from edge.keeper import Keeper
 from edge.lock import InUse
+from edge.names import Names
 from edge.panel import (
     DECLARED_FOR_S,
     Acknowledged,
@@ -49,6 +50,7 @@ from edge.panel import (
     FromLink,
     GateWord,
     KeysReady,
+    NamesReady,
     Position,
     Pressed,
     RideAct,
@@ -94,6 +96,7 @@ class Tap:
         journal = Journal(self._folder, config.reader, boot, VERSION, self._time.stamp)
         self._rosters = Rosters(config)
         self._usage = Usage(config, self._rosters.fleet_key)
+        self._names = Names(config, self._rosters.sealing_key)
         self._panel = Panel(state)
         self._keeper = Keeper(journal, history, own, riding, self._time, clock, self._count)
         self._rides = Rides(
@@ -111,6 +114,7 @@ class Tap:
             lambda: self._rosters.holdings,
             self._circumstances,
             clock,
+            self._names.of,
         )
         self._front_end = Recovering(
             lambda: open_front_end(config.front_end, config.felica_system),
@@ -129,6 +133,7 @@ class Tap:
         self._stopping = False
         for refused in (*self._rosters.load(), *self._usage.load()):
             self._refused(refused)
+        self._hear(NamesReady())
         self._keeper.begin()
 
     # --- the story -------------------------------------------------------------------------------
@@ -318,6 +323,8 @@ class Tap:
                 self._rosters.take_current(said)
             case KeysReady():
                 self._rosters.take_keys()
+            case NamesReady():
+                self._names.take()
             case FleetTime():
                 self._stepped(self._time.take_fleet_time(said.at_ms))
             case Acknowledged():
@@ -353,6 +360,7 @@ class Tap:
             clock=self._time.state,
             rosters=self._rosters.versions(),
             keys=self._rosters.keys_sha256,
+            names=self._names.sha256,
             usage=self._usage.held_ms(),
         )
 

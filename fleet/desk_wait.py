@@ -9,7 +9,6 @@ people's time (wire.clock.patience_ms), the audit's line alone is not.
 """
 
 import enum
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import audit
+from fleet.agents import understands
 from fleet.schema import desk_wait, place, reader, reader_state
 from wire.credential import Scheme
 from wire.desk import DESK_SINCE, DeskAnswer, DeskRequest, DeskSaid
@@ -32,8 +32,6 @@ KEPT_MS: Final = 3_600_000
 """How long a wait that nobody used is kept after its end, for a page that comes back to it."""
 WAITS_MAX: Final = 500
 """Waits told of at once: one at each reader of a large city hall's desks."""
-_VERSION: Final = re.compile(r"(?:.* )?(\d+)\.(\d+)\b")
-"""How an agent names itself: `0.3.0`, or that behind its name."""
 
 
 class State(enum.StrEnum):
@@ -145,15 +143,10 @@ def desks(fleet: sa.Connection, programme: str = "") -> list[Desk]:
         .order_by(reader.c.name)
     )
     return [
-        Desk(name, ja or name, en or name, tuple(served), bool(online), _hears(agent or ""))
+        Desk(name, ja or name, en or name, tuple(served), bool(online), understands(agent or "", DESK_SINCE))
         for name, ja, en, served, online, agent in rows
         if programme in ("", *served)
     ]
-
-
-def _hears(agent: str) -> bool:
-    found = _VERSION.match(agent)
-    return found is not None and tuple(map(int, found.groups())) >= DESK_SINCE
 
 
 def begin(

@@ -1,4 +1,4 @@
-"""The listener for readers: rosters, usage, sealed keys, over TLS with the reader's certificate.
+"""The listener for readers: rosters, usage, sealed keys and names, over TLS with the reader's certificate.
 
 Rules: no certificate of our root, no connection; the certificate's fingerprint is looked up in the
 registry at each request, so a revoked one is refused at the next; a reader gets the programmes of
@@ -26,7 +26,7 @@ from fleet.config import Config
 from fleet.differences import Differences
 from fleet.grants import Role
 from fleet.roster_files import by_hash, by_version, open_rows, rows_path
-from fleet.schema import place, reader
+from fleet.schema import gate_names, place, reader
 from fleet.store import Store, open_fleet
 from wire import door
 from wire.roster import ROSTER
@@ -112,6 +112,7 @@ class Devices:
         app.router.add_get("/v1/rosters/{programme}/{version}", self._roster)
         app.router.add_get("/v1/usage/{programme}", self._usage)
         app.router.add_get("/v1/keys", self._keys)
+        app.router.add_get("/v1/names", self._names)
         app.on_cleanup.append(self._close)
         return app
 
@@ -203,15 +204,29 @@ class Devices:
         return file, "application/octet-stream"
 
     async def _keys(self, request: web.Request) -> web.StreamResponse:
+        return _sealed((await self._device(request)).keys_sealed)
+
+    async def _names(self, request: web.Request) -> web.StreamResponse:
         device = await self._device(request)
-        if device.keys_sealed is None:
-            raise Refusal(*_NOT_FOUND)
-        digest = hashlib.sha256(device.keys_sealed).hexdigest()
-        return web.Response(
-            body=device.keys_sealed,
-            content_type="application/octet-stream",
-            headers={"ETag": f'"{digest}"', "Cache-Control": "no-store"},
-        )
+        return _sealed(await self._in_thread(self._named, device.name, threads=self._threads))
+
+    def _named(self, name: str) -> bytes | None:
+        wanted = sa.select(gate_names.c.sealed).where(gate_names.c.reader == name)
+        with self._store.read() as connection:
+            found: bytes | None = connection.scalar(wanted)
+        return found
+
+
+def _sealed(file: bytes | None) -> web.Response:
+    """Answer with what this reader alone can open. Raises Refusal when there is none."""
+    if file is None:
+        raise Refusal(*_NOT_FOUND)
+    digest = hashlib.sha256(file).hexdigest()
+    return web.Response(
+        body=file,
+        content_type="application/octet-stream",
+        headers={"ETag": f'"{digest}"', "Cache-Control": "no-store"},
+    )
 
 
 def _held(request: web.Request) -> bytes:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 import structlog
 
-from fleet import broker, rosters, usage_files
+from fleet import broker, gate_names, rosters, usage_files
 from fleet.books import read_signing_key
 from fleet.claim_seal import ClaimSigner
 from fleet.config import Config
@@ -99,6 +99,7 @@ class Dispatcher:
         )
         self._online: asyncio.Queue[set[str]] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._named: dict[str, bytes] = {}
         self._dropped = Growth()
 
     async def run(self) -> None:
@@ -147,9 +148,12 @@ class Dispatcher:
         for file in fed:
             if file.trouble:
                 log.warning("usage not told", **file._asdict())
+        with self._fleet.read() as connection:
+            named = gate_names.wanted(connection)
+        renamed, self._named = named != self._named, named
         for claim in self._claims.sign_waiting(self._clock.now_ms()):
             log.info("claim signed", claim=claim)
-        return bool(built) or bool(fed)
+        return bool(built or fed or renamed)
 
     async def _list_days(self) -> None:
         """Sign lists of working days as they end and change; in a thread of its own."""

@@ -14,6 +14,7 @@ import structlog
 from fleet import (
     desk_wait,
     gaps,
+    gate_names,
     grain,
     ingest,
     intake,
@@ -112,6 +113,7 @@ class DispatchBooks:
         with self._fleet.read() as connection:
             wanted = rosters.wanted(connection)
             fed = usage_files.wanted(connection)
+            named = gate_names.wanted(connection)
         letters = []
         for name in only:
             reader = self._roll.present.readers.get(name)
@@ -123,6 +125,7 @@ class DispatchBooks:
                 rosters=wanted.get(reader.place.name, []),
                 keys=reader.keys_sha256,
                 usage=fed.get(reader.place.name, []),
+                names=named.get(name),
             )
             payload = self._signer.seal(Purpose.TWIN_DESIRED, name, desired)
             letters.append(Letter(topic(parse_reader(name), Leaf.TWIN_DESIRED), payload, True))

@@ -165,7 +165,7 @@ _OF_WORK: Final = (
 """What a member's day is derived from, for the lists that dispatch signs."""
 _RECORDS_OF_WORK: Final = (
     *(_S.work_term, _S.work_correction, _S.work_entry, _S.work_request, _S.work_decision),
-    *(_S.work_special, _S.work_account, _S.work_loan, _S.work_return),
+    *(_S.work_special, _S.work_account, _S.work_naming, _S.work_loan, _S.work_return),
 )
 """Of members; a row is never changed, and erased with its member."""
 
@@ -247,6 +247,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.ride),
                 _read(_S.claim_line),
                 _only(_S.claim, _columns(_S.claim), "seal", "signature", "key_id"),
+                _read(_S.gate_naming, ["who"]),
+                _read(_S.gate_names, ["sealed", "contents"]),
                 _append(_S.audit),
             )
         ),
@@ -286,6 +288,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.revision),
                 _read(_S.usage_file),
                 _read(_S.usage_rows),
+                _read(_S.gate_names, ["contents"]),
             )
         ),
         "persons": {},
@@ -344,6 +347,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.rule),
                 _change(_S.rule_proposal, "state", "proposed_at_ms", *_DECIDED),
                 _append(_S.budget),
+                _append(_S.gate_naming),
+                _change(_S.gate_names, delete=True),
                 _read(_S.key_epoch),
                 _read(_S.roster),
                 _change(_S.revision, "revision"),

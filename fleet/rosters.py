@@ -12,7 +12,6 @@ however many members there are and however often they change.
 
 import hashlib
 import itertools
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from fleet import members, registry, rules, terms
+from fleet.agents import version_of
 from fleet.members import RosterFacts
 from fleet.registry import Place, load_places
 from fleet.roster_files import FOLDER, Written, remove_rows, rows_path, write_rows
@@ -44,8 +44,6 @@ REST: Final = 10
 44 s at most, one of a thousand (20 ms) five times a second."""
 ROWS_AT_ONCE: Final = 10_000
 """Rows packed at a time: 280 kB, and some 5 MB while they are Python objects."""
-_VERSION: Final = re.compile(r"(?:.* )?(\d+)\.(\d+)\b")
-"""How an agent names itself: `0.2.0`, or that behind its name."""
 
 
 class RosterUnbuildable(ValueError):
@@ -249,12 +247,8 @@ def places_behind(connection: sa.Connection) -> frozenset[str]:
         .where(reader.c.revoked_at_ms.is_(None))
         .distinct()
     )
-    return frozenset(place for place, agent in rows if _is_older(agent))
-
-
-def _is_older(agent: str) -> bool:
-    found = _VERSION.match(agent)
-    return found is not None and tuple(map(int, found.groups())) < MOVING_SINCE
+    found = ((place, version_of(agent)) for place, agent in rows)
+    return frozenset(place for place, version in found if version and version < MOVING_SINCE)
 
 
 def _revisions(connection: sa.Connection) -> tuple[int, ...]:

@@ -122,6 +122,29 @@ reader: Final = sa.Table(
     "stays listed, is answered nothing, and its messages are counted in bad_message.",
 )
 
+gate_naming: Final = sa.Table(
+    "gate_naming",
+    fleet,
+    _id(),
+    sa.Column("place", sa.Text, sa.ForeignKey("place.name"), nullable=False, index=True),
+    _text("kind"),
+    _number("at_ms"),
+    _text("who"),
+    comment="Whether a place shows the names of who stands at its gate: kind shown or hidden; the "
+    "newest row of a place holds, and without one it shows none. Rows are never changed.",
+)
+
+gate_names: Final = sa.Table(
+    "gate_names",
+    fleet,
+    sa.Column("reader", sa.Text, sa.ForeignKey("reader.name"), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("contents", sa.LargeBinary, nullable=False),
+    comment="The names that a gate shows, which only its reader can open. contents: what is in it, "
+    "as a fingerprint under a key of the office, so that the same is not sealed again.",
+)
+
 reader_key: Final = sa.Table(
     "reader_key",
     fleet,
@@ -1381,6 +1404,19 @@ work_special: Final = sa.Table(
     _text("why"),
     comment="Months that were declared special cases (特例), or no more: kind declared or revoked; "
     "the newest row holds. Rows are never changed; they are erased with the member.",
+)
+
+work_naming: Final = sa.Table(
+    "work_naming",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    _text("kind"),
+    _number("at_ms"),
+    _text("who"),
+    comment="Whether a member is named at gates that show names: kind hidden or shown; a member's "
+    "newest row holds, and without one he is shown. Rows are never changed; they are erased with the "
+    "member.",
 )
 
 work_account: Final = sa.Table(

@@ -22,6 +22,7 @@ from fleet.schema import (
     work_leaf,
     work_loan,
     work_month,
+    work_naming,
     work_request,
     work_return,
     work_spare,
@@ -95,6 +96,9 @@ def _special(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
     bound = work_account.select().where(work_account.c.member_id == member_id)
     for row in connection.execute(bound):
         yield WorkLine(row.at_ms, f"account-{row.kind}", "", row.account, row.who)
+    named = work_naming.select().where(work_naming.c.member_id == member_id)
+    for row in connection.execute(named):
+        yield WorkLine(row.at_ms, f"name-{row.kind}", "", "", row.who)
     months = work_month.select().where(work_month.c.member_id == member_id)
     for row in connection.execute(months.order_by(work_month.c.close_id)):
         yield WorkLine(0, "month", row.month, f"{row.worked_min} / {row.outside_min}", "")
@@ -110,6 +114,6 @@ def erase(connection: sa.Connection, member_id: int) -> None:
     connection.execute(work_return.delete().where(work_return.c.loan_id.in_(loans)))
     for table in (
         *(work_leaf, work_loan, work_correction, work_request, work_entry),
-        *(work_special, work_account, work_term),
+        *(work_special, work_account, work_naming, work_term),
     ):
         connection.execute(table.delete().where(table.c.member_id == member_id))

@@ -49,6 +49,12 @@ USAGE_JOURNALS_MAX: Final = 64
 KEYS_BYTES_MAX: Final = 64 * 1024
 """Sealed programme keys of one reader: 18 programmes of two epochs are about 4 kB."""
 
+NAMES_MAX: Final = 4_000
+"""Cards whose holders a gate may show by name: 1,000 people with four cards each."""
+
+NAMES_BYTES_MAX: Final = 1024 * 1024
+"""Sealed names of one gate: NAMES_MAX of 40 characters that UTF-8 writes with four bytes, 0.8 MB."""
+
 FRONT_END_PATH: Final = (
     r"^(pcsc(:[^:]{1,80})?"
     r"|pn532:/dev/[A-Za-z0-9/._-]{1,80}(@(115200|230400|460800|921600))?"

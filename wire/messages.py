@@ -19,6 +19,10 @@ Plain = Annotated[str, Meta(max_length=40, pattern="^[^\\x00]*$")]
 """A short text without U+0000, which PostgreSQL does not keep."""
 
 
+NAMES_SINCE: Final = (0, 4)
+"""Agents from this version on read `TwinDesired.names`."""
+
+
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: Literal[1]
 
@@ -165,6 +169,9 @@ class TwinDesired(_Body, frozen=True, omit_defaults=True):
     """SHA-256 of the sealed programme keys that the reader is to hold."""
     usage: Annotated[list[UsageWanted], Meta(max_length=PROGRAMMES_PER_PLACE_MAX)] = []
     """Absent where no programme of the place has a limit, so older agents read this too."""
+    names: Hash | None = None
+    """SHA-256 of the sealed names that a gate shows; absent: it shows none, and forgets those that it
+    had. Only for agents from NAMES_SINCE on."""
 
 
 class TwinReported(_Body, frozen=True):

@@ -6,4 +6,4 @@ reader 25 ms and the mail and archive libraries at every start.
 
 from typing import Final
 
-VERSION: Final = "0.3.0"
+VERSION: Final = "0.4.0"

@@ -1,7 +1,8 @@
 """A school's gate: the clock, four directions, and the question that a forgotten leaving leaves.
 
 Rules: a tap waits for nothing that is here · what is pressed names the tap that was on the screen,
-so nobody says anything of somebody else's · no name is here: readers have none · every press is a
+so nobody says anything of somebody else's · a name is on the page alone, while
+its holder's direction can be corrected, and only where the place shows names · every press is a
 form and works without a script, which adds sound, haste and news.
 """
 

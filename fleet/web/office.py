@@ -52,6 +52,7 @@ from fleet.web import (
     rules_page,
     schemes_page,
     school_day_page,
+    school_gates_page,
     school_month_page,
     school_page,
     school_reach,
@@ -126,6 +127,7 @@ SITE = Site(
         Page("/school/requests", "web.school.requests.title", SCHOOLS, attendance.NAME, SCHOOL),
         Page("/school/spares", "web.school.spares.title", SCHOOLS, attendance.NAME, SCHOOL),
         Page("/school/month", "web.school.month.title", SCHOOLS, attendance.NAME, SCHOOL),
+        Page("/school/gates", "web.school.gates.title", SCHOOLS, attendance.NAME, SCHOOL),
         Page("/board", "web.board.title", BOARD, attendance.NAME, SCHOOL),
         Page("/reports", "web.report.title", REPORTS, group=FIGURES),
         Page("/taxi", "web.taxi.nav", REPORTS, taxi.NAME, FIGURES),
@@ -199,6 +201,7 @@ ROUTES = (
     school_page.routes,
     school_requests_page.routes,
     school_spares_page.routes,
+    school_gates_page.routes,
     school_day_page.routes,
     school_month_page.routes,
     board_page.routes,
@@ -232,6 +235,7 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     app[import_children.CHILDREN] = import_children.Children(config, persons, clock)
     app.cleanup_ctx.append(import_children.keep)
     app.cleanup_ctx.append(replays.keep)
+    app.cleanup_ctx.append(school_gates_page.keep_sealed)
     app[COUNTS] = Counts(store, persons)
     return app
 

@@ -10,13 +10,17 @@ from typing import Final, NamedTuple
 from aiohttp import web
 from babel.dates import format_date
 
+from fleet import gate_names, work_gates, work_terms
 from fleet.months import next_month
 from fleet.tables import Cell
 from fleet.web import exports
-from fleet.web.own_data import ONE_DAY, PATH, Month, OwnDay, month_of
-from fleet.web.pages import render
-from fleet.web.session import account_of
+from fleet.web.data import FLEET, PERSONS, change, read
+from fleet.web.forms import read_form
+from fleet.web.own_data import ONE_DAY, PATH, Month, OwnDay, month_of, own_member
+from fleet.web.pages import CLOCK, render
+from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import hours, language_of
+from fleet.work_acts import Act
 from programmes.calendar import local
 from programmes.texts import Language, say
 
@@ -49,6 +53,7 @@ async def show(request: web.Request) -> web.Response:
     language = language_of(request)
     last_year, next_year = (month.first.replace(year=month.first.year + step) for step in (-1, 1))
     who = account_of(request).name
+    named = await _named(request, month)
     before, after = (month.first - ONE_DAY).replace(day=1), next_month(month.first)
     return await render(
         request,
@@ -59,10 +64,35 @@ async def show(request: web.Request) -> web.Response:
         total=month.record.month(month.first),
         changed={one.day for one in month.days if one.by_others(who)},
         paper=request.query.get("paper") == "yes",
+        named=named,
         steps=_steps(month, before, after, last_year, next_year),
         year_months=_year_months(month, language),
         day_word=lambda day: format_date(day, _WEEKDAYS[language], locale=language),
     )
+
+
+async def _named(request: web.Request, month: Month) -> bool | None:
+    """Return whether gates name the member; None where those of his school show no names."""
+    member_id = own_member(request)
+    enrolled = (await read(request.app[PERSONS], work_terms.of_members, [member_id]))[member_id]
+    school = enrolled.organisation_on(month.today)
+    gates = await read(request.app[FLEET], work_gates.of_school, school)
+    shown = await read(request.app[FLEET], gate_names.places_shown)
+    if not {one.place for one in gates} & shown:
+        return None
+    return not await read(request.app[PERSONS], gate_names.unnamed, [member_id])
+
+
+@routes.post(f"{PATH}/name")
+async def name(request: web.Request) -> web.Response:
+    """Be named at gates that show names, or not."""
+    form = await read_form(request, {"shown": 3})
+    if form["shown"] not in ("yes", "no"):
+        raise web.HTTPNotFound
+    act = Act(own_member(request), account_of(request).name, request.app[CLOCK].now_ms())
+    await change(request.app[PERSONS], gate_names.wish, act, shown=form["shown"] == "yes")
+    await flash(request, Flash("ok", f"web.own.name.done.{form['shown']}"))
+    raise web.HTTPSeeOther(PATH)
 
 
 def _steps(month: Month, *firsts: datetime.date) -> list[str]:

@@ -237,8 +237,14 @@ class Fleet:
         payload = (by or self.reader.fleet).seal(Purpose.DESK_REQUEST, str(READER), request)
         await self.connection.publish(topic(READER, Leaf.COMMAND), payload)
 
-    def wish(self, rosters: list[RosterWanted], at_ms: int, keys: bytes | None = None) -> bytes:
-        desired = TwinDesired(v=1, at_ms=at_ms, rosters=rosters, keys=keys)
+    def wish(
+        self,
+        rosters: list[RosterWanted],
+        at_ms: int,
+        keys: bytes | None = None,
+        names: bytes | None = None,
+    ) -> bytes:
+        desired = TwinDesired(v=1, at_ms=at_ms, rosters=rosters, keys=keys, names=names)
         return self.reader.fleet.seal(Purpose.TWIN_DESIRED, str(READER), desired)
 
     async def desire(self, payload: bytes) -> None:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from edge.config import Config, read_config
 from edge.journal import FOLDER, Follower, Kept, journals
+from edge.names import NAMES
 from edge.panel import (
     SOCKET_NAME,
     Condition,
@@ -41,7 +42,7 @@ from wire.credential import Credential, Scheme, credential
 from wire.entries import Tap as TapEntry
 from wire.envelope import Signer
 from wire.roster import ROW, Moving, RosterHeader, RosterRow, RuleTable, build_roster, sign_head
-from wire.seal import ProgrammeKey, ProgrammeKeys, seal_keys
+from wire.seal import GateNames, ProgrammeKey, ProgrammeKeys, seal_keys, seal_names
 
 READER: Final = "kazasu-shi/bus-1"
 PASS: Final = "senior-pass"
@@ -120,6 +121,12 @@ class ReaderKit:
         )
         self.state.mkdir(parents=True, exist_ok=True)
         (self.state / "keys.sealed").write_bytes(sealed)
+
+    def give_names(self, programme: str, names: dict[str, str]) -> None:
+        """Put sealed names, by credential, where `link` puts them."""
+        body = GateNames(v=1, programme=programme, names=names)
+        sealed = seal_names(body, self.config.reader, self.sealing.public_key())
+        (self.state / NAMES).write_bytes(sealed)
 
     def credential(self, programme: str, scheme: Scheme, card: Any, epoch: int = 1) -> Credential:
         return credential(self.key(programme, epoch), scheme, identifier(card, scheme))

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from edge import pull, session
 from edge import roster as tap_roster
 from edge.durable import PARTIAL, replacing
-from edge.panel import FleetTime, KeysReady, RosterCurrent, RosterReady, UsageReady
-from edge.pull import FOLDER, KEYS, TWIN_FILE, Twin
+from edge.panel import FleetTime, KeysReady, NamesReady, RosterCurrent, RosterReady, UsageReady
+from edge.pull import FOLDER, KEYS, NAMES, TWIN_FILE, Twin
 from tests.edge.link_kit import (
     PASS,
     READER,
@@ -126,6 +126,37 @@ async def test_sealed_keys_are_fetched_first(
     assert (reader.state / KEYS).read_bytes() == sealed
     assert (reader.state / KEYS).stat().st_mode & 0o777 == 0o600
     assert devices.asked == ["/v1/keys", ADDRESS]
+
+
+async def test_names_come_last_and_go_as_soon_as_they_are_not_wanted(
+    reader: Reader, fleet: Fleet, devices: Devices, tap: CardHalf
+) -> None:
+    data = devices.files[ADDRESS] = roster_file(reader)
+    sealed = devices.files["/v1/names"] = b"names" * 100
+    sha256 = hashlib.sha256(sealed).digest()
+    async with running_link(reader):
+        await tap.connected()
+        await fleet.desire(fleet.wish([wanted(data)], at_ms=1, names=sha256))
+        await until(lambda: NamesReady() in tap.heard, "the card half is told")
+        assert (reader.state / NAMES).read_bytes() == sealed
+        assert (reader.state / NAMES).stat().st_mode & 0o777 == 0o600
+        assert devices.asked == [ADDRESS, "/v1/names"]
+        tap.say(msgspec.structs.replace(READY, names=sha256))
+        tap.heard.clear()
+        await fleet.desire(fleet.wish([wanted(data)], at_ms=2))
+        await until(lambda: NamesReady() in tap.heard, "the card half is told again")
+        assert not (reader.state / NAMES).exists()
+
+
+async def test_names_that_were_not_wanted_any_more_go_at_the_start_too(
+    reader: Reader, fleet: Fleet, devices: Devices, tap: CardHalf
+) -> None:
+    async with running_link(reader):
+        await fleet.desire(fleet.wish([], at_ms=1))
+        await until(lambda: (reader.state / TWIN_FILE).exists(), "followed")
+    (reader.state / NAMES).write_bytes(b"left behind")
+    async with running_link(reader):
+        await until(lambda: not (reader.state / NAMES).exists(), "deleted")
 
 
 async def test_no_newer_roster_comes_while_the_keys_that_it_may_need_do_not(

@@ -9,20 +9,31 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from yarl import URL
 
-from fleet import devices, usage_rows
+from fleet import devices, gate_names, usage_rows
 from fleet.books import read_signing_key
+from fleet.gate_names import NameSealer
+from fleet.grants import Role
+from fleet.sealing import Sealer
+from fleet.store import open_fleet, open_persons
 from provisioning.local import make_local
 from tests.edge.link_kit import named, named_usage
+from tests.fleet.test_intake import status
 from tests.fleet.test_reconcile import build
-from tests.fleet.virtual import VirtualFleet, add_member, bus, make_fleet, pinned_key
+from tests.fleet.virtual import NOON_MS, VirtualFleet, add_member, bus, make_fleet, pinned_key
 from wire.clock import SystemClock
 from wire.credential import Credential
 from wire.entries import Used
-from wire.envelope import Signer
+from wire.envelope import Purpose, Signer, open_envelope
+from wire.messages import TwinDesired
+from wire.release import VERSION
 from wire.roster import ROSTER, ROW, Roster
 from wire.rows_delta import Base, apply_delta
+from wire.seal import open_names
+from wire.topics import Leaf
 from wire.usage import USAGE, UsageHeader, UsageRow, pack_usage, row_bytes, sign_usage
 
 OTHER = bus("school-1")
@@ -30,7 +41,9 @@ OTHER = bus("school-1")
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[VirtualFleet]:
-    school = msgspec.structs.replace(OTHER, kind="school", programmes=["attendance"])
+    school = msgspec.structs.replace(
+        OTHER, kind="school", programmes=["attendance"], organisation="kita-sho"
+    )
     made = make_fleet(tmp_path, [bus("bus-1"), school])
     table = tmp_path / "attendance.json"
     table.write_text(
@@ -174,6 +187,41 @@ async def test_what_is_not_of_its_place_is_not_there(fleet: VirtualFleet, path: 
             "error": "not-found",
             "hint": "ask for what twin/desired names",
         }
+
+
+async def test_a_gate_gets_the_names_that_its_wish_names_and_nobody_else_does(
+    fleet: VirtualFleet,
+) -> None:
+    office, people = (
+        opened(fleet.config.databases, Role.OFFICE) for opened in (open_fleet, open_persons)
+    )
+    with office.write() as connection:
+        gate_names.choose(connection, "school-1", shown=True, who="kyoto", at_ms=NOON_MS)
+    sealer = NameSealer(office, people, Sealer(bytes(32)))
+    assert sealer.seal_due(NOON_MS) == ["kazasu-shi/school-1"]
+    office.close()
+    people.close()
+    gate = fleet.reader("school-1")
+    said = status(agent=f"kazasu-edge {VERSION}", rosters=[])
+    fleet.hear(gate.say(Purpose.STATUS, said, Leaf.STATUS))
+    (letter,) = fleet.dispatch.twins([gate.name])
+    key = pinned_key(fleet.town)
+    wish = open_envelope(letter.payload, Purpose.TWIN_DESIRED, gate.name, key, TwinDesired)
+    async with (
+        listening(fleet) as url,
+        aiohttp.ClientSession(connector=as_reader(fleet, "school-1")) as session,
+        aiohttp.ClientSession(connector=as_reader(fleet, "bus-1")) as other,
+    ):
+        async with session.get(f"{url}/v1/names") as answer:
+            sealed = await answer.read()
+            assert answer.headers["Cache-Control"] == "no-store"
+        async with other.get(f"{url}/v1/names") as answer:
+            assert answer.status == 404
+    assert wish.names == hashlib.sha256(sealed).digest()
+    pem = (fleet.town.folder / "readers" / "school-1" / "sealing.key").read_bytes()
+    own = load_pem_private_key(pem, None)
+    assert isinstance(own, ec.EllipticCurvePrivateKey)
+    assert open_names(sealed, gate.name, own).programme == "attendance"
 
 
 async def test_a_revoked_certificate_is_refused_at_the_next_request(fleet: VirtualFleet) -> None:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from fleet import (
     disclosure,
     erasure,
+    gate_names,
     schema,
     work_accounts,
     work_closing,
@@ -32,7 +33,7 @@ from tests.fleet.work_kit import JUNE, KEY, NORTH, NOW_MS, RULES, Schools, at, o
 THE_3RD = datetime.date(2026, 6, 3)
 OF_MEMBERS = (
     *(schema.work_term, schema.work_correction, schema.work_entry, schema.work_request),
-    *(schema.work_special, schema.work_account, schema.work_leaf),
+    *(schema.work_special, schema.work_account, schema.work_naming, schema.work_leaf),
 )
 
 
@@ -57,6 +58,7 @@ def lived(town: Schools) -> int:
         work_entries.withdraw(people, own, made)
         work_special.declare(fleet, people, town.act(mori, "ひみつの特例"), JUNE)
         work_accounts.bind(people, town.act(mori), "mori")
+        gate_names.wish(people, own, shown=False)
         work_closing.close(fleet, people, NORTH, JUNE, "kyoto", NOW_MS)
     town.maker.make_due(NOW_MS)
     return mori
@@ -75,7 +77,7 @@ def test_all_that_was_written_down_is_told_to_the_person(town: Schools) -> None:
         told = disclosure.disclose(people, mori, "hana", NOW_MS).work
     assert {one.kind for one in told} == {
         *("term", "add", "asked", "approved", "home", "entry-withdrawn", "month"),
-        *("special-declared", "account-bound"),
+        *("special-declared", "account-bound", "name-hidden"),
     }
     assert {"ひみつの理由", "ひみつの備考", "ひみつの特例"} <= {one.said for one in told}
     for one in told:
@@ -142,6 +144,7 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(town: Schools) -> None:
         "work_request": 0,
         "work_special": 0,
         "work_account": 1,
+        "work_naming": 1,
         "work_leaf": 0,
     }
     days = [row.day for row in town.ask(schema.work_list.select())]

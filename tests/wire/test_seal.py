@@ -1,4 +1,4 @@
-"""Programme keys on their way to a reader can be opened by that reader alone."""
+"""Programme keys and names on their way to a reader can be opened by that reader alone."""
 
 import msgspec
 import pytest
@@ -33,7 +33,7 @@ def test_sealing_twice_shows_nothing_of_the_contents_being_the_same() -> None:
 
 
 def test_another_readers_key_does_not_open_it() -> None:
-    with pytest.raises(SealBroken, match="fetch them again"):
+    with pytest.raises(SealBroken, match="fetch it again"):
         open_keys(SEALED, READER, OTHER)
 
 
