@@ -18,11 +18,12 @@ from hw.sim.mynumber import MyNumberCard
 from programmes.calendar import local_day, start_of_day_ms
 from programmes.texts import say
 from tests.edge.gate_kit import TEACHERS, Gate, SchoolClock, make_whole_gate, said
-from tests.edge.reader_kit import lift, running
+from tests.edge.reader_kit import ATTENDANCE, lift, running
 from tests.edge.rig import until
 from tests.edge.taxi_kit import Taxi, driving
 from tests.edge.test_page import browser, violations
 from wire.clock import SystemClock
+from wire.credential import Scheme
 from wire.entries import Answer, Redirect
 
 __all__ = ["browser"]
@@ -168,6 +169,28 @@ async def test_by_the_keyboard_alone(school: Taxi, browser: Browser) -> None:
     (answer,) = answers(school)
     assert answer.claimed_at_ms == start_of_day_ms(answer.day, 13) + 10 * 60_000
     assert await violations(page) == []
+
+
+async def test_a_name_is_on_the_screen_only_until_the_next_person_wants_it(
+    school: Taxi, browser: Browser
+) -> None:
+    kit = school.kit
+    tidy = kit.credential(ATTENDANCE, Scheme.COMMON_AP, TIDY)
+    kit.give_names(ATTENDANCE, {tidy: "長曽我部 ジャクリーン・マリア・デ・ラ・クルス・ゴンサレス"})
+    school.kill("tap")
+    school.start("tap")
+    screen = await opened(browser, school)
+    who = screen.page.locator(".who")
+    await expect(who).to_have_count(0)
+    await screen.hold(TIDY, "出勤")
+    await expect(who).to_contain_text("長曽我部 ジャクリーン")
+    await expect(who).to_contain_text("さん")
+    await screen.is_good()
+    await screen.page.locator("#next").click()
+    await expect(who).to_have_count(0)
+    school.antenna.place(FORGETFUL)
+    await expect(screen.page.locator(".question")).to_be_visible(timeout=WITHIN_MS)
+    await expect(who).to_have_count(0)
 
 
 async def test_a_question_is_put_off_and_not_known(school: Taxi, browser: Browser) -> None:
