@@ -68,8 +68,10 @@ class Gate:
         clock: Clock,
         name: Callable[[str, Sequence[str | None]], str],
     ) -> None:
-        """`keep` puts an entry on the disk and returns its number, 0 when it cannot; `name` tells
-        what a card's holder is called in a programme, where the place shows names.
+        """Begin with nobody there.
+
+        `keep` puts an entry on the disk and returns its number, 0 when it cannot; `name` tells what
+        a card's holder is called in a programme, where the place shows names.
         """
         self._keep, self._journal, self._say = keep, journal, say
         self._history, self._holdings, self._now = history, holdings, now

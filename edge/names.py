@@ -33,9 +33,9 @@ class Names:
         """Of the sealed file in use; None without one."""
 
     def take(self) -> None:
-        """Use the file that lies in the state folder; without one forget all. Raises HoldingRefused.
+        """Use the file that lies in the state folder; without one forget all.
 
-        What cannot be opened is as none: better nobody's name than a wrong one. 1,000 names take 1 ms.
+        Raises HoldingRefused for what cannot be opened, which is as none.
         """
         self._known, self.sha256 = None, None
         try:

@@ -184,7 +184,7 @@ class AtGate(_Said, frozen=True, tag="at-gate"):
     """Present today (programmes.rulebook.Seen)."""
     question: GateQuestion | None = None
     name: Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)] = ""
-    """Who it is, as long as `heading` says what the tap is; empty where the place shows no names."""
+    """Who it is, as long as `heading` is said; empty where the place shows no names."""
 
 
 class GateActed(_Said, frozen=True, tag="gate-acted"):
@@ -332,6 +332,9 @@ class NamesReady(_Said, frozen=True, tag="names-ready"):
     """New sealed names lie at `names.sealed` in the state folder, or none lie there any more."""
 
 
+Brought = RosterReady | RosterCurrent | UsageReady | KeysReady | NamesReady
+
+
 class FleetTime(_Said, frozen=True, tag="fleet-time"):
     """The fleet's signed time at the moment of receipt; half a round trip old at most 2 s."""
 
@@ -373,11 +376,7 @@ FromLink = (
     Pressed
     | Declared
     | Vehicle
-    | RosterReady
-    | RosterCurrent
-    | UsageReady
-    | KeysReady
-    | NamesReady
+    | Brought
     | FleetTime
     | Acknowledged
     | DeskAsked

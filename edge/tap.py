@@ -40,6 +40,7 @@ from edge.panel import (
     DECLARED_FOR_S,
     Acknowledged,
     Appended,
+    Brought,
     Condition,
     Counted,
     Declared,
@@ -301,10 +302,13 @@ class Tap:
         if isinstance(said, GateWord):
             self._gate.hear(said, self._time.stamp())
             return
-        try:
-            self._act(said)
-        except HoldingRefused as error:
-            self._refused(error)
+        if isinstance(said, Brought):
+            try:
+                self._take(said)
+            except HoldingRefused as error:
+                self._refused(error)
+            return
+        self._act(said)
 
     def _act(self, said: FromLink) -> None:
         match said:
@@ -315,6 +319,14 @@ class Tap:
                 self._declared = (said.direction, until_ns)
             case Vehicle() | Position():
                 self._moved(said)
+            case FleetTime():
+                self._stepped(self._time.take_fleet_time(said.at_ms))
+            case Acknowledged():
+                self._keeper.prune(self._folder, JournalId(said.journal))
+
+    def _take(self, said: Brought) -> None:
+        """Use what `link` has brought. Raises HoldingRefused."""
+        match said:
             case RosterReady():
                 self._rosters.open_beside(said.programme)
             case UsageReady():
@@ -325,10 +337,6 @@ class Tap:
                 self._rosters.take_keys()
             case NamesReady():
                 self._names.take()
-            case FleetTime():
-                self._stepped(self._time.take_fleet_time(said.at_ms))
-            case Acknowledged():
-                self._keeper.prune(self._folder, JournalId(said.journal))
 
     def _moved(self, said: Vehicle | Position) -> None:
         if isinstance(said, Position):

@@ -143,7 +143,14 @@ def desks(fleet: sa.Connection, programme: str = "") -> list[Desk]:
         .order_by(reader.c.name)
     )
     return [
-        Desk(name, ja or name, en or name, tuple(served), bool(online), understands(agent or "", DESK_SINCE))
+        Desk(
+            name,
+            ja or name,
+            en or name,
+            tuple(served),
+            bool(online),
+            understands(agent or "", DESK_SINCE),
+        )
         for name, ja, en, served, online, agent in rows
         if programme in ("", *served)
     ]

@@ -1,4 +1,4 @@
-"""The listener for readers: rosters, usage, sealed keys and names, over TLS with the reader's certificate.
+"""The listener for readers: rosters, usage, sealed keys and names, over TLS with certificates.
 
 Rules: no certificate of our root, no connection; the certificate's fingerprint is looked up in the
 registry at each request, so a revoked one is refused at the next; a reader gets the programmes of

@@ -1,10 +1,10 @@
 """Names on a school's gates: where somebody chose to show them, and what each gate is to call whom.
 
 Rules: a place shows no names until somebody of it chooses so, and from the moment it is to hide
-them no reader is told to hold any; who does not want to be named is not in the file; a gate gets the
-names of who is of its school today, and whose a lent card is now, by credential; they are sealed to
-its reader by the office, the one process that may read names, and what lies between knows only
-bytes. docs/adr/0025-names-at-the-gate.md.
+them no reader is told to hold any; who does not want to be named is not in the file; a gate gets
+the names of who is of its school today, and whose a lent card is now, by credential; they are
+sealed to its reader by the office, the one process that may read names, and what lies between knows
+only bytes. docs/adr/0025-names-at-the-gate.md.
 """
 
 from collections.abc import Collection, Iterator
@@ -155,7 +155,7 @@ class NameSealer:
         try:
             key = load_pem_public_key(gate.sealing_public_key.encode())
         except ValueError:
-            key = None  # type: ignore[assignment]
+            key = None
         if not isinstance(key, ec.EllipticCurvePublicKey):
             if gate.reader not in self._warned:
                 log.warning("no P-256 key to seal to: set the reader up anew", reader=gate.reader)

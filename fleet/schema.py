@@ -1415,8 +1415,8 @@ work_naming: Final = sa.Table(
     _number("at_ms"),
     _text("who"),
     comment="Whether a member is named at gates that show names: kind hidden or shown; a member's "
-    "newest row holds, and without one he is shown. Rows are never changed; they are erased with the "
-    "member.",
+    "newest row holds, and without one he is shown. Rows are never changed; they are erased with "
+    "the member.",
 )
 
 work_account: Final = sa.Table(

@@ -38,8 +38,9 @@ class Sealer:
             raise Unsealable("this secret cannot be opened") from error
 
     def fingerprint(self, data: bytes, purpose: str) -> bytes:
-        """Return 32 bytes that are the same for the same data, and tell nobody without the key what.
+        """Return 32 bytes, the same for the same data; without the key nobody can try data out.
 
         HMAC-SHA-256 over `"fingerprint" 00 purpose 00 data`.
         """
-        return hmac.digest(self._key, b"\0".join((b"fingerprint", purpose.encode(), data)), "sha256")
+        message = b"\0".join((b"fingerprint", purpose.encode(), data))
+        return hmac.digest(self._key, message, "sha256")

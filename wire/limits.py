@@ -53,7 +53,7 @@ NAMES_MAX: Final = 4_000
 """Cards whose holders a gate may show by name: 1,000 people with four cards each."""
 
 NAMES_BYTES_MAX: Final = 1024 * 1024
-"""Sealed names of one gate: NAMES_MAX of 40 characters that UTF-8 writes with four bytes, 0.8 MB."""
+"""Sealed names of one gate: NAMES_MAX of 40 characters of four bytes each (UTF-8) are 0.8 MB."""
 
 FRONT_END_PATH: Final = (
     r"^(pcsc(:[^:]{1,80})?"

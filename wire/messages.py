@@ -170,8 +170,8 @@ class TwinDesired(_Body, frozen=True, omit_defaults=True):
     usage: Annotated[list[UsageWanted], Meta(max_length=PROGRAMMES_PER_PLACE_MAX)] = []
     """Absent where no programme of the place has a limit, so older agents read this too."""
     names: Hash | None = None
-    """SHA-256 of the sealed names that a gate shows; absent: it shows none, and forgets those that it
-    had. Only for agents from NAMES_SINCE on."""
+    """SHA-256 of the sealed names that a gate shows; absent: it shows none, and forgets those that
+    it had. Only for agents from NAMES_SINCE on."""
 
 
 class TwinReported(_Body, frozen=True):

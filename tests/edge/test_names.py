@@ -1,4 +1,4 @@
-"""Names at a school's gate: where the place shows them, of who just stood there, and of nobody else."""
+"""Names at a school's gate: where the place shows them, of who just stood there alone."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -153,7 +153,7 @@ async def test_names_that_were_not_wanted_any_more_go_at_the_start_too(
 ) -> None:
     async with running_link(reader):
         await fleet.desire(fleet.wish([], at_ms=1))
-        await until(lambda: (reader.state / TWIN_FILE).exists(), "followed")
+        await until((reader.state / TWIN_FILE).exists, "followed")
     (reader.state / NAMES).write_bytes(b"left behind")
     async with running_link(reader):
         await until(lambda: not (reader.state / NAMES).exists(), "deleted")

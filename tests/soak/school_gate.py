@@ -57,6 +57,7 @@ class SchoolGate(Agent):
             lambda: self._rosters.holdings,
             self._now,
             self.clock,
+            lambda programme, credentials: "",
         )
 
     def _hear_gate(self, said: FromTap) -> None:
