@@ -30,7 +30,16 @@ from wire.envelope import MessageRefused, Signer
 from wire.roster import ROSTER, ROW, Roster, RosterHeader, RosterRow, build_roster
 from wire.rows import Rows
 from wire.rows_delta import Base, apply_delta, difference, encode_delta
-from wire.seal import ProgrammeKey, ProgrammeKeys, SealBroken, open_keys, seal_keys
+from wire.seal import (
+    GateNames,
+    ProgrammeKey,
+    ProgrammeKeys,
+    SealBroken,
+    open_keys,
+    open_names,
+    seal_keys,
+    seal_names,
+)
 from wire.usage import USAGE, UsageFile, UsageHeader, build_usage, row_bytes
 
 KEY = ed25519.Ed25519PrivateKey.generate()
@@ -148,6 +157,11 @@ def sealed() -> bytes:
     return seal_keys(keys, f"{TENANT}/{PLACE}", SEALING.public_key())
 
 
+def sealed_names() -> bytes:
+    names = GateNames(v=1, programme="attendance", names={"0" * 32: "山田 花子"})
+    return seal_names(names, f"{TENANT}/{PLACE}", SEALING.public_key())
+
+
 def merged(path: Path) -> None:
     held = path.with_name("held")
     held.write_bytes(roster(40))
@@ -179,6 +193,11 @@ PARSERS: dict[str, Case] = {
     "keys": (
         sealed(),
         lambda path: open_keys(path.read_bytes(), f"{TENANT}/{PLACE}", SEALING),
+        SealBroken,
+    ),
+    "names": (
+        sealed_names(),
+        lambda path: open_names(path.read_bytes(), f"{TENANT}/{PLACE}", SEALING),
         SealBroken,
     ),
     "town": (TOWN.encode(), read_town, TownRefused),
