@@ -98,6 +98,10 @@ class Stranger:
     n: int
     at_ms: int
     received_ms: int
+    state: str = ""
+    """What a clerk has decided of it (`fleet.triage`)."""
+    note: str = ""
+    decided_by: str = ""
 
 
 UNSTOPPED: Final = (
@@ -203,6 +207,9 @@ _STRANGERS: Final = sa.select(
     triage.c.n,
     triage.c.at_ms,
     triage.c.received_at_ms,
+    triage.c.state,
+    triage.c.note,
+    triage.c.decided_by,
 )
 
 

@@ -73,6 +73,10 @@ class Waiting(NamedTuple):
     n: int
     at_ms: int
     received_at_ms: int
+    state: str
+    """Empty; `asked`: somebody finds out whose it is; `ignored`: it is nobody's to be given."""
+    note: str
+    decided_by: str
 
 
 class RosterFacts(NamedTuple):

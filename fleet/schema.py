@@ -1212,9 +1212,13 @@ triage: Final = sa.Table(
     _number("n"),
     _number("at_ms"),
     _number("received_at_ms"),
+    _text("state", ""),
+    _text("note", ""),
+    _text("decided_by", ""),
     sa.UniqueConstraint("programme", "credential"),
     comment="Cards that no roster knew, where the programme's triage is on: the last presentation "
-    "of each. Erased seven days after received_at_ms, and at once when assigned.",
+    "of each. state: empty, asked (somebody finds out whose it is: note) or ignored; it stays when "
+    "the card is held again. Erased seven days after received_at_ms, and at once when assigned.",
 )
 
 programme_revision: Final = sa.Table(

@@ -1,17 +1,24 @@
 """Cards that no roster knew, where a programme's triage is on: seven days, then nothing.
 
 «The card tapped at this desk just now»: a clerk assigns it to a member, the rosters are built
-again, and the next tap is accepted.
+again, and the next tap is accepted. Or he ignores it, and it is listed no more however often it is
+held; or he notes whom he asks, so that no second clerk does.
 """
+
+from typing import Final, Literal
 
 import sqlalchemy as sa
 
-from fleet import enrolment, lent_cards, store, terms
+from fleet import audit, enrolment, lent_cards, store, terms
 from fleet.members import TRIAGE_KEPT_MS, TRIAGE_MAX, MemberRefused, Waiting
 from fleet.schema import card, member, triage
 from programmes.calendar import local_day
+from wire.individual_number import refuse_individual_number
 from wire.messages import Triage
 
+Decided = Literal["", "asked", "ignored"]
+NOTE_MAX: Final = 60
+"""Characters: whom one asks."""
 _COLUMNS = tuple(triage.c[name] for name in Waiting._fields)
 
 
@@ -53,15 +60,44 @@ def take(
     return True
 
 
-def waiting(connection: sa.Connection, now_ms: int, limit: int = 50) -> list[Waiting]:
-    """Return the unknown cards, the one held last first; none older than seven days."""
+def waiting(
+    connection: sa.Connection, now_ms: int, limit: int = 50, *, ignored: bool = False
+) -> list[Waiting]:
+    """Return the unknown cards, the one held last first; none older than seven days.
+
+    Those that are ignored, or all others.
+    """
+    is_ignored = triage.c.state == "ignored"
     rows = connection.execute(
         sa.select(*_COLUMNS)
         .where(triage.c.received_at_ms > now_ms - TRIAGE_KEPT_MS)
+        .where(is_ignored if ignored else ~is_ignored)
         .order_by(triage.c.received_at_ms.desc())
         .limit(limit)
     )
     return [Waiting(*row) for row in rows]
+
+
+def decide(
+    connection: sa.Connection,
+    triage_id: int,
+    state: Decided,
+    who: str,
+    at_ms: int,
+    note: str = "",
+) -> None:
+    """Ignore an unknown card, note whom one asks about it, or let it wait as before.
+
+    Raises MemberRefused when it is listed no more, IndividualNumberRefused.
+    """
+    refuse_individual_number("note", note)
+    row = {"state": state, "note": note[:NOTE_MAX], "decided_by": who if state else ""}
+    changed = triage.update().where(triage.c.id == triage_id).values(row)
+    found = connection.execute(changed.returning(triage.c.programme, triage.c.place)).one_or_none()
+    if found is None:
+        raise MemberRefused("this card is no longer listed")
+    what = f"card.{state or 'listed-again'}"
+    audit.note_person(connection, at_ms, who, what, found.programme, found.place)
 
 
 def erase_old(connection: sa.Connection, now_ms: int) -> int:

@@ -1,7 +1,8 @@
 """「このデスクで今かざされたカード」: an unknown card, just held at a reader, gets its member.
 
-The card is chosen by where and when it was held; no credential is ever shown. What was just done
-can be undone for UNDO_MS; after that the card is stopped on the member's page.
+Or it is ignored, or somebody is asked whose it is. The card is chosen by where and when it was
+held; no credential is ever shown. What was just done can be undone for UNDO_MS; after that the card
+is stopped on the member's page.
 """
 
 from typing import Any, Final
@@ -24,6 +25,7 @@ from fleet.web.words import language_of
 
 UNDO_MS: Final = 10 * 60_000
 """Time to see that it was the wrong person; afterwards the card is stopped, which is recorded."""
+DECIDED: Final[dict[str, triage.Decided]] = {"ignored": "ignored", "asked": "asked", "listed": ""}
 routes = web.RouteTableDef()
 
 
@@ -41,11 +43,19 @@ async def place_labels(request: web.Request) -> dict[str, str]:
 
 async def waiting_cards(request: web.Request) -> dict[str, Any]:
     """Return what templates/_triage.html shows: the cards in reach, the last one held first."""
-    cards = await read(request.app[PERSONS], triage.waiting, request.app[CLOCK].now_ms())
-    wish = request.query.get("place", "")
+    now_ms, wish = request.app[CLOCK].now_ms(), request.query.get("place", "")
     mine = programmes_of(request)
-    here = [card for card in cards if card.programme in mine and wish in ("", card.place)]
-    return {"cards": here, "place": wish, "places": await place_labels(request)}
+
+    async def here(*, ignored: bool) -> list[Waiting]:
+        found = await read(request.app[PERSONS], triage.waiting, now_ms, ignored=ignored)
+        return [card for card in found if card.programme in mine and wish in ("", card.place)]
+
+    return {
+        "cards": await here(ignored=False),
+        "ignored": await here(ignored=True),
+        "place": wish,
+        "places": await place_labels(request),
+    }
 
 
 @routes.get("/cards/now")
@@ -59,8 +69,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     """Say when a card was held or assigned."""
     clock, ask = request.app[CLOCK], reading(request.app[PERSONS], triage.waiting)
 
-    def look() -> list[Waiting]:
-        return ask(clock.now_ms())
+    def look() -> tuple[list[Waiting], list[Waiting]]:
+        return ask(clock.now_ms()), ask(clock.now_ms(), ignored=True)
 
     return await stream(request, "triage", look)
 
@@ -144,6 +154,31 @@ async def _assign(request: web.Request, form: Form, number: str) -> web.Response
     fields = {name: getattr(stranger, name) for name in desk.Stranger.__slots__}
     session["assigned"] = {"card": assigned, "at_ms": now_ms, "stranger": fields}
     await flash(request, Flash("ok", "web.triage.done", undo="/cards/undo"))
+    raise web.HTTPSeeOther("/")
+
+
+@routes.post(r"/cards/{card:\d+}/{state:ignored|asked|listed}")
+async def decide(request: web.Request) -> web.Response:
+    """Ignore the card, note whom one asks about it, or let it wait as before."""
+    form = await read_form(request, {"ask_whom": triage.NOTE_MAX})
+    state = request.match_info["state"]
+    if state == "asked":
+        form.require("ask_whom")
+    if form.errors:
+        return await _card_page(request, form, 422)
+    card_id = await stranger_in_reach(request)
+    if card_id is None:
+        return await _card_page(request, form, 409)
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    decided: triage.Decided = DECIDED[state]
+    try:
+        await change(
+            request.app[PERSONS], triage.decide, card_id, decided, who, now_ms, form["ask_whom"]
+        )
+    except MemberRefused:
+        return await _card_page(request, form, 409)
+    undo = f"/cards/{card_id}/listed" if state != "listed" else ""
+    await flash(request, Flash("ok", f"web.triage.done.{state}", undo=undo))
     raise web.HTTPSeeOther("/")
 
 

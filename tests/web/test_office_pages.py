@@ -248,6 +248,54 @@ def test_a_cards_stop_is_lifted_with_a_reason(sites: Sites, office: Page) -> Non
     assert sites.town.ask(programme_revision.select(), persons=True)[0].revision > before
 
 
+def test_an_ignored_card_stays_away_however_often_it_is_held_until_it_is_listed_again(
+    sites: Sites, office: Page
+) -> None:
+    sites.town.hold_stranger()
+    office.goto(f"{sites.office}/")
+    office.get_by_role("link", name="市役所 1階窓口でかざされたカードを登録").click()
+    office.get_by_role("button", name="一覧から外す").click()
+    expect(office.locator(".notice")).to_contain_text("ここには出ません")
+    expect(office.locator(".empty")).to_be_visible()
+    sites.town.hold_stranger()
+    office.reload()
+    expect(office.locator(".empty")).to_be_visible()
+    office.get_by_text("一覧から外したカード 1枚").click()
+    office.locator("#ignored").get_by_role("link").click()
+    office.get_by_role("button", name="ふつうの一覧に戻す").click()
+    office.wait_for_url(f"{sites.office}/")
+    expect(office.locator(".card-list li")).to_have_count(1)
+    assert ("hana", "card.ignored", "attendance") in seen(sites)
+    assert ("hana", "card.listed-again", "attendance") in seen(sites)
+
+
+def test_whom_a_clerk_asks_is_seen_by_the_next_one_and_can_be_undone(
+    sites: Sites, office: Page
+) -> None:
+    sites.town.hold_stranger()
+    (row,) = sites.town.ask(triage.select(), persons=True)
+    office.goto(f"{sites.office}/cards/{row.id}")
+    office.get_by_role("button", name="聞いてみる").click()
+    expect(office.get_by_label("だれに聞くか")).to_be_visible()
+    assert sites.town.ask(triage.select(), persons=True)[0].state == "", "whom, is needed"
+    office.get_by_label("だれに聞くか").fill("守衛室の木村さん")
+    office.keyboard.press("Enter")
+    expect(office.locator(".card-list li")).to_contain_text("確認中")
+    expect(office.locator(".card-list li")).to_contain_text("守衛室の木村さん hana")
+    office.locator(".notice").get_by_role("button", name="取り消す").click()
+    expect(office.locator(".card-list li")).not_to_contain_text("確認中")
+
+
+def test_a_twelve_digit_number_is_no_note(sites: Sites, office: Page) -> None:
+    sites.town.hold_stranger()
+    (row,) = sites.town.ask(triage.select(), persons=True)
+    office.goto(f"{sites.office}/cards/{row.id}")
+    office.get_by_label("だれに聞くか").fill(NUMBER)
+    office.keyboard.press("Enter")
+    expect(office.locator("main")).to_contain_text(REFUSED)
+    assert sites.town.ask(triage.select(), persons=True)[0].note == ""
+
+
 def test_a_card_that_has_left_the_list_is_told_with_its_remedy(sites: Sites, office: Page) -> None:
     sites.town.hold_stranger()
     office.goto(f"{sites.office}/cards/1?search=たなか")
