@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from fleet import work_corrections, work_entries, work_terms
 from fleet.lent_cards import LOANS
 from fleet.schema import (
+    card_pin,
     work_account,
     work_correction,
     work_decision,
@@ -95,6 +96,9 @@ def _special(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
     bound = work_account.select().where(work_account.c.member_id == member_id)
     for row in connection.execute(bound):
         yield WorkLine(row.at_ms, f"account-{row.kind}", "", row.account, row.who)
+    pins = card_pin.select().where(card_pin.c.member_id == member_id)
+    for row in connection.execute(pins):
+        yield WorkLine(row.set_at_ms, "card-pin", "", "", row.account)
     months = work_month.select().where(work_month.c.member_id == member_id)
     for row in connection.execute(months.order_by(work_month.c.close_id)):
         yield WorkLine(0, "month", row.month, f"{row.worked_min} / {row.outside_min}", "")
@@ -110,6 +114,6 @@ def erase(connection: sa.Connection, member_id: int) -> None:
     connection.execute(work_return.delete().where(work_return.c.loan_id.in_(loans)))
     for table in (
         *(work_leaf, work_loan, work_correction, work_request, work_entry),
-        *(work_special, work_account, work_term),
+        *(work_special, work_account, work_term, card_pin),
     ):
         connection.execute(table.delete().where(table.c.member_id == member_id))
