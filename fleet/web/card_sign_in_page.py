@@ -144,7 +144,7 @@ async def now(request: web.Request) -> web.Response:
     """The waiting part as it is now; when nobody waits any more the page is loaded again."""
     mine = await _mine(request)
     if mine is None or mine.wait.state is not State.WAITING:
-        return web.Response(headers={"HX-Redirect": CARD_PATH})
+        return web.Response(content_type="text/html", headers={"HX-Redirect": CARD_PATH})
     return await render(request, "_card_now.html", desk=mine)
 
 
