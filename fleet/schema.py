@@ -1401,9 +1401,7 @@ work_account: Final = sa.Table(
 card_pin: Final = sa.Table(
     "card_pin",
     persons,
-    sa.Column(
-        "member_id", _Id, sa.ForeignKey("member.id"), primary_key=True, autoincrement=False
-    ),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), primary_key=True, autoincrement=False),
     _text("account"),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     _number("set_at_ms"),
