@@ -72,6 +72,8 @@ class Account(NamedTuple):
     """When it was last shown in this session."""
     member_id: int | None = None
     """Whose own account it is (`fleet.work_accounts`); only the office asks."""
+    by_card: bool = False
+    """Signed in by card and PIN (`fleet.card_pin`): his own days open, and nothing else."""
 
     @property
     def is_own_only(self) -> bool:
@@ -191,16 +193,34 @@ class Accounts:
             _signed_in(connection, row.name, now_ms)
         return Account(row.name, row.role)
 
+    def sign_in_by_card(self, name: str) -> Account | None:
+        """Return the open account of somebody whose card and PIN were right.
+
+        None for one that may do anything in the office, or whose password is to be changed first.
+        """
+        now_ms = self._clock.now_ms()
+        with self._store.write() as connection:
+            row = connection.execute(_row(name)).one_or_none()
+            closed = row is None or row.closed_at_ms is not None or row.once_until_ms is not None
+            if row is None or closed or row.role != AccountRole.CLERK:
+                return None
+            if rights.of(connection, name):
+                return None
+            here = account.update().where(account.c.name == name)
+            connection.execute(here.values(signed_in_at_ms=now_ms))
+            audit.note(connection, now_ms, name, "signed-in", name, sessions.BY_CARD)
+        return Account(row.name, row.role)
+
     def has_password(self, name: str, password: str) -> bool:
         """Tell whether this is the account's password: who changes it proves that he knows it."""
         with self._store.read() as connection:
             hashed = connection.scalar(sa.select(account.c.password).where(account.c.name == name))
-        return _right(hashed or _nobody(), password)
+        return matches(hashed, password)
 
-    def begin(self, who: Account, seconds: int, agent: str = "") -> str:
+    def begin(self, who: Account, seconds: int, agent: str = "", how: str = "") -> str:
         """Begin a session of so many seconds in this browser; return its token."""
         with self._store.write() as connection:
-            return sessions.begin(connection, who.name, self._clock.now_ms(), seconds, agent)
+            return sessions.begin(connection, who.name, self._clock.now_ms(), seconds, agent, how)
 
     def account(
         self, token: str, idle_ms: int | None = None, *, present: bool = True
@@ -215,6 +235,8 @@ class Accounts:
             if row is None:
                 return None
             seen_ms = row.seen_at_ms or row.begun_at_ms
+            if row.how == sessions.BY_CARD:
+                idle_ms = min(idle_ms or sessions.BY_CARD_IDLE_MS, sessions.BY_CARD_IDLE_MS)
             idle = idle_ms is not None and now_ms - seen_ms > idle_ms
             found = None if idle else _found(connection, row)
         if idle:
@@ -241,16 +263,23 @@ def _row(name: str) -> sa.Select[Any]:
     return sa.select(account).where(account.c.name == name)
 
 
-def _found(connection: sa.Connection, row: AnyRow) -> Account:
-    """Return the account of a session. Second factors are the office's alone."""
-    clerk = row.role == AccountRole.CLERK
+def _found(connection: sa.Connection, row: AnyRow) -> Account | None:
+    """Return the account of a session. Second factors are the office's alone.
+
+    None for one that was begun by card, and to which more was given since than its own days.
+    """
+    clerk, may = row.role == AccountRole.CLERK, rights.of(connection, row.name)
+    by_card = row.how == sessions.BY_CARD
+    if by_card and (may or row.once_until_ms is not None):
+        return None
     return Account(
         row.name,
         row.role,
-        rights.of(connection, row.name),
+        may,
         row.once_until_ms is not None,
         clerk and has_second(connection, row.name),
         row.second_at_ms,
+        by_card=by_card,
     )
 
 
@@ -266,6 +295,16 @@ def _signed_in(connection: sa.Connection, name: str, now_ms: int) -> None:
     here = account.update().where(account.c.name == name)
     connection.execute(here.values(signed_in_at_ms=now_ms))
     audit.note(connection, now_ms, name, "signed-in", name)
+
+
+def hashed(secret: str) -> str:
+    """Return what may rest of a secret that somebody remembers."""
+    return _HASHER.hash(secret)
+
+
+def matches(kept: str | None, secret: str) -> bool:
+    """Tell whether this is the secret; without one that is kept it is none, after as long."""
+    return _right(kept or _nobody(), secret)
 
 
 def _right(hashed: str, password: str) -> bool:

@@ -30,6 +30,9 @@ ASK_AGAIN_MS: Final = 4_000
 """How often a request is said again: to a reader that was restarting, or whose answer was lost."""
 KEPT_MS: Final = 3_600_000
 """How long a wait that nobody used is kept after its end, for a page that comes back to it."""
+SIGN_IN: Final = "sign-in:"
+"""Before the browser that waits, where nobody has signed in yet: with its 64 hex digits longer than
+an account's name can be, so that it is no account's wait (fleet.desk_browsers)."""
 WAITS_MAX: Final = 500
 """Waits told of at once: one at each reader of a large city hall's desks."""
 
@@ -164,11 +167,15 @@ def begin(
     who: str,
     at_ms: int,
     now_ms: int,
+    *,
+    wait_ms: int = DESK_WAIT_MS_MAX,
+    by: str = "",
 ) -> str:
     """Let `who` wait for a card at a reader; return the wait's id. Raises DeskBusy.
 
     What the same account waited for before, there or elsewhere, is over. `purpose` is a name as
-    wire.desk.DeskRequest has it: `enrol`, `replace`, `look-up`, …; `now_ms` is for the audit.
+    wire.desk.DeskRequest has it: `enrol`, `replace`, `look-up`, …; `now_ms` is for the audit, and
+    so is `by`, where `who` is no account.
     """
     others = (desk_wait.c.reader == at_reader, desk_wait.c.account != who, *_is_live(at_ms))
     if other := people.scalar(sa.select(desk_wait.c.account).where(*others).limit(1)):
@@ -185,12 +192,13 @@ def begin(
             account=who,
             state=State.WAITING.value,
             begun_at_ms=at_ms,
-            ends_at_ms=at_ms + DESK_WAIT_MS_MAX,
+            ends_at_ms=at_ms + wait_ms,
             outcome=Outcome.NOTHING.value,
             found=[],
         )
     )
-    audit.note_person(people, now_ms, who, "desk.asked", f"{programme} {at_reader}", purpose)
+    asked_by = by or who
+    audit.note_person(people, now_ms, asked_by, "desk.asked", f"{programme} {at_reader}", purpose)
     return wait_id
 
 
@@ -252,17 +260,29 @@ def cancel(people: sa.Connection, wait_id: str, who: str) -> bool:
     return bool(_end(people, sa.and_(*_is_mine(wait_id, who)), Outcome.CANCELLED_HERE))
 
 
-def take(people: sa.Connection, wait_id: str, who: str, programme: str) -> list[FoundCard]:
+def drop(people: sa.Connection, wait_id: str, who: str) -> None:
+    """Wait no more, and erase what was read."""
+    if not cancel(people, wait_id, who):
+        people.execute(desk_wait.delete().where(*_is_mine(wait_id, who)))
+
+
+def take(
+    people: sa.Connection, wait_id: str, who: str, programme: str, since_ms: int = 0
+) -> list[FoundCard]:
     """Return what the card that was held is known as, and erase it; never empty.
 
     By each scheme of the programme that it answered to; under the present key epoch first, then
     under the one before. New cards are enrolled by the present epoch alone. Call it in the
     transaction that uses the cards, and leave a line in the audit there. Raises DeskRefused when
-    no card was read, or for another account or programme than the one that waits.
+    no card was read, or before `since_ms`, or for another account or programme than the one that
+    waits.
     """
     mine = (*_is_mine(wait_id, who), desk_wait.c.programme == programme)
-    answered = desk_wait.c.state == State.ANSWERED.value
-    found = people.scalar(sa.select(desk_wait.c.found).where(*mine, answered))
+    answered = (
+        desk_wait.c.state == State.ANSWERED.value,
+        desk_wait.c.answered_at_ms >= since_ms,
+    )
+    found = people.scalar(sa.select(desk_wait.c.found).where(*mine, *answered))
     if not found:
         raise DeskRefused("no card was read here: let it be held to the reader once more")
     people.execute(desk_wait.delete().where(*mine))

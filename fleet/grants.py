@@ -377,6 +377,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.programme_revision),
                 _append(_S.person_audit),
                 *(_forgettable(table) for table in _RECORDS_OF_WORK),
+                _change(_S.card_pin, "failures", delete=True),
+                _forgettable(_S.desk_browser),
                 _append(_S.work_spare),
                 _append(_S.work_close),
                 _append(_S.work_month),

@@ -973,8 +973,10 @@ session: Final = sa.Table(
     sa.Column("seen_at_ms", sa.BigInteger),
     sa.Column("second_at_ms", sa.BigInteger),
     _text("agent", ""),
+    _text("how", ""),
     comment="Open log-ins; the token itself is only in the browser. seen_at_ms: the last request, "
-    "to the minute; second_at_ms: when the second factor was shown; agent: which browser.",
+    "to the minute; second_at_ms: when the second factor was shown; agent: which browser; how: "
+    "card-pin, or empty: by password or provider.",
 )
 
 api_client: Final = sa.Table(
@@ -1434,6 +1436,34 @@ work_account: Final = sa.Table(
     _text("who"),
     comment="Whose own account it is: kind bound or unbound; an account's newest row holds. Rows "
     "are never changed; they are erased with the member.",
+)
+
+card_pin: Final = sa.Table(
+    "card_pin",
+    persons,
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), primary_key=True, autoincrement=False),
+    _text("account"),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    _number("set_at_ms"),
+    _number("failures", "0"),
+    comment="What a member types after holding his card at a desk to see his own days "
+    "(fleet.card_pin). sealed: argon2id of the PIN, sealed under the office's key; account: whose "
+    "it was when it was set; failures: tries since it last was right, or since it was set.",
+)
+
+desk_browser: Final = sa.Table(
+    "desk_browser",
+    persons,
+    _id(),
+    sa.Column("token_sha256", sa.LargeBinary, nullable=False, unique=True),
+    _text("reader"),
+    _text("label"),
+    _number("bound_at_ms"),
+    _text("bound_by"),
+    _number("ends_at_ms"),
+    comment="Browsers at which members sign in by card (fleet.desk_browsers): reader: the desk's; "
+    "label: where the computer stands; the token itself is only in the browser. A row is removed "
+    "when that ends.",
 )
 
 work_change: Final = sa.Table(

@@ -1,8 +1,9 @@
 """When a session begins and ends, and which ones of an account are open.
 
 Rules: its token is only in the browser, here only its hash; it ends at sign-out, after its seconds,
-when nobody was there for a while, with a new password, and when the account is closed; whoever is
-signed in sees where else he is, and ends that.
+when nobody was there for a while, with a new password, and when the account is closed; one that was
+begun by a card at a shared computer is short; whoever is signed in sees where else he is, and ends
+that.
 """
 
 import hashlib
@@ -19,11 +20,19 @@ SEEN_STEP_MS: Final = 60_000
 """How exactly it is kept when somebody was last there: one write a minute, whatever is clicked."""
 SESSIONS_MAX: Final = 20
 """Open sessions of one account; the oldest ends."""
+BY_CARD: Final = "card-pin"
+"""How a session was begun: by a card and its PIN (fleet.card_pin). Empty: by what proves more."""
+BY_CARD_S: Final = 30 * 60
+"""To look at a month and ask for a mark takes minutes; the computer is the next one's."""
+BY_CARD_IDLE_MS: Final = 5 * 60_000
+"""Who is called away from a shared computer leaves no more than this to whoever sits down."""
 AGENT_MAX: Final = 60
 """Characters of a browser's name, such as «Firefox · Windows»."""
 
 
-def begin(connection: sa.Connection, name: str, now_ms: int, seconds: int, agent: str) -> str:
+def begin(
+    connection: sa.Connection, name: str, now_ms: int, seconds: int, agent: str, how: str = ""
+) -> str:
     """Begin a session; return its token. What is over is cleared away, of everyone."""
     token = secrets.token_urlsafe(32)
     connection.execute(session.delete().where(session.c.ends_at_ms <= now_ms))
@@ -36,6 +45,7 @@ def begin(connection: sa.Connection, name: str, now_ms: int, seconds: int, agent
             ends_at_ms=now_ms + seconds * 1000,
             seen_at_ms=now_ms,
             agent=agent[:AGENT_MAX],
+            how=how,
         )
     )
     return token
@@ -50,6 +60,7 @@ def find(connection: sa.Connection, token: str, now_ms: int) -> AnyRow | None:
         session.c.begun_at_ms,
         session.c.seen_at_ms,
         session.c.second_at_ms,
+        session.c.how,
     )
     return connection.execute(
         sa.select(*columns)
@@ -87,7 +98,10 @@ def open_ones(connection: sa.Connection, name: str, now_ms: int, idle_ms: int) -
     """Return an account's open sessions, the one last used first (token_sha256 is its key)."""
     seen = sa.func.coalesce(session.c.seen_at_ms, session.c.begun_at_ms)
     wanted = sa.select(session).where(
-        session.c.account == name, session.c.ends_at_ms > now_ms, seen >= now_ms - idle_ms
+        session.c.account == name,
+        session.c.ends_at_ms > now_ms,
+        seen >= now_ms - idle_ms,
+        sa.or_(session.c.how != BY_CARD, seen >= now_ms - BY_CARD_IDLE_MS),
     )
     return connection.execute(wanted.order_by(seen.desc())).all()
 

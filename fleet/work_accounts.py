@@ -1,14 +1,14 @@
 """Whose own account it is: a teacher's account opens his own days, and nothing else.
 
 Rules: an account is one member's and a member has one account; who binds it is in the audit, and
-nobody binds his own; the newest row holds. It gives no right in the office.
+nobody binds his own; the newest row holds. It gives no right in the office. A PIN goes with it.
 """
 
 from typing import Final
 
 import sqlalchemy as sa
 
-from fleet.schema import work_account
+from fleet.schema import card_pin, work_account
 from fleet.work_acts import Act, WorkRefused, member_of, note
 
 ACCOUNT_MAX: Final = 64
@@ -43,6 +43,7 @@ def unbind(connection: sa.Connection, act: Act, account: str) -> None:
     row = member_of(connection, act.member_id)
     if member_of_account(connection, account) != act.member_id:
         raise WorkRefused("not-bound")
+    connection.execute(card_pin.delete().where(card_pin.c.member_id == act.member_id))
     _write(connection, act, account, "unbound", row.registration_number)
 
 

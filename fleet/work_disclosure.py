@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from fleet import work_corrections, work_entries, work_terms
 from fleet.lent_cards import LOANS
 from fleet.schema import (
+    card_pin,
     work_account,
     work_correction,
     work_decision,
@@ -99,6 +100,9 @@ def _special(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
     named = work_naming.select().where(work_naming.c.member_id == member_id)
     for row in connection.execute(named):
         yield WorkLine(row.at_ms, f"name-{row.kind}", "", "", row.who)
+    pins = card_pin.select().where(card_pin.c.member_id == member_id)
+    for row in connection.execute(pins):
+        yield WorkLine(row.set_at_ms, "card-pin", "", "", row.account)
     months = work_month.select().where(work_month.c.member_id == member_id)
     for row in connection.execute(months.order_by(work_month.c.close_id)):
         yield WorkLine(0, "month", row.month, f"{row.worked_min} / {row.outside_min}", "")
@@ -114,6 +118,6 @@ def erase(connection: sa.Connection, member_id: int) -> None:
     connection.execute(work_return.delete().where(work_return.c.loan_id.in_(loans)))
     for table in (
         *(work_leaf, work_loan, work_correction, work_request, work_entry),
-        *(work_special, work_account, work_naming, work_term),
+        *(work_special, work_account, work_naming, work_term, card_pin),
     ):
         connection.execute(table.delete().where(table.c.member_id == member_id))

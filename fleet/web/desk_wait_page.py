@@ -127,6 +127,8 @@ async def _begin(request: web.Request, part: DeskPart) -> None:
         wait_id = await change(request.app[PERSONS], desk_wait.begin, *what)
     except DeskBusy as busy:
         part.refused, part.arguments = "busy", {"who": busy.who}
+        if busy.who.startswith(desk_wait.SIGN_IN):
+            part.refused, part.arguments = "signs-in", {}
         return
     await _look(request, part, wait_id)
 

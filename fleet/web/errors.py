@@ -19,6 +19,7 @@ _KNOWN: Final = {
     "csrf": "csrf",
     "role": "role",
     "right": "right",
+    "by-card": "by-card",
     400: "400",
     403: "403",
     404: "404",

@@ -6,7 +6,7 @@ its password is shown once; an account that is there already keeps its password 
 
 from aiohttp import web
 
-from fleet import people, work_accounts
+from fleet import card_pin, people, work_accounts
 from fleet.accounts import AccountRefused
 from fleet.people import PeopleRefused
 from fleet.web.data import FLEET, PERSONS, change, read
@@ -79,4 +79,15 @@ async def unbind(request: web.Request) -> web.Response:
     except WorkRefused as error:
         return await _refused(request, form, error)
     await flash(request, Flash("ok", "web.own-account.unbound"))
+    raise web.HTTPSeeOther(f"/members/{act.member_id}")
+
+
+@routes.post(r"/members/{member:\d+}/account/card-pin/remove")
+async def remove_pin(request: web.Request) -> web.Response:
+    """Let the member's card open nothing until he sets a PIN; whether he had one is not told."""
+    act = await _act(request)
+    await read_form(request, {})
+    what = (act.member_id, act.who, act.at_ms)
+    await change(request.app[PERSONS], card_pin.remove, *what)
+    await flash(request, Flash("ok", "web.own-account.card-pin-removed"))
     raise web.HTTPSeeOther(f"/members/{act.member_id}")

@@ -99,15 +99,18 @@ class Site:
                 groups.setdefault(label, Group(label, [])).pages.append(page)
         return list(groups.values())
 
-    def refuses(self, path: str, account: Account) -> bool:
-        """True when this account may not open the path."""
+    def refuses(self, path: str, account: Account) -> str:
+        """Return why this account may not open the path, as an error page has it; empty: it may."""
         if self.needs is None:
-            return False
+            return ""
         first = "/" + path.split("/")[1]
         if first == self.own:
-            return account.member_id is None
+            return "right" if account.member_id is None else ""
+        if account.by_card and first not in _OPEN_BY_CARD:
+            return "by-card"
         roles = self.needs.get(first)
-        return roles is None or bool(roles and roles.isdisjoint(account.rights.roles))
+        is_open = roles is not None and not (roles and roles.isdisjoint(account.rights.roles))
+        return "" if is_open else "right"
 
 
 @dataclass(frozen=True)
@@ -130,11 +133,20 @@ PROVIDER: Final = "oidc"
 """In a session: its owner signed in at the city's provider, and needs no password here."""
 LEFT_PATH: Final = "/oidc/left"
 """Where somebody goes on signing out who had signed in by the city's provider."""
-PUBLIC: Final = frozenset({"/login", "/healthz", "/oidc", "/oidc/back", LEFT_PATH})
+CARD_PATH: Final = "/login/card"
+"""Where somebody signs in by card and PIN, at a browser that stands at a desk."""
+PUBLIC: Final = frozenset(
+    {
+        *("/login", "/healthz", "/oidc", "/oidc/back", LEFT_PATH),
+        *(CARD_PATH, f"{CARD_PATH}/now", f"{CARD_PATH}/pin", f"{CARD_PATH}/stop"),
+    }
+)
 FIRST_PATH: Final = "/security/password"
 """Where a password is chosen: all that opens to somebody who was given one."""
 SECOND_PATH: Final = "/second"
 """Where the second factor is shown: all that opens before it was."""
+_OPEN_BY_CARD: Final = frozenset({"/", SECOND_PATH, HELD_PATH, "/logout"})
+"""Beside his own days: all that opens to somebody who signed in by card and PIN."""
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _NOT_HELD: Final = frozenset({"logout", "security", SECOND_PATH[1:]})
 """By the first part of the path: forms with secrets in them, and what needs no going on."""
@@ -299,8 +311,8 @@ def _require_account(request: web.Request) -> None:
 
 def _require_right(request: web.Request) -> None:
     account, site = account_of(request), request.app[SITE]
-    if site.refuses(request.path, account):
-        raise web.HTTPForbidden(reason="right")
+    if why := site.refuses(request.path, account):
+        raise web.HTTPForbidden(reason=why)
 
 
 def _require_first_steps(request: web.Request, *, by_password: bool) -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp_session import get_session, new_session
 
 from fleet.accounts import Account
+from fleet.web.at_desk import browser_of
 from fleet.web.browsers import agent_of
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.held import HELD, HELD_PATH
@@ -37,7 +38,13 @@ FAILURES_MAX: Final = 5
 """A person mistypes twice or three times; a guesser needs thousands."""
 ADDRESS_FAILURES_MAX: Final = 50
 """A whole counter hall may share one address; with 5 an account, it is a tenth of all guesses."""
+DESK_FAILURES_MAX: Final = 20
+"""Cards that a desk's reader is asked for in vain: more than a staff room in the morning mistypes,
+and with one shared computer a school 5,760 a day, spread over all its cards, of which each takes
+five (fleet.card_pin)."""
 _ADDRESS: Final = "address "
+DESK: Final = "desk "
+"""Before a reader, in a key of the limit."""
 PAUSE_S: Final = 300
 """With 5 tries each 5 minutes a guesser has 1,440 a day: less than one word of a small list."""
 ADDRESS_CHARACTERS_MAX: Final = 45
@@ -78,6 +85,13 @@ class SignInLimit:
             self._failures.popitem(last=False)
         return True
 
+    def gave_back(self, key: str) -> None:
+        """Count the newest attempt of this as no failure; older ones stay."""
+        if recent := self._recent(key)[:-1]:
+            self._failures[key] = recent
+        else:
+            self._failures.pop(key, None)
+
     def succeeded(self, *keys: str) -> None:
         """Forget the failures of these."""
         for key in keys:
@@ -85,6 +99,8 @@ class SignInLimit:
 
 
 def _failures_max(key: str) -> int:
+    if key.startswith(DESK):
+        return DESK_FAILURES_MAX
     return ADDRESS_FAILURES_MAX if key.startswith(_ADDRESS) else FAILURES_MAX
 
 
@@ -175,7 +191,9 @@ async def sign_in(request: web.Request) -> web.Response:
     raise web.HTTPSeeOther(inside(form["next"]))
 
 
-async def begin_session(request: web.Request, account: Account, by: str = "") -> None:
+async def begin_session(
+    request: web.Request, account: Account, by: str = "", seconds: int = SESSION_S, how: str = ""
+) -> None:
     """Begin a session for somebody who has proved who he is; an older one of this browser ends.
 
     Its pages still open go on when they are his: their forms carry the token of the older one.
@@ -188,7 +206,7 @@ async def begin_session(request: web.Request, account: Account, by: str = "") ->
     if csrf:
         session["csrf"] = csrf
     session["session"] = await asyncio.to_thread(
-        accounts.begin, account, SESSION_S, agent_of(request)
+        accounts.begin, account, seconds, agent_of(request), how
     )
     session["by"], session["who"] = by, account.name
 
@@ -197,7 +215,10 @@ async def again(request: web.Request, form: Form, status: int = 200) -> web.Resp
     """The form, with what is wrong with it."""
     provider = request.app.get(PROVIDER_LABEL, "")
     held = form["next"] == HELD_PATH
-    return await render(request, "login.html", status, form=form, provider=provider, held=held)
+    desk = await browser_of(request)
+    return await render(
+        request, "login.html", status, form=form, provider=provider, held=held, desk=desk
+    )
 
 
 @routes.get(HELD_PATH)
