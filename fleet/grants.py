@@ -273,6 +273,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.work_listed, delete=True),
                 _append(_S.work_list),
                 _append(_S.work_leaf),
+                (_S.work_visitor.name, Grant(frozenset({"loan_id"}), delete=True)),
                 _read(_S.work_retention),
             )
         ),
@@ -373,6 +374,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.person_audit),
                 *(_forgettable(table) for table in _RECORDS_OF_WORK),
                 _append(_S.work_spare),
+                _append(_S.work_visitor),
                 _append(_S.work_close),
                 _append(_S.work_month),
                 _append(_S.work_change),

@@ -1471,14 +1471,14 @@ work_loan: Final = sa.Table(
     _id(),
     sa.Column("spare_id", _Id, sa.ForeignKey("work_spare.id"), nullable=False),
     _number("number"),
-    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), index=True),
     _number("from_ms"),
     _number("until_ms"),
     _text("who"),
     sa.UniqueConstraint("spare_id", "number"),
-    comment="To whom a spare card was lent, and until when at the latest; number: counts the loans "
-    "of a card from 1, so that of two at once one is refused. Rows are never changed; they are "
-    "erased with the member.",
+    comment="To whom a spare card was lent, and until when at the latest; member_id: none for a "
+    "visitor; number: counts the loans of a card from 1, so that of two at once one is refused. "
+    "Rows are never changed; they are erased with the member.",
 )
 
 work_return: Final = sa.Table(
@@ -1488,6 +1488,15 @@ work_return: Final = sa.Table(
     _number("at_ms"),
     _text("who"),
     comment="When a lent card was given back; once, and never changed.",
+)
+
+work_visitor: Final = sa.Table(
+    "work_visitor",
+    persons,
+    sa.Column("loan_id", _Id, sa.ForeignKey("work_loan.id"), primary_key=True, autoincrement=False),
+    _text("label"),
+    comment="What a school calls the visitor who has a card that was lent to no member. Rows are "
+    "never changed; dispatch removes them a week after the day (fleet.work_visitors).",
 )
 
 work_retention: Final = sa.Table(

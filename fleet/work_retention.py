@@ -26,6 +26,7 @@ from fleet.schema import (
     work_retention,
     work_return,
     work_special,
+    work_visitor,
 )
 from fleet.work_acts import WorkRefused, require_text
 from programmes import attendance
@@ -85,9 +86,9 @@ def drop(people: sa.Connection, who: str, at_ms: int) -> Dropped:
     entries = people.execute(work_entry.delete().where(old))
     people.execute(work_special.delete().where(work_special.c.month < month))
     lent = work_loan.c.until_ms < start_of_day_ms(day)
-    people.execute(
-        work_return.delete().where(work_return.c.loan_id.in_(sa.select(work_loan.c.id).where(lent)))
-    )
+    loans = sa.select(work_loan.c.id).where(lent)
+    for table in (work_return, work_visitor):
+        people.execute(table.delete().where(table.c.loan_id.in_(loans)))
     people.execute(work_loan.delete().where(lent))
     with lifted(people, "work_list", "work_close", "work_month"):
         lists = sa.select(work_list.c.id).where(work_list.c.day < day)

@@ -45,8 +45,19 @@ class Spare(NamedTuple):
     loan_id: int | None
     """None: it is free."""
     member_id: int | None
+    """None of a lent one: a visitor has it."""
     from_ms: int | None
     until_ms: int | None
+
+
+class NewLoan(NamedTuple):
+    """To whom a card is lent, from when, until when at the latest."""
+
+    member_id: int | None
+    """None: a visitor (fleet.work_visitors)."""
+    from_ms: int
+    until_ms: int
+    who: str
 
 
 def unknown_at(people: sa.Connection, places: Collection[str], at_ms: int) -> list[Waiting]:
@@ -137,27 +148,34 @@ def lend(people: sa.Connection, act: Act, organisation: str, spare_id: int, unti
     terms = work_terms.of_members(people, [act.member_id])[act.member_id]
     if terms.organisation_on(today) != organisation or not terms.is_enrolled(today):
         raise WorkRefused("no-member")
-    spares = {one.id: one for one in of_school(people, organisation, act.at_ms)}
+    found = spare_of(people, organisation, spare_id, act.at_ms)
+    to = NewLoan(act.member_id, act.at_ms, until_ms, act.who)
+    loan_id = write_loan(people, found, to)
+    said = f"{organisation} {found.number}"
+    note(people, act, row.registration_number, "work.card-lent", said)
+    return loan_id
+
+
+def spare_of(people: sa.Connection, organisation: str, spare_id: int, at_ms: int) -> Spare:
+    """Return a school's spare card that is free. Raises WorkRefused."""
+    spares = {one.id: one for one in of_school(people, organisation, at_ms)}
     if spare_id not in spares:
         raise WorkRefused("no-spare")
     if spares[spare_id].loan_id is not None:
         raise WorkRefused("card-lent")
-    had = sa.select(sa.func.max(work_loan.c.number)).where(work_loan.c.spare_id == spare_id)
-    new = work_loan.insert().values(
-        spare_id=spare_id,
-        number=(people.scalar(had) or 0) + 1,
-        member_id=act.member_id,
-        from_ms=act.at_ms,
-        until_ms=until_ms,
-        who=act.who,
-    )
+    return spares[spare_id]
+
+
+def write_loan(people: sa.Connection, spare: Spare, to: NewLoan) -> int:
+    """Write a loan down and return it. Raises WorkRefused when another was quicker."""
+    had = sa.select(sa.func.max(work_loan.c.number)).where(work_loan.c.spare_id == spare.id)
+    number = (people.scalar(had) or 0) + 1
+    new = work_loan.insert().values(spare_id=spare.id, number=number, **to._asdict())
     try:
         loan_id = store.new_id(people.execute(new))
     except sa.exc.IntegrityError as error:
         raise WorkRefused("card-lent") from error
-    _changed(people, act.at_ms, until_ms)
-    said = f"{organisation} {spares[spare_id].number}"
-    note(people, act, row.registration_number, "work.card-lent", said)
+    _changed(people, to.from_ms, to.until_ms)
     return loan_id
 
 
@@ -165,7 +183,7 @@ def give_back(people: sa.Connection, organisation: str, loan_id: int, who: str, 
     """End a loan now. Raises WorkRefused when it is over, or of another school."""
     spares = {one.loan_id: one for one in of_school(people, organisation, at_ms)}
     found = spares.get(loan_id)
-    if found is None or found.member_id is None or found.until_ms is None:
+    if found is None or found.until_ms is None:
         raise WorkRefused("not-lent")
     back = work_return.insert().values(loan_id=loan_id, at_ms=at_ms, who=who)
     try:
@@ -173,11 +191,15 @@ def give_back(people: sa.Connection, organisation: str, loan_id: int, who: str, 
     except sa.exc.IntegrityError as error:
         raise WorkRefused("not-lent") from error
     _changed(people, at_ms, found.until_ms)
+    said = f"{organisation} {found.number}"
+    if found.member_id is None:
+        audit.note_person(people, at_ms, who, "work.visitor-left", attendance.NAME, said)
+        return
     number = people.scalar(
         sa.select(member.c.registration_number).where(member.c.id == found.member_id)
     )
     act = Act(found.member_id, who, at_ms)
-    note(people, act, number or "", "work.card-returned", f"{organisation} {found.number}")
+    note(people, act, number or "", "work.card-returned", said)
 
 
 def _changed(people: sa.Connection, from_ms: int, until_ms: int) -> None:

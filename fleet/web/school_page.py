@@ -8,7 +8,14 @@ from aiohttp import web
 
 from fleet import work_contests, work_corrections, work_gates, work_now
 from fleet.paper import to_html
-from fleet.schema import work_correction, work_decision, work_entry, work_request
+from fleet.schema import (
+    work_correction,
+    work_decision,
+    work_entry,
+    work_loan,
+    work_request,
+    work_return,
+)
 from fleet.web.data import FLEET, PERSONS, reading
 from fleet.web.live import stream
 from fleet.web.pages import CLOCK, render
@@ -45,6 +52,11 @@ class Board(NamedTuple):
             gone = "left" if one.first_ms is not None else "none"
             found[gone if one.state == "absent" else one.state].append(one)
         return list(found.items())
+
+    @property
+    def inside(self) -> int:
+        """Return how many are in: members and visitors."""
+        return len(self.now.present) + len(self.now.visitors)
 
     @property
     def told_ms(self) -> int | None:
@@ -101,10 +113,10 @@ async def live(request: web.Request) -> web.StreamResponse:
 
 def _written(people: sa.Connection) -> list[int | None]:
     """Return how far what people say of days has come."""
-    tables = (work_correction, work_request, work_entry)
-    decided = sa.select(sa.func.count()).select_from(work_decision)
+    tables = (work_correction, work_request, work_entry, work_loan)
+    counted = (work_decision, work_return)
     return [
-        people.scalar(decided),
+        *(people.scalar(sa.select(sa.func.count()).select_from(table)) for table in counted),
         *(people.scalar(sa.select(sa.func.max(table.c.id))) for table in tables),
     ]
 

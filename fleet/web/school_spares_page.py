@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import work_gates, work_now, work_records, work_spares, work_terms
+from fleet import work_gates, work_now, work_records, work_spares, work_terms, work_visitors
 from fleet.members import Waiting
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, empty_form, read_form
@@ -23,8 +23,11 @@ from fleet.web.triage_page import place_labels
 from fleet.work_acts import Act, WorkRefused
 from fleet.work_now import Named
 from fleet.work_spares import Spare
+from fleet.work_visitors import Visitor
 
 PATH: Final = f"{SCHOOL_PATH}/spares"
+_BESIDE: Final = {"visit": ("visit", "visitor")}
+"""Which form and field a refusal is said beside, but for the one that lends to a member."""
 routes = web.RouteTableDef()
 
 
@@ -35,6 +38,8 @@ class Shown(NamedTuple):
     staff: Sequence[Named]
     """To whom a card may be lent today, by reading."""
     names: Mapping[int, Named]
+    visitors: Sequence[Visitor]
+    """Of today and of as many days as their labels are kept, the latest first."""
     unknown: Sequence[Waiting]
     """Staff cards that nobody has, held at the school's gates."""
 
@@ -46,8 +51,10 @@ def _ask(fleet: sa.Connection, people: sa.Connection, school: str, who: str, at_
     borrowers = {one.member_id for one in spares if one.member_id is not None}
     names = work_now.named(people, {*staff, *borrowers})
     work_now.note_listed(people, who, at_ms, len(names), school)
+    mine = [one for one in names.values() if one.member_id in staff]
+    visitors = work_visitors.lately(people, school, at_ms)
     unknown = work_spares.unknown_at(people, _places(fleet, school), at_ms)
-    return Shown(spares, [one for one in names.values() if one.member_id in staff], names, unknown)
+    return Shown(spares, mine, names, visitors, unknown)
 
 
 def _places(fleet: sa.Connection, school: str) -> frozenset[str]:
@@ -55,8 +62,9 @@ def _places(fleet: sa.Connection, school: str) -> frozenset[str]:
 
 
 async def _page(
-    request: web.Request, school: School, form: Form, status: int = 200
+    request: web.Request, school: School, form: Form, status: int = 200, tried: str = ""
 ) -> web.Response:
+    """Show the page. `tried`: which form was sent and is shown again."""
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     found = await look(request, _ask, school.organisation, who, now_ms)
     places = await place_labels(request)
@@ -67,7 +75,10 @@ async def _page(
         section=PATH,
         school=school,
         form=form,
+        tried=tried,
         places=places,
+        labels={one.loan_id: one.label for one in found.visitors},
+        now_ms=now_ms,
         **found._asdict(),
     )
 
@@ -79,14 +90,16 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def _done(
-    request: web.Request, school: School, form: Form, step: Any, *said: Any
+    request: web.Request, school: School, form: Form, done: str, step: Any, *said: Any
 ) -> web.Response:
+    """Do it and go back; what is refused stands beside the field that `_BESIDE` names."""
     try:
         await change(request.app[PERSONS], step, *said)
     except WorkRefused as error:
-        form.refuse("spare", f"work.refused.{error.reason}", **error.arguments)
-        return await _page(request, school, form, 409)
-    await flash(request, Flash("ok", f"web.school.spares.done.{step.__name__}"))
+        tried, field = _BESIDE.get(done, ("lend", "spare"))
+        form.refuse(field, f"work.refused.{error.reason}", **error.arguments)
+        return await _page(request, school, form, 409, tried)
+    await flash(request, Flash("ok", f"web.school.spares.done.{done}"))
     raise web.HTTPSeeOther(f"{PATH}?school={school.code}")
 
 
@@ -99,7 +112,7 @@ async def register(request: web.Request) -> web.Response:
     places = await read(request.app[FLEET], _places, school.organisation)
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     said = (school.organisation, places, number_of(form["card"]), who, now_ms)
-    return await _done(request, school, form, work_spares.register, *said)
+    return await _done(request, school, form, "register", work_spares.register, *said)
 
 
 @routes.post(f"{PATH}/lend")
@@ -109,12 +122,26 @@ async def lend(request: web.Request) -> web.Response:
     form = await read_form(request, {"spare": 20, "member": 20})
     form.require("member", "spare")
     if form.errors:
-        return await _page(request, school, form, 422)
+        return await _page(request, school, form, 422, "lend")
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     until_ms = await read(request.app[FLEET], work_spares.day_end_ms, school.organisation, now_ms)
     act = Act(number_of(form["member"]), who, now_ms)
     said = (act, school.organisation, number_of(form["spare"]), until_ms)
-    return await _done(request, school, form, work_spares.lend, *said)
+    return await _done(request, school, form, "lend", work_spares.lend, *said)
+
+
+@routes.post(f"{PATH}/visit")
+async def visit(request: web.Request) -> web.Response:
+    """Lend a spare card to a visitor, for today."""
+    school = await school_to_write(request)
+    form = await read_form(request, {"visitor": work_visitors.LABEL_MAX, "spare": 20})
+    form.require("visitor", "spare")
+    if form.errors:
+        return await _page(request, school, form, 422, "visit")
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    until_ms = await read(request.app[FLEET], work_spares.day_end_ms, school.organisation, now_ms)
+    said = (school.organisation, number_of(form["spare"]), form["visitor"], until_ms, who, now_ms)
+    return await _done(request, school, form, "visit", work_visitors.lend, *said)
 
 
 @routes.post(f"{PATH}/back")
@@ -123,4 +150,4 @@ async def give_back(request: web.Request) -> web.Response:
     school, form = await school_to_write(request), await read_form(request, {"loan": 20})
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     said = (school.organisation, number_of(form["loan"]), who, now_ms)
-    return await _done(request, school, form, work_spares.give_back, *said)
+    return await _done(request, school, form, "give_back", work_spares.give_back, *said)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
 from fleet import schema, work_spares
@@ -96,3 +97,54 @@ def test_auditors_see_cards_and_lend_none(town: Gated) -> None:
     assert "/school/spares/lend" not in shown
     lent = mori.post(f"/school/spares/lend?school={NORTH}", spare=str(card), member=str(mine))
     assert lent.status == 403
+
+
+VISITOR = "北設備の高橋"
+
+
+def test_a_visitor_is_in_on_the_page_and_on_the_list_until_the_card_is_back(
+    town: Gated, page: Page
+) -> None:
+    spare(town)
+    sign_in(page, town.office, "kyoto")
+    page.wait_for_url(f"{town.office}/")
+    page.goto(f"{town.office}/school/spares")
+    page.get_by_label("来校者の呼び名").focus()
+    page.keyboard.type(VISITOR)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("在校として出ます")
+    page.goto(f"{town.office}/school")
+    board = page.locator("#now")
+    expect(board.locator("h2")).to_contain_text("在校 2人 うち来校者 1人")
+    expect(board.get_by_role("row", name=VISITOR)).to_contain_text(re.compile("09:12.*予備 1"))
+    kyoto = town.visit("kyoto")
+    listed = kyoto.get("/school/list/file").text
+    assert VISITOR in listed
+    assert re.findall(r"""(?:src|href)=|url\(|@import""", listed) == []
+    assert kyoto.get("/school/list").body[:5] == b"%PDF-"
+    assert VISITOR not in town.visit("sato").get("/school").text
+    town.sites.town.clock.at_ms += 60_000
+    (loan,) = town.schools.ask(sa.select(schema.work_loan.c.id))[0]
+    assert kyoto.post("/school/spares/back", loan=str(loan)).status == 303
+    expect(board.locator("h2")).to_contain_text("在校 1人")
+    expect(board).not_to_contain_text(VISITOR)
+    assert VISITOR not in kyoto.get("/school/list/file").text
+    assert VISITOR in kyoto.get("/school/spares").text, "for a week"
+
+
+def test_what_is_refused_of_a_visitor_is_said_beside_the_form(town: Gated) -> None:
+    card = str(spare(town))
+    kyoto = town.visit("kyoto")
+    assert kyoto.post("/school/spares/visit", visitor="", spare=card).status == 422
+    assert kyoto.post("/school/spares/visit", visitor="あ" * 41, spare=card).status == 422
+    number = kyoto.post("/school/spares/visit", visitor="123456789018", spare=card)
+    assert number.status == 422
+    assert "123456789018" not in number.text
+    assert kyoto.post("/school/spares/visit", visitor="x<script>", spare=card).status == 303
+    assert "x<script>" not in kyoto.get("/school").text
+    twice = kyoto.post("/school/spares/visit", visitor="y", spare=card)
+    assert (twice.status, "貸出中です" in twice.text) == (409, True)
+    mori = town.visit("mori")
+    there = f"/school/spares/visit?school={NORTH}"
+    assert mori.post(there, visitor="y", spare=card).status == 403
+    assert town.visit("sato").post(there, visitor="y", spare=card).status == 404

@@ -1,0 +1,53 @@
+"""Spare cards that are lent to visitors: a loan to no member, and what the school calls the person.
+
+SQLite cannot let a column be empty afterwards: the table is made anew, without what refers to it.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from fleet.grants import make_unchangeable
+
+revision = "persons_8"
+down_revision = "persons_6"
+branch_labels = None
+depends_on = None
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Let a loan be to no member; nobody visits yet."""
+    if op.get_bind().dialect.name == "sqlite":
+        _without_member_on_sqlite()
+    else:
+        op.alter_column("work_loan", "member_id", existing_type=_ID, nullable=True)
+    op.create_table(
+        "work_visitor",
+        sa.Column("loan_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["loan_id"], ["work_loan.id"], name=op.f("fk_work_visitor_loan_id")
+        ),
+        sa.PrimaryKeyConstraint("loan_id", name=op.f("pk_work_visitor")),
+    )
+    make_unchangeable(op.get_bind(), "work_visitor")
+
+
+def _without_member_on_sqlite() -> None:
+    op.execute("CREATE TABLE returned AS SELECT loan_id, at_ms, who FROM work_return")
+    op.drop_table("work_return")
+    with op.batch_alter_table("work_loan") as table:
+        table.alter_column("member_id", existing_type=_ID, nullable=True)
+    op.create_table(
+        "work_return",
+        sa.Column("loan_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["loan_id"], ["work_loan.id"], name=op.f("fk_work_return_loan_id")),
+        sa.PrimaryKeyConstraint("loan_id", name=op.f("pk_work_return")),
+    )
+    op.execute("INSERT INTO work_return SELECT loan_id, at_ms, who FROM returned")
+    op.drop_table("returned")
+    for table in ("work_loan", "work_return"):
+        make_unchangeable(op.get_bind(), table)
