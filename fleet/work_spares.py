@@ -1,8 +1,8 @@
 """A school lends its spare staff cards: registered once, lent for today, given back.
 
 Rules: a spare card is a staff card that nobody has, held at a gate of the school in the last seven
-days; it is lent to one member of the school at a time, until the day's end at the latest; lending
-and giving back are rows of their own that stay, and stand in the audit by registration number.
+days; it is lent to one member of the school at a time, for today or until the end of a day that is
+DAYS_MAX away at most, on all of which he is of the school; lending and giving back are rows of their own that stay, and stand in the audit by registration number.
 """
 
 import datetime
@@ -32,6 +32,8 @@ from wire.credential import Scheme
 
 SPARES_MAX: Final = 99
 """Of one school: two digits on a sticker."""
+DAYS_MAX: Final = 31
+"""Of one loan: who stays longer has a card of his own by then."""
 WAITING_MAX: Final = 500
 """Unknown cards looked through for those of one school."""
 _ONE_DAY: Final = datetime.timedelta(days=1)
@@ -130,26 +132,46 @@ def of_school(people: sa.Connection, organisation: str, at_ms: int) -> list[Spar
     return [Spare(row.id, row.number, *lent.get(row.id, free)) for row in rows]
 
 
-def day_end_ms(fleet: sa.Connection, organisation: str, at_ms: int) -> int:
-    """Return when today is over at every gate of a school."""
+class Ends(NamedTuple):
+    """When a loan ends at the latest."""
+
+    today: datetime.date
+    day: datetime.date
+    """The last on which the card is good."""
+    at_ms: int
+
+
+def ends(
+    fleet: sa.Connection, organisation: str, at_ms: int, until: datetime.date | None = None
+) -> Ends:
+    """Return when a day is over at every gate of a school: today, unless another is named.
+
+    Raises WorkRefused for a day that is over, or more than DAYS_MAX days from the first to the last.
+    """
     rules = work_records.day_rules(fleet, local_day(at_ms))
     gates = work_gates.of_school(fleet, organisation)
     hour = max((rules.hour_at(one.place) for one in gates), default=rules.starts_at_hour)
-    return start_of_day_ms(local_day(at_ms, hour) + _ONE_DAY, hour)
+    today = local_day(at_ms, hour)
+    last = until or today
+    if not 0 <= (last - today).days < DAYS_MAX:
+        raise WorkRefused("loan-day", limit=DAYS_MAX)
+    return Ends(today, last, start_of_day_ms(last + _ONE_DAY, hour))
 
 
-def lend(people: sa.Connection, act: Act, organisation: str, spare_id: int, until_ms: int) -> int:
-    """Lend a school's spare card to one of its members until the day's end; return the loan.
+def lend(people: sa.Connection, act: Act, organisation: str, spare_id: int, until: Ends) -> int:
+    """Lend a school's spare card to one of its members; return the loan.
 
-    Raises WorkRefused when somebody has the card, or it or the member is not of this school.
+    Raises WorkRefused when somebody has the card, or it or the member is not of this school, or the
+    member is not on one of the days.
     """
     row = member_of(people, act.member_id)
-    today = local_day(act.at_ms)
     terms = work_terms.of_members(people, [act.member_id])[act.member_id]
-    if terms.organisation_on(today) != organisation or not terms.is_enrolled(today):
+    if terms.organisation_on(until.today) != organisation or not terms.is_enrolled(until.today):
         raise WorkRefused("no-member")
+    if set(terms.organisations(*until[:2])) != {organisation} or not terms.is_enrolled(until.day):
+        raise WorkRefused("loan-longer")
     found = spare_of(people, organisation, spare_id, act.at_ms)
-    to = NewLoan(act.member_id, act.at_ms, until_ms, act.who)
+    to = NewLoan(act.member_id, act.at_ms, until.at_ms, act.who)
     loan_id = write_loan(people, found, to)
     said = f"{organisation} {found.number}"
     note(people, act, row.registration_number, "work.card-lent", said)

@@ -14,7 +14,7 @@ from fleet import audit, work_spares
 from fleet.lent_cards import ENDED, LOANS
 from fleet.schema import work_loan, work_spare, work_visitor
 from fleet.work_acts import WorkRefused
-from fleet.work_spares import NewLoan
+from fleet.work_spares import Ends, NewLoan
 from programmes import attendance
 from wire.individual_number import refuse_individual_number
 
@@ -44,7 +44,7 @@ def lend(
     organisation: str,
     spare_id: int,
     label: str,
-    until_ms: int,
+    until: Ends,
     who: str,
     at_ms: int,
 ) -> int:
@@ -57,7 +57,7 @@ def lend(
         raise WorkRefused("visitor", limit=LABEL_MAX)
     refuse_individual_number("label", plain)
     spare = work_spares.spare_of(people, organisation, spare_id, at_ms)
-    loan_id = work_spares.write_loan(people, spare, NewLoan(None, at_ms, until_ms, who))
+    loan_id = work_spares.write_loan(people, spare, NewLoan(None, at_ms, until.at_ms, who))
     people.execute(work_visitor.insert().values(loan_id=loan_id, label=plain))
     said = f"{organisation} {spare.number}"
     audit.note_person(people, at_ms, who, "work.visitor-came", attendance.NAME, said)

@@ -53,8 +53,8 @@ def town(databases: Databases) -> Iterator[Schools]:
 
 def visits(town: Schools, spare: int, at_ms: int, label: str = LABEL, school: str = NORTH) -> int:
     with town.office_fleet.read() as fleet, town.office.write() as people:
-        until_ms = work_spares.day_end_ms(fleet, NORTH, at_ms)
-        return work_visitors.lend(people, school, spare, label, until_ms, "kyoto", at_ms)
+        until = work_spares.ends(fleet, NORTH, at_ms)
+        return work_visitors.lend(people, school, spare, label, until, "kyoto", at_ms)
 
 
 def now(town: Schools, at_ms: int, school: str = NORTH) -> SchoolNow:

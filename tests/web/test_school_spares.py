@@ -148,3 +148,47 @@ def test_what_is_refused_of_a_visitor_is_said_beside_the_form(town: Gated) -> No
     there = f"/school/spares/visit?school={NORTH}"
     assert mori.post(there, visitor="y", spare=card).status == 403
     assert town.visit("sato").post(there, visitor="y", spare=card).status == 404
+
+
+def test_the_boards_clerk_takes_in_a_substitute_with_a_card_for_some_days(
+    town: Gated, page: Page
+) -> None:
+    spare(town)
+    sign_in(page, town.office, "hana")
+    page.wait_for_url(f"{town.office}/")
+    page.goto(f"{town.office}/school/spares?school={NORTH}")
+    form = page.locator("section[aria-labelledby=h-substitute]")
+    form.get_by_label("氏名").focus()
+    page.keyboard.type("乾 健")
+    page.keyboard.press("Tab")
+    page.keyboard.type("イヌイ ケン")
+    form.get_by_label("最後の日").fill("2026-07-09")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("登録番号D-0001")
+    row = page.get_by_role("row", name=re.compile("予備 1"))
+    expect(row).to_contain_text("貸出中 乾 健")
+    gate = town.schools.gates["north-front"]
+    gate.tap(SPARE, at(3, "09:14", month=7))
+    gate.send()
+    town.sites.town.clock.at_ms = at(3, "09:15", month=7)
+    page.goto(f"{town.office}/school?school={NORTH}")
+    expect(page.locator("#now")).to_contain_text("乾 健")
+
+
+def test_a_school_itself_enrols_nobody_and_reads_whom_to_ask(town: Gated) -> None:
+    card = str(spare(town))
+    kyoto = town.visit("kyoto")
+    shown = kyoto.get("/school/spares").text
+    assert "教育委員会の担当者" in shown
+    assert "/school/spares/substitute" not in shown
+    form = {"name": "乾", "kana": "イヌイ", "until_day": "2026-07-09", "spare": card}
+    for who in (kyoto, town.visit("mori")):
+        assert who.post(f"/school/spares/substitute?school={NORTH}", **form).status == 404
+    hana = town.visit("hana")
+    there = f"/school/spares/substitute?school={NORTH}"
+    assert hana.post(there, **form | {"until_day": "2026-08-03"}).status == 422
+    assert hana.post(there, **form | {"until_day": "x"}).status == 422
+    assert hana.post(there, **form | {"name": " "}).status == 422
+    assert hana.post("/school/spares/substitute?school=-", **form).status == 409
+    assert hana.post(there, **form).status == 303
+    assert hana.post(there, **form).status == 409, "pressed twice"
