@@ -374,6 +374,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _append(_S.person_audit),
                 *(_forgettable(table) for table in _RECORDS_OF_WORK),
                 _append(_S.work_spare),
+                _append(_S.work_spare_use),
                 _append(_S.work_visitor),
                 _append(_S.work_close),
                 _append(_S.work_month),

@@ -52,6 +52,7 @@ APPEND_ONLY: Final = {
         "work_list",
         "work_retention",
         "work_spare",
+        "work_spare_use",
     ),
 }
 """Tables that only grow, by database; enforced by `grants.make_append_only`."""
@@ -1488,6 +1489,19 @@ work_return: Final = sa.Table(
     _number("at_ms"),
     _text("who"),
     comment="When a lent card was given back; once, and never changed.",
+)
+
+work_spare_use: Final = sa.Table(
+    "work_spare_use",
+    persons,
+    _id(),
+    sa.Column("spare_id", _Id, sa.ForeignKey("work_spare.id"), nullable=False, index=True),
+    _text("kind"),
+    _text("why"),
+    _number("at_ms"),
+    _text("who"),
+    comment="Spare cards that are out of use, or in use again: kind out or in; why: one of "
+    "work_spare_use.Why, empty of in; a card's newest row holds. Append-only.",
 )
 
 work_visitor: Final = sa.Table(

@@ -23,7 +23,7 @@ from fleet import (
     work_terms,
 )
 from fleet.members import Waiting
-from fleet.schema import member, work_loan, work_return, work_spare
+from fleet.schema import member, work_loan, work_return, work_spare, work_spare_use
 from fleet.schema import triage as triage_table
 from fleet.work_acts import Act, WorkRefused, member_of, note, touch
 from programmes import attendance
@@ -36,6 +36,14 @@ DAYS_MAX: Final = 31
 """Of one loan: who stays longer has a card of his own by then."""
 WAITING_MAX: Final = 500
 """Unknown cards looked through for those of one school."""
+_OUT: Final = (
+    sa.select(work_spare_use.c.why)
+    .where(work_spare_use.c.spare_id == work_spare.c.id)
+    .order_by(work_spare_use.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""Why a card is out of use by its newest row, which has no reason when it is in use again."""
 _ONE_DAY: Final = datetime.timedelta(days=1)
 
 
@@ -50,6 +58,13 @@ class Spare(NamedTuple):
     """None of a lent one: a visitor has it."""
     from_ms: int | None
     until_ms: int | None
+    out: str = ""
+    """Why it is out of use (work_spare_use.Why); empty of one in use."""
+
+    @property
+    def is_free(self) -> bool:
+        """True when it can be lent."""
+        return self.loan_id is None and not self.out
 
 
 class NewLoan(NamedTuple):
@@ -124,12 +139,12 @@ def of_school(people: sa.Connection, organisation: str, at_ms: int) -> list[Spar
     )
     lent = {row[0]: row[1:] for row in people.execute(wanted)}
     rows = people.execute(
-        sa.select(work_spare.c.id, work_spare.c.number)
+        sa.select(work_spare.c.id, work_spare.c.number, _OUT)
         .where(work_spare.c.organisation == organisation)
         .order_by(work_spare.c.number)
     )
     free = (None, None, None, None)
-    return [Spare(row.id, row.number, *lent.get(row.id, free)) for row in rows]
+    return [Spare(one, number, *lent.get(one, free), out or "") for one, number, out in rows]
 
 
 class Ends(NamedTuple):
@@ -183,6 +198,8 @@ def spare_of(people: sa.Connection, organisation: str, spare_id: int, at_ms: int
     spares = {one.id: one for one in of_school(people, organisation, at_ms)}
     if spare_id not in spares:
         raise WorkRefused("no-spare")
+    if spares[spare_id].out:
+        raise WorkRefused("spare-out")
     if spares[spare_id].loan_id is not None:
         raise WorkRefused("card-lent")
     return spares[spare_id]

@@ -11,7 +11,15 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import work_gates, work_now, work_records, work_spares, work_terms, work_visitors
+from fleet import (
+    work_gates,
+    work_now,
+    work_records,
+    work_spare_use,
+    work_spares,
+    work_terms,
+    work_visitors,
+)
 from fleet.members import Waiting
 from fleet.rights import OfficeRole
 from fleet.web.data import FLEET, PERSONS, change, read
@@ -85,6 +93,7 @@ async def spares_page(
         places=places,
         labels={one.loan_id: one.label for one in found.visitors},
         now_ms=now_ms,
+        whys=work_spare_use.WHYS,
         days_max=work_spares.DAYS_MAX,
         **found._asdict(),
     )
@@ -174,3 +183,21 @@ async def give_back(request: web.Request) -> web.Response:
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     said = (school.organisation, number_of(form["loan"]), who, now_ms)
     return await _done(request, school, form, "give_back", work_spares.give_back, *said)
+
+
+@routes.post(f"{PATH}/retire")
+async def retire(request: web.Request) -> web.Response:
+    """Let a card that is lost or broken be out of use."""
+    school, form = await school_to_write(request), await read_form(request, {"spare": 20, "out": 6})
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    said = (school.organisation, number_of(form["spare"]), form["out"], who, now_ms)
+    return await _done(request, school, form, "retire", work_spare_use.retire, *said)
+
+
+@routes.post(f"{PATH}/restore")
+async def restore(request: web.Request) -> web.Response:
+    """Let a card that was found again be lent."""
+    school, form = await school_to_write(request), await read_form(request, {"spare": 20})
+    who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
+    said = (school.organisation, number_of(form["spare"]), who, now_ms)
+    return await _done(request, school, form, "restore", work_spare_use.restore, *said)

@@ -23,6 +23,7 @@ from fleet import (
     schemes,
     triage,
     work_retention,
+    work_spare_use,
     work_spares,
     work_substitutes,
     work_terms,
@@ -396,6 +397,45 @@ def test_readers_take_a_lent_card_for_that_day_and_no_longer(town: Schools, tmp_
     lend(town, kato, spare, at(4, "08:00"))
     gate.fetch()
     assert gate.tap(at(4, "08:01")) is Code.OK
+
+
+def test_a_card_out_of_use_is_refused_and_lent_to_nobody(town: Schools, tmp_path: Path) -> None:
+    mori = town.teacher("T-1")
+    state_scheme(town)
+    real, card = credential(PROGRAMME_KEY.key, Scheme.STAFF_TOKEN, UID), held(town)
+    with town.people.write() as people:
+        people.execute(
+            schema.triage.update().where(schema.triage.c.id == card).values(credential=real)
+        )
+    with town.office.write() as people:
+        work_spares.register(people, NORTH, {FRONT}, card, "kyoto", town.now_ms)
+    spare, gate = spares(town)[0].id, AtTheGate(town, tmp_path)
+    lend(town, mori, spare, at(3, "07:40"))
+    gate.fetch()
+    assert gate.tap(at(3, "07:41")) is Code.OK
+    with town.office.write() as people:
+        work_spare_use.retire(people, NORTH, spare, "lost", "kyoto", at(3, "09:00"))
+    gate.fetch()
+    assert gate.tap(at(3, "09:01")) is Code.STOP_LISTED
+    (one,) = spares(town, at(3, "09:01"))
+    assert (one.out, one.loan_id, one.is_free) == ("lost", None, False)
+    for school, why, reason in (
+        (NORTH, "lost", "spare-out"),
+        (SOUTH, "lost", "no-spare"),
+        (NORTH, "森が", "spare-why"),
+    ):
+        with pytest.raises(WorkRefused) as refused, town.office.write() as people:
+            work_spare_use.retire(people, school, spare, why, "kyoto", at(3, "09:02"))
+        assert refused.value.reason == reason
+    with pytest.raises(WorkRefused) as refused:
+        lend(town, mori, spare, at(3, "09:03"))
+    assert refused.value.reason == "spare-out"
+    with town.office.write() as people:
+        work_spare_use.restore(people, NORTH, spare, "kyoto", at(3, "09:04"))
+    lend(town, mori, spare, at(3, "09:05"))
+    assert town.audited("work.spare-out") == [("attendance", f"{NORTH} 1 lost")]
+    with pytest.raises(sa.exc.DBAPIError), town.people.write() as people:
+        people.execute(schema.work_spare_use.delete())
 
 
 def test_the_ledger_judges_a_lent_card_by_what_rosters_say(town: Schools) -> None:

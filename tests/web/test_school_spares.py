@@ -192,3 +192,25 @@ def test_a_school_itself_enrols_nobody_and_reads_whom_to_ask(town: Gated) -> Non
     assert hana.post("/school/spares/substitute?school=-", **form).status == 409
     assert hana.post(there, **form).status == 303
     assert hana.post(there, **form).status == 409, "pressed twice"
+
+
+def test_a_lost_card_is_put_out_of_use_and_used_again_by_keyboard(town: Gated, page: Page) -> None:
+    spare(town)
+    sign_in(page, town.office, "kyoto")
+    page.wait_for_url(f"{town.office}/")
+    page.goto(f"{town.office}/school/spares")
+    row = page.get_by_role("row", name=re.compile("予備 1"))
+    row.locator("summary").press("Enter")
+    page.get_by_label("わけ").focus()
+    page.keyboard.press("ArrowDown")
+    press(page, "使用を止める")
+    expect(row).to_contain_text("使用停止 破損")
+    expect(page.locator("section[aria-labelledby=h-lend]")).to_have_count(0)
+    town.sites.town.clock.at_ms += 60_000
+    press(page, "また使う")
+    expect(row).to_contain_text("貸出なし")
+    card = str(town.schools.ask(sa.select(schema.work_spare.c.id))[0][0])
+    there = f"/school/spares/retire?school={NORTH}"
+    assert town.visit("mori").post(there, spare=card, out="lost").status == 403
+    assert town.visit("sato").post(there, spare=card, out="lost").status == 404
+    assert town.visit("kyoto").post(there, spare=card, out="x").status == 409

@@ -1,4 +1,4 @@
-"""Spare cards that are lent to visitors: a loan to no member, and what the school calls the person.
+"""Spare cards that are lent to visitors, whom the school calls something, or are out of use.
 
 SQLite cannot let a column be empty afterwards: the table is made anew, without what refers to it.
 """
@@ -6,7 +6,7 @@ SQLite cannot let a column be empty afterwards: the table is made anew, without 
 import sqlalchemy as sa
 from alembic import op
 
-from fleet.grants import make_unchangeable
+from fleet.grants import make_append_only, make_unchangeable
 
 revision = "persons_8"
 down_revision = "persons_6"
@@ -32,6 +32,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("loan_id", name=op.f("pk_work_visitor")),
     )
     make_unchangeable(op.get_bind(), "work_visitor")
+    op.create_table(
+        "work_spare_use",
+        sa.Column("id", _ID, autoincrement=True, nullable=False),
+        sa.Column("spare_id", _ID, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["spare_id"], ["work_spare.id"], name=op.f("fk_work_spare_use_spare_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_work_spare_use")),
+    )
+    op.create_index(op.f("ix_work_spare_use_spare_id"), "work_spare_use", ["spare_id"])
+    make_append_only(op.get_bind(), "work_spare_use")
 
 
 def _without_member_on_sqlite() -> None:
