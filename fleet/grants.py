@@ -165,7 +165,7 @@ _OF_WORK: Final = (
 """What a member's day is derived from, for the lists that dispatch signs."""
 _RECORDS_OF_WORK: Final = (
     *(_S.work_term, _S.work_correction, _S.work_entry, _S.work_request, _S.work_decision),
-    *(_S.work_special, _S.work_account, _S.work_loan, _S.work_return),
+    *(_S.work_special, _S.work_account, _S.work_loan, _S.work_return, _S.work_objection),
 )
 """Of members; a row is never changed, and erased with its member."""
 
@@ -269,6 +269,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.work_term),
                 _read(_S.work_correction),
                 _read(_S.work_entry),
+                _read(_S.work_objection),
                 _forget(_S.work_change),
                 _change(_S.work_listed, delete=True),
                 _append(_S.work_list),

@@ -1305,6 +1305,21 @@ work_entry: Final = sa.Table(
     "Rows are never changed; they are erased with the member.",
 )
 
+work_objection: Final = sa.Table(
+    "work_objection",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    sa.Column("entry_id", _Id, sa.ForeignKey("work_entry.id"), nullable=False, index=True),
+    _text("kind"),
+    _text("why"),
+    _number("at_ms"),
+    _text("who"),
+    comment="What a member says against an entry that somebody else made, and what is answered: "
+    "kind contest or answer; an entry's newest row holds. Rows are never changed; they are erased "
+    "with the member.",
+)
+
 work_request: Final = sa.Table(
     "work_request",
     persons,

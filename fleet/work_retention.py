@@ -22,6 +22,7 @@ from fleet.schema import (
     work_list,
     work_loan,
     work_month,
+    work_objection,
     work_request,
     work_retention,
     work_return,
@@ -82,6 +83,8 @@ def drop(people: sa.Connection, who: str, at_ms: int) -> Dropped:
     corrections = people.execute(work_correction.delete().where(work_correction.c.day < day))
     requests = people.execute(work_request.delete().where(work_request.c.day < day))
     old = work_entry.c.day < day
+    objected = work_objection.c.entry_id.in_(sa.select(work_entry.c.id).where(old))
+    people.execute(work_objection.delete().where(objected))
     people.execute(work_entry.delete().where(old, work_entry.c.withdraws.is_not(None)))
     entries = people.execute(work_entry.delete().where(old))
     people.execute(work_special.delete().where(work_special.c.month < month))

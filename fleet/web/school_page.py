@@ -6,13 +6,14 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import work_contests, work_corrections, work_gates, work_now
+from fleet import work_contests, work_corrections, work_gates, work_now, work_objections
 from fleet.paper import to_html
 from fleet.schema import (
     work_correction,
     work_decision,
     work_entry,
     work_loan,
+    work_objection,
     work_request,
     work_return,
 )
@@ -70,7 +71,8 @@ def _ask(fleet: sa.Connection, people: sa.Connection, school: str, who: str, at_
         now,
         work_gates.of_school(fleet, school),
         len(work_corrections.waiting(people, school)),
-        len(work_contests.waiting(fleet, people, school, now.today)),
+        len(work_contests.waiting(fleet, people, school, now.today))
+        + len(work_objections.waiting(people, school, now.today)),
     )
 
 
@@ -113,7 +115,7 @@ async def live(request: web.Request) -> web.StreamResponse:
 
 def _written(people: sa.Connection) -> list[int | None]:
     """Return how far what people say of days has come."""
-    tables = (work_correction, work_request, work_entry, work_loan)
+    tables = (work_correction, work_request, work_entry, work_objection, work_loan)
     counted = (work_decision, work_return)
     return [
         *(people.scalar(sa.select(sa.func.count()).select_from(table)) for table in counted),

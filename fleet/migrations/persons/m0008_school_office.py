@@ -1,4 +1,4 @@
-"""Spare cards that are lent to visitors, whom the school calls something, or are out of use.
+"""Visitors with a spare card, spare cards out of use, objections to entries of somebody else.
 
 SQLite cannot let a column be empty afterwards: the table is made anew, without what refers to it.
 """
@@ -47,6 +47,30 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_work_spare_use_spare_id"), "work_spare_use", ["spare_id"])
     make_append_only(op.get_bind(), "work_spare_use")
+    _objections()
+
+
+def _objections() -> None:
+    op.create_table(
+        "work_objection",
+        sa.Column("id", _ID, autoincrement=True, nullable=False),
+        sa.Column("member_id", _ID, nullable=False),
+        sa.Column("entry_id", _ID, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["entry_id"], ["work_entry.id"], name=op.f("fk_work_objection_entry_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["member_id"], ["member.id"], name=op.f("fk_work_objection_member_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_work_objection")),
+    )
+    for column in ("member_id", "entry_id"):
+        op.create_index(op.f(f"ix_work_objection_{column}"), "work_objection", [column])
+    make_unchangeable(op.get_bind(), "work_objection")
 
 
 def _without_member_on_sqlite() -> None:
