@@ -92,7 +92,6 @@ async def spares_page(
         may_enrol=account_of(request).rights.may(attendance.NAME, OfficeRole.CLERK),
         places=places,
         labels={one.loan_id: one.label for one in found.visitors},
-        now_ms=now_ms,
         whys=work_spare_use.WHYS,
         days_max=work_spares.DAYS_MAX,
         **found._asdict(),

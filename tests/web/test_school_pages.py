@@ -517,6 +517,7 @@ PAGES = (
     "/school/month?month=2026-06",
     "/school/month",
     "/school/spares",
+    "/school/trips",
     "/school/day?member=1&day=2026-07-01",
     "/school/day?member=3&day=2026-07-03",
 )
