@@ -28,6 +28,7 @@ from fleet import (
     cli_members,
     cli_schemes,
     cli_work,
+    cli_work_spares,
 )
 from fleet.accounts import AccountRefused
 from fleet.alarms import AlarmRefused
@@ -105,6 +106,7 @@ app.add_typer(cli_audit.audit_app, name="audit")
 app.add_typer(cli_audit.retention_app, name="retention")
 app.add_typer(cli_cards.card_proof_app, name="card-proof")
 app.add_typer(cli_claims.claims_app, name="claims")
+cli_work.work_app.add_typer(cli_work_spares.spare_app, name="spare")
 app.add_typer(cli_work.work_app, name="work")
 app.add_typer(cli_api.api_app, name="api")
 app.command("backup")(cli_backup.back_up)

@@ -49,7 +49,8 @@ def _month(text: str) -> datetime.date:
         raise WorkRefused("month") from error
 
 
-def _day(text: str) -> datetime.date:
+def day_of(text: str) -> datetime.date:
+    """Return a day that somebody typed. Raises BadParameter."""
     try:
         return datetime.date.fromisoformat(text)
     except ValueError as error:
@@ -155,7 +156,7 @@ def bind(context: typer.Context, number: Text, account_name: Text) -> None:
     if role != AccountRole.CLERK:
         raise fail(f"{account_name!r} is no account of the office: add it first")
     with site.people() as store, store.write() as people:
-        act = Act(_member(people, number), who(), site.now_ms())
+        act = Act(member_row(people, number), who(), site.now_ms())
         work_accounts.bind(people, act, account_name)
     out.print(f"{account_name} is the account of {number}")
 
@@ -165,12 +166,12 @@ def unbind(context: typer.Context, number: Text, account_name: Text) -> None:
     """Let an account be a member's no more."""
     site = site_of(context)
     with site.people() as store, store.write() as people:
-        act = Act(_member(people, number), who(), site.now_ms())
+        act = Act(member_row(people, number), who(), site.now_ms())
         work_accounts.unbind(people, act, account_name)
     out.print(f"{account_name} is nobody's")
 
 
-def _member(people: sa.Connection, number: str) -> int:
+def member_row(people: sa.Connection, number: str) -> int:
     """Return the row of a registration number. Raises WorkRefused."""
     mine = (member.c.programme == attendance.NAME, member.c.registration_number == number)
     found = people.scalar(sa.select(member.c.id).where(*mine))
@@ -194,7 +195,7 @@ def list_(
 ) -> None:
     """Write a school's signed list of a day to a new file; it names nobody."""
     with site_of(context).people() as store, store.read() as people:
-        body = work_lists.file_of(people, school, _day(day), number)
+        body = work_lists.file_of(people, school, day_of(day), number)
     _write(file, body, f"{school} {day}: no such list")
 
 
@@ -203,8 +204,8 @@ def receipt(context: typer.Context, number: Text, day: Day, file: NewFile) -> No
     """Write a member's receipt of a day to a new file: whoever has it can prove the day alone."""
     site = site_of(context)
     with site.people() as store, store.write() as people:
-        act = Act(_member(people, number), who(), site.now_ms())
-        body = work_lists.receipt(people, act.member_id, _day(day))
+        act = Act(member_row(people, number), who(), site.now_ms())
+        body = work_lists.receipt(people, act.member_id, day_of(day))
         note(people, act, number, "work.seen", day)
     _write(file, body, f"{number} {day}: no list has this day yet")
 

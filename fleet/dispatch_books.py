@@ -29,6 +29,7 @@ from fleet import (
     telemetry,
     triage,
     usage_files,
+    work_visitors,
 )
 from fleet.alarms import AlarmKind, sound
 from fleet.books import Letter, Roll, read_signing_key
@@ -218,6 +219,7 @@ class DispatchBooks:
             lag.forget(connection, now_ms)
         with self._people.write() as connection:
             triage.erase_old(connection, now_ms)
+            work_visitors.forget(connection, now_ms)
             desk_wait.tidy(connection, patience_ms(self._clock))
         grain.judge(self._fleet, self._people, local_day(now_ms))
 

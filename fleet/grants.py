@@ -166,6 +166,7 @@ _OF_WORK: Final = (
 _RECORDS_OF_WORK: Final = (
     *(_S.work_term, _S.work_correction, _S.work_entry, _S.work_request, _S.work_decision),
     *(_S.work_special, _S.work_account, _S.work_naming, _S.work_loan, _S.work_return),
+    _S.work_objection,
 )
 """Of members; a row is never changed, and erased with its member."""
 
@@ -271,10 +272,12 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _read(_S.work_term),
                 _read(_S.work_correction),
                 _read(_S.work_entry),
+                _read(_S.work_objection),
                 _forget(_S.work_change),
                 _change(_S.work_listed, delete=True),
                 _append(_S.work_list),
                 _append(_S.work_leaf),
+                (_S.work_visitor.name, Grant(frozenset({"loan_id"}), delete=True)),
                 _read(_S.work_retention),
             )
         ),
@@ -380,6 +383,8 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.card_pin, "failures", delete=True),
                 _forgettable(_S.desk_browser),
                 _append(_S.work_spare),
+                _append(_S.work_spare_use),
+                _append(_S.work_visitor),
                 _append(_S.work_close),
                 _append(_S.work_month),
                 _append(_S.work_change),

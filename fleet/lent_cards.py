@@ -1,7 +1,8 @@
 """A school's spare staff cards: whose each is at a time, as rosters and the ledger need it.
 
 Rules: a spare card is nobody's own; from the loan until it is given back, or until its time is up,
-what is held with it is the borrower's, whatever the reader said; rosters carry the newest loan of a
+what is held with it is the borrower's, whatever the reader said, and nobody's while a visitor has
+it, whom readers greet all the same; rosters carry the newest loan of a
 card with its end as the moment from which it is stopped, so that a reader without a network ends it
 by itself. docs/adr/0024-lent-cards.md.
 """
@@ -40,6 +41,8 @@ class LentCard(NamedTuple):
     ended_ms: int
 
 
+VISITOR: Final = ""
+"""The category of who is no member: the rules of attendance know none."""
 ENDED: Final[sa.ColumnElement[int]] = sa.func.coalesce(work_return.c.at_ms, work_loan.c.until_ms)
 LOANS: Final = work_loan.join(work_spare, work_spare.c.id == work_loan.c.spare_id).outerjoin(
     work_return, work_return.c.loan_id == work_loan.c.id
@@ -79,10 +82,10 @@ def _wanted() -> sa.Select[Any]:
     return (
         sa.select(
             *(work_spare.c.credential, work_spare.c.scheme, work_spare.c.key_epoch),
-            *(member.c.category, member.c.valid_from, member.c.valid_to),
-            *(member.c.stopped_from_ms, ENDED),
+            sa.func.coalesce(member.c.category, VISITOR),
+            *(member.c.valid_from, member.c.valid_to, member.c.stopped_from_ms, ENDED),
         )
-        .select_from(LOANS.join(member, member.c.id == work_loan.c.member_id))
+        .select_from(LOANS.outerjoin(member, member.c.id == work_loan.c.member_id))
         .where(IS_NEWEST)
         .order_by(work_spare.c.credential)
     )

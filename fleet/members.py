@@ -205,12 +205,13 @@ def roster_facts(connection: sa.Connection, programme: str, of: Terms) -> Roster
         .group_by(card.c.scheme)
     )
     epochs = {row.scheme: row.epoch for row in rows}
-    for one in lent_cards.of_programme(connection, programme):
-        if one.scheme in dict(of.ends):
-            epochs[one.scheme] = max(epochs.get(one.scheme, 1), one.key_epoch)
-    categories = connection.scalars(
-        sa.select(member.c.category).where(whole(member, programme)).distinct()
-    )
+    lent = [
+        one for one in lent_cards.of_programme(connection, programme) if one.scheme in dict(of.ends)
+    ]
+    for one in lent:
+        epochs[one.scheme] = max(epochs.get(one.scheme, 1), one.key_epoch)
+    known = sa.select(member.c.category).where(whole(member, programme)).distinct()
+    categories = {*connection.scalars(known), *(one.category for one in lent)}
     return RosterFacts(
         max(epochs.values(), default=1),
         in_order([one for one in Scheme if one in epochs], of),

@@ -52,6 +52,7 @@ APPEND_ONLY: Final = {
         "work_list",
         "work_retention",
         "work_spare",
+        "work_spare_use",
     ),
 }
 """Tables that only grow, by database; enforced by `grants.make_append_only`."""
@@ -1333,6 +1334,21 @@ work_entry: Final = sa.Table(
     "Rows are never changed; they are erased with the member.",
 )
 
+work_objection: Final = sa.Table(
+    "work_objection",
+    persons,
+    _id(),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    sa.Column("entry_id", _Id, sa.ForeignKey("work_entry.id"), nullable=False, index=True),
+    _text("kind"),
+    _text("why"),
+    _number("at_ms"),
+    _text("who"),
+    comment="What a member says against an entry that somebody else made, and what is answered: "
+    "kind contest or answer; an entry's newest row holds. Rows are never changed; they are erased "
+    "with the member.",
+)
+
 work_request: Final = sa.Table(
     "work_request",
     persons,
@@ -1541,14 +1557,14 @@ work_loan: Final = sa.Table(
     _id(),
     sa.Column("spare_id", _Id, sa.ForeignKey("work_spare.id"), nullable=False),
     _number("number"),
-    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), nullable=False, index=True),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), index=True),
     _number("from_ms"),
     _number("until_ms"),
     _text("who"),
     sa.UniqueConstraint("spare_id", "number"),
-    comment="To whom a spare card was lent, and until when at the latest; number: counts the loans "
-    "of a card from 1, so that of two at once one is refused. Rows are never changed; they are "
-    "erased with the member.",
+    comment="To whom a spare card was lent, and until when at the latest; member_id: none for a "
+    "visitor; number: counts the loans of a card from 1, so that of two at once one is refused. "
+    "Rows are never changed; they are erased with the member.",
 )
 
 work_return: Final = sa.Table(
@@ -1558,6 +1574,28 @@ work_return: Final = sa.Table(
     _number("at_ms"),
     _text("who"),
     comment="When a lent card was given back; once, and never changed.",
+)
+
+work_spare_use: Final = sa.Table(
+    "work_spare_use",
+    persons,
+    _id(),
+    sa.Column("spare_id", _Id, sa.ForeignKey("work_spare.id"), nullable=False, index=True),
+    _text("kind"),
+    _text("why"),
+    _number("at_ms"),
+    _text("who"),
+    comment="Spare cards that are out of use, or in use again: kind out or in; why: one of "
+    "work_spare_use.Why, empty of in; a card's newest row holds. Append-only.",
+)
+
+work_visitor: Final = sa.Table(
+    "work_visitor",
+    persons,
+    sa.Column("loan_id", _Id, sa.ForeignKey("work_loan.id"), primary_key=True, autoincrement=False),
+    _text("label"),
+    comment="What a school calls the visitor who has a card that was lent to no member. Rows are "
+    "never changed; dispatch removes them a week after the day (fleet.work_visitors).",
 )
 
 work_retention: Final = sa.Table(

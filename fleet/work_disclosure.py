@@ -24,6 +24,7 @@ from fleet.schema import (
     work_loan,
     work_month,
     work_naming,
+    work_objection,
     work_request,
     work_return,
     work_spare,
@@ -65,6 +66,9 @@ def _lines(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
         if one.withdrawn_at_ms is not None:
             words = (one.withdrawn_why, one.withdrawn_by)
             yield WorkLine(one.withdrawn_at_ms, "entry-withdrawn", str(one.day), *words)
+        for said in one.said:
+            kind = f"entry-{said.kind}"
+            yield WorkLine(said.at_ms, kind, str(one.day), said.why, said.who)
     for asked in work_corrections.of_members(connection, [member_id]):
         yield WorkLine(asked.asked_at_ms, "asked", str(asked.day), asked.why, asked.asked_by)
         if asked.decided_at_ms is not None:
@@ -112,6 +116,7 @@ def erase(connection: sa.Connection, member_id: int) -> None:
     """Remove what was written down of a member's work."""
     asked = sa.select(work_request.c.id).where(work_request.c.member_id == member_id)
     connection.execute(work_decision.delete().where(work_decision.c.request_id.in_(asked)))
+    connection.execute(work_objection.delete().where(work_objection.c.member_id == member_id))
     of_entry = work_entry.c.withdraws.is_not(None)
     connection.execute(work_entry.delete().where(work_entry.c.member_id == member_id, of_entry))
     loans = sa.select(work_loan.c.id).where(work_loan.c.member_id == member_id)

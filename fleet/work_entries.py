@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import sqlalchemy as sa
 
 from fleet import store, work_terms
-from fleet.schema import work_entry
+from fleet.schema import work_entry, work_objection
 from fleet.work_acts import Act, WorkRefused, member_of, note, require_day, require_text, touch
 from fleet.work_closed import require_open
 from programmes.calendar import local_day
@@ -34,6 +34,15 @@ AHEAD_DAYS_MAX: Final = 100
 _HOUR_MS: Final = 3_600_000
 
 
+class Said(NamedTuple):
+    """An objection to an entry that somebody else made, or the answer to it."""
+
+    kind: Literal["contest", "answer"]
+    why: str
+    at_ms: int
+    who: str
+
+
 class Declared(NamedTuple):
     """One entry, as it was written down."""
 
@@ -49,6 +58,13 @@ class Declared(NamedTuple):
     withdrawn_at_ms: int | None
     withdrawn_by: str
     withdrawn_why: str
+    said: tuple[Said, ...] = ()
+    """Objections and answers, oldest first (fleet.work_objections)."""
+
+    @property
+    def is_contested(self) -> bool:
+        """True while the last word on it is the person's own objection."""
+        return self.counts and bool(self.said) and self.said[-1].kind == "contest"
 
     @property
     def counts(self) -> bool:
@@ -180,7 +196,22 @@ def _load(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Dec
         .where(work_entry.c.withdraws.is_(None), *where)
         .order_by(work_entry.c.from_ms, work_entry.c.id)
     )
-    return [Declared(*row) for row in rows]
+    found = [Declared(*row) for row in rows]
+    said = _said(connection, [one.id for one in found])
+    return [one._replace(said=tuple(said[one.id])) for one in found]
+
+
+def _said(connection: sa.Connection, entries: Collection[int]) -> dict[int, list[Said]]:
+    found: dict[int, list[Said]] = {one: [] for one in entries}
+    for some in work_terms.store_some(entries):
+        rows = connection.execute(
+            sa.select(work_objection.c.entry_id, *(work_objection.c[n] for n in Said._fields))
+            .where(work_objection.c.entry_id.in_(some))
+            .order_by(work_objection.c.id)
+        )
+        for entry_id, *said in rows:
+            found[entry_id].append(Said(*said))
+    return found
 
 
 def counted(entries: Iterable[Declared]) -> tuple[Entry, ...]:

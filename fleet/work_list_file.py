@@ -70,7 +70,16 @@ class OwnInterval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to_ms: int | None
 
 
-class OwnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OwnSaid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An objection to an entry, or the answer to it."""
+
+    kind: str
+    why: str
+    at_ms: int
+    who: str
+
+
+class OwnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One entry beside the marks."""
 
     id: int
@@ -83,6 +92,8 @@ class OwnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     withdrawn_at_ms: int | None
     withdrawn_by: str
     withdrawn_why: str
+    said: list[OwnSaid] = []
+    """Oldest first; left out when there is none, so that days of before are as they were."""
 
 
 class OwnDay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -29,6 +29,7 @@ from fleet.work_list_file import (
     OwnEntry,
     OwnInterval,
     OwnMark,
+    OwnSaid,
     list_file,
     list_hash,
     own_hash,
@@ -267,7 +268,7 @@ def _corrections(
 
 def _own_entry(one: Declared) -> OwnEntry:
     values = {name: getattr(one, name) for name in OwnEntry.__struct_fields__}
-    return OwnEntry(**values)
+    return OwnEntry(**values | {"said": [OwnSaid(**said._asdict()) for said in one.said]})
 
 
 # --- reading -------------------------------------------------------------------------------------

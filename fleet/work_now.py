@@ -11,10 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import audit, work_entries, work_records, work_terms
+from fleet import audit, work_entries, work_records, work_terms, work_visitors
 from fleet.schema import member, person, person_audit
 from fleet.work_closing import COUNTED
 from fleet.work_records import Record, Span
+from fleet.work_visitors import Visitor
 from programmes import attendance
 from programmes.calendar import start_of_day_ms
 from programmes.work_day import Reading, State
@@ -80,6 +81,8 @@ class SchoolNow(NamedTuple):
     """Who left last, once nobody is in; None before."""
     lacking: tuple[LackingDay, ...]
     """Of the days before today, the latest first."""
+    visitors: tuple[Visitor, ...] = ()
+    """Who is in and no member, in the order in which they came."""
 
     @property
     def present(self) -> tuple[PersonNow, ...]:
@@ -138,7 +141,9 @@ def school_now(
     last = max(marked, key=lambda one: one.since_ms or 0, default=None)
     is_empty = all(one.state != "present" for one in here)
     lacking = _lacking(names, records, today)
-    return SchoolNow(at_ms, today, tuple(here), opened, last if is_empty else None, lacking)
+    visitors = work_visitors.now(people, organisation, at_ms)
+    left = last if is_empty else None
+    return SchoolNow(at_ms, today, tuple(here), opened, left, lacking, visitors)
 
 
 def _person(who: Named, record: Record, today: datetime.date, at_ms: int) -> PersonNow:

@@ -22,10 +22,12 @@ from fleet.schema import (
     work_list,
     work_loan,
     work_month,
+    work_objection,
     work_request,
     work_retention,
     work_return,
     work_special,
+    work_visitor,
 )
 from fleet.work_acts import WorkRefused, require_text
 from programmes import attendance
@@ -81,13 +83,15 @@ def drop(people: sa.Connection, who: str, at_ms: int) -> Dropped:
     corrections = people.execute(work_correction.delete().where(work_correction.c.day < day))
     requests = people.execute(work_request.delete().where(work_request.c.day < day))
     old = work_entry.c.day < day
+    objected = work_objection.c.entry_id.in_(sa.select(work_entry.c.id).where(old))
+    people.execute(work_objection.delete().where(objected))
     people.execute(work_entry.delete().where(old, work_entry.c.withdraws.is_not(None)))
     entries = people.execute(work_entry.delete().where(old))
     people.execute(work_special.delete().where(work_special.c.month < month))
     lent = work_loan.c.until_ms < start_of_day_ms(day)
-    people.execute(
-        work_return.delete().where(work_return.c.loan_id.in_(sa.select(work_loan.c.id).where(lent)))
-    )
+    loans = sa.select(work_loan.c.id).where(lent)
+    for table in (work_return, work_visitor):
+        people.execute(table.delete().where(table.c.loan_id.in_(loans)))
     people.execute(work_loan.delete().where(lent))
     with lifted(people, "work_list", "work_close", "work_month"):
         lists = sa.select(work_list.c.id).where(work_list.c.day < day)

@@ -1,8 +1,8 @@
 """A school lends its spare staff cards: registered once, lent for today, given back.
 
 Rules: a spare card is a staff card that nobody has, held at a gate of the school in the last seven
-days; it is lent to one member of the school at a time, until the day's end at the latest; lending
-and giving back are rows of their own that stay, and stand in the audit by registration number.
+days; it is lent to one member of the school at a time, for today or until the end of a day that is
+DAYS_MAX away at most, on all of which he is of the school; lending and giving back are rows of their own that stay, and stand in the audit by registration number.
 """
 
 import datetime
@@ -23,7 +23,7 @@ from fleet import (
     work_terms,
 )
 from fleet.members import Waiting
-from fleet.schema import member, work_loan, work_return, work_spare
+from fleet.schema import member, work_loan, work_return, work_spare, work_spare_use
 from fleet.schema import triage as triage_table
 from fleet.work_acts import Act, WorkRefused, member_of, note, touch
 from programmes import attendance
@@ -32,8 +32,18 @@ from wire.credential import Scheme
 
 SPARES_MAX: Final = 99
 """Of one school: two digits on a sticker."""
+DAYS_MAX: Final = 31
+"""Of one loan: who stays longer has a card of his own by then."""
 WAITING_MAX: Final = 500
 """Unknown cards looked through for those of one school."""
+_OUT: Final = (
+    sa.select(work_spare_use.c.why)
+    .where(work_spare_use.c.spare_id == work_spare.c.id)
+    .order_by(work_spare_use.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+"""Why a card is out of use by its newest row, which has no reason when it is in use again."""
 _ONE_DAY: Final = datetime.timedelta(days=1)
 
 
@@ -45,8 +55,26 @@ class Spare(NamedTuple):
     loan_id: int | None
     """None: it is free."""
     member_id: int | None
+    """None of a lent one: a visitor has it."""
     from_ms: int | None
     until_ms: int | None
+    out: str = ""
+    """Why it is out of use (work_spare_use.Why); empty of one in use."""
+
+    @property
+    def is_free(self) -> bool:
+        """True when it can be lent."""
+        return self.loan_id is None and not self.out
+
+
+class NewLoan(NamedTuple):
+    """To whom a card is lent, from when, until when at the latest."""
+
+    member_id: int | None
+    """None: a visitor (fleet.work_visitors)."""
+    from_ms: int
+    until_ms: int
+    who: str
 
 
 def unknown_at(people: sa.Connection, places: Collection[str], at_ms: int) -> list[Waiting]:
@@ -111,53 +139,82 @@ def of_school(people: sa.Connection, organisation: str, at_ms: int) -> list[Spar
     )
     lent = {row[0]: row[1:] for row in people.execute(wanted)}
     rows = people.execute(
-        sa.select(work_spare.c.id, work_spare.c.number)
+        sa.select(work_spare.c.id, work_spare.c.number, _OUT)
         .where(work_spare.c.organisation == organisation)
         .order_by(work_spare.c.number)
     )
     free = (None, None, None, None)
-    return [Spare(row.id, row.number, *lent.get(row.id, free)) for row in rows]
+    return [Spare(one, number, *lent.get(one, free), out or "") for one, number, out in rows]
 
 
-def day_end_ms(fleet: sa.Connection, organisation: str, at_ms: int) -> int:
-    """Return when today is over at every gate of a school."""
+class Ends(NamedTuple):
+    """When a loan ends at the latest."""
+
+    today: datetime.date
+    day: datetime.date
+    """The last on which the card is good."""
+    at_ms: int
+
+
+def ends(
+    fleet: sa.Connection, organisation: str, at_ms: int, until: datetime.date | None = None
+) -> Ends:
+    """Return when a day is over at every gate of a school: today, unless another is named.
+
+    Raises WorkRefused for a day that is over, or more than DAYS_MAX days from the first to the last.
+    """
     rules = work_records.day_rules(fleet, local_day(at_ms))
     gates = work_gates.of_school(fleet, organisation)
     hour = max((rules.hour_at(one.place) for one in gates), default=rules.starts_at_hour)
-    return start_of_day_ms(local_day(at_ms, hour) + _ONE_DAY, hour)
+    today = local_day(at_ms, hour)
+    last = until or today
+    if not 0 <= (last - today).days < DAYS_MAX:
+        raise WorkRefused("loan-day", limit=DAYS_MAX)
+    return Ends(today, last, start_of_day_ms(last + _ONE_DAY, hour))
 
 
-def lend(people: sa.Connection, act: Act, organisation: str, spare_id: int, until_ms: int) -> int:
-    """Lend a school's spare card to one of its members until the day's end; return the loan.
+def lend(people: sa.Connection, act: Act, organisation: str, spare_id: int, until: Ends) -> int:
+    """Lend a school's spare card to one of its members; return the loan.
 
-    Raises WorkRefused when somebody has the card, or it or the member is not of this school.
+    Raises WorkRefused when somebody has the card, or it or the member is not of this school, or the
+    member is not on one of the days.
     """
     row = member_of(people, act.member_id)
-    today = local_day(act.at_ms)
     terms = work_terms.of_members(people, [act.member_id])[act.member_id]
-    if terms.organisation_on(today) != organisation or not terms.is_enrolled(today):
+    if terms.organisation_on(until.today) != organisation or not terms.is_enrolled(until.today):
         raise WorkRefused("no-member")
-    spares = {one.id: one for one in of_school(people, organisation, act.at_ms)}
+    if set(terms.organisations(*until[:2])) != {organisation} or not terms.is_enrolled(until.day):
+        raise WorkRefused("loan-longer")
+    found = spare_of(people, organisation, spare_id, act.at_ms)
+    to = NewLoan(act.member_id, act.at_ms, until.at_ms, act.who)
+    loan_id = write_loan(people, found, to)
+    said = f"{organisation} {found.number}"
+    note(people, act, row.registration_number, "work.card-lent", said)
+    return loan_id
+
+
+def spare_of(people: sa.Connection, organisation: str, spare_id: int, at_ms: int) -> Spare:
+    """Return a school's spare card that is free. Raises WorkRefused."""
+    spares = {one.id: one for one in of_school(people, organisation, at_ms)}
     if spare_id not in spares:
         raise WorkRefused("no-spare")
+    if spares[spare_id].out:
+        raise WorkRefused("spare-out")
     if spares[spare_id].loan_id is not None:
         raise WorkRefused("card-lent")
-    had = sa.select(sa.func.max(work_loan.c.number)).where(work_loan.c.spare_id == spare_id)
-    new = work_loan.insert().values(
-        spare_id=spare_id,
-        number=(people.scalar(had) or 0) + 1,
-        member_id=act.member_id,
-        from_ms=act.at_ms,
-        until_ms=until_ms,
-        who=act.who,
-    )
+    return spares[spare_id]
+
+
+def write_loan(people: sa.Connection, spare: Spare, to: NewLoan) -> int:
+    """Write a loan down and return it. Raises WorkRefused when another was quicker."""
+    had = sa.select(sa.func.max(work_loan.c.number)).where(work_loan.c.spare_id == spare.id)
+    number = (people.scalar(had) or 0) + 1
+    new = work_loan.insert().values(spare_id=spare.id, number=number, **to._asdict())
     try:
         loan_id = store.new_id(people.execute(new))
     except sa.exc.IntegrityError as error:
         raise WorkRefused("card-lent") from error
-    _changed(people, act.at_ms, until_ms)
-    said = f"{organisation} {spares[spare_id].number}"
-    note(people, act, row.registration_number, "work.card-lent", said)
+    _changed(people, to.from_ms, to.until_ms)
     return loan_id
 
 
@@ -165,7 +222,7 @@ def give_back(people: sa.Connection, organisation: str, loan_id: int, who: str, 
     """End a loan now. Raises WorkRefused when it is over, or of another school."""
     spares = {one.loan_id: one for one in of_school(people, organisation, at_ms)}
     found = spares.get(loan_id)
-    if found is None or found.member_id is None or found.until_ms is None:
+    if found is None or found.until_ms is None:
         raise WorkRefused("not-lent")
     back = work_return.insert().values(loan_id=loan_id, at_ms=at_ms, who=who)
     try:
@@ -173,11 +230,15 @@ def give_back(people: sa.Connection, organisation: str, loan_id: int, who: str, 
     except sa.exc.IntegrityError as error:
         raise WorkRefused("not-lent") from error
     _changed(people, at_ms, found.until_ms)
+    said = f"{organisation} {found.number}"
+    if found.member_id is None:
+        audit.note_person(people, at_ms, who, "work.visitor-left", attendance.NAME, said)
+        return
     number = people.scalar(
         sa.select(member.c.registration_number).where(member.c.id == found.member_id)
     )
     act = Act(found.member_id, who, at_ms)
-    note(people, act, number or "", "work.card-returned", f"{organisation} {found.number}")
+    note(people, act, number or "", "work.card-returned", said)
 
 
 def _changed(people: sa.Connection, from_ms: int, until_ms: int) -> None:

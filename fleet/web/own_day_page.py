@@ -17,6 +17,7 @@ from fleet.web.session import account_of
 from fleet.web.triage_page import place_labels
 from fleet.work_entries import AHEAD_DAYS_MAX
 from fleet.work_ledger import BY_THE_PERSON
+from fleet.work_objections import may_contest
 
 KINDS: Final = ("off-site", "home", "study", "leave", "break", "no-break", "trip")
 """What a person may enter, in the order in which it is offered (work_entries.DeclaredKind)."""
@@ -56,6 +57,7 @@ async def day_page(
         times=times,
         gate=BY_THE_PERSON,
         contestable={made.correction.number for made in one.corrections if can_contest(made, who)},
+        objectable={made.id for made in one.entries if may_contest(made, who)},
         before=one.day - ONE_DAY,
         after=one.day + ONE_DAY if one.day < one.today + AHEAD_DAYS_MAX * ONE_DAY else None,
         has_receipt=signed is not None,

@@ -63,6 +63,7 @@ async def show(request: web.Request) -> web.Response:
         word=month_word(month.first, language),
         total=month.record.month(month.first),
         changed={one.day for one in month.days if one.by_others(who)},
+        entered={one.day for one in month.days if any(made.who != who for made in one.counted)},
         paper=request.query.get("paper") == "yes",
         named=named,
         steps=_steps(month, before, after, last_year, next_year),

@@ -12,7 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import work_corrections, work_entries, work_records
+from fleet import work_corrections, work_entries, work_objections, work_records
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, empty_form, read_form
 from fleet.web.own_data import ONE_DAY, PATH, OwnDay, day_of, own_member
@@ -230,6 +230,25 @@ async def contest(request: web.Request) -> web.Response:
 
     def do(connection: sa.Connection, act: Act) -> object:
         return work_corrections.contest(connection, act, correction)
+
+    return await _do(request, one, form, tried, "why", do, "web.own.contest.done")
+
+
+@routes.post(f"{PATH}/day/{DAY}/entries/{{entry:\\d+}}/contest")
+async def contest_entry(request: web.Request) -> web.Response:
+    """Object to an entry that somebody else made."""
+    one = await day_of(request, request.match_info["day"])
+    entry = number(request, "entry")
+    form = await read_form(request, {"why": WHY_MAX})
+    form.require("why")
+    if entry not in {made.id for made in one.entries}:
+        raise web.HTTPNotFound
+    tried = f"object-{entry}"
+    if form.errors:
+        return await day_page(request, one, form, 422, tried)
+
+    def do(connection: sa.Connection, act: Act) -> object:
+        return work_objections.contest(connection, act, entry)
 
     return await _do(request, one, form, tried, "why", do, "web.own.contest.done")
 

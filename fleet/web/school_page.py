@@ -6,9 +6,17 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import work_contests, work_corrections, work_gates, work_now
+from fleet import work_contests, work_corrections, work_gates, work_now, work_objections
 from fleet.paper import to_html
-from fleet.schema import work_correction, work_decision, work_entry, work_request
+from fleet.schema import (
+    work_correction,
+    work_decision,
+    work_entry,
+    work_loan,
+    work_objection,
+    work_request,
+    work_return,
+)
 from fleet.web.data import FLEET, PERSONS, reading
 from fleet.web.live import stream
 from fleet.web.pages import CLOCK, render
@@ -47,6 +55,11 @@ class Board(NamedTuple):
         return list(found.items())
 
     @property
+    def inside(self) -> int:
+        """Return how many are in: members and visitors."""
+        return len(self.now.present) + len(self.now.visitors)
+
+    @property
     def told_ms(self) -> int | None:
         """Return up to when the gates have told everything."""
         return work_gates.told_until(self.gates)
@@ -58,7 +71,8 @@ def _ask(fleet: sa.Connection, people: sa.Connection, school: str, who: str, at_
         now,
         work_gates.of_school(fleet, school),
         len(work_corrections.waiting(people, school)),
-        len(work_contests.waiting(fleet, people, school, now.today)),
+        len(work_contests.waiting(fleet, people, school, now.today))
+        + len(work_objections.waiting(people, school, now.today)),
     )
 
 
@@ -101,10 +115,10 @@ async def live(request: web.Request) -> web.StreamResponse:
 
 def _written(people: sa.Connection) -> list[int | None]:
     """Return how far what people say of days has come."""
-    tables = (work_correction, work_request, work_entry)
-    decided = sa.select(sa.func.count()).select_from(work_decision)
+    tables = (work_correction, work_request, work_entry, work_objection, work_loan)
+    counted = (work_decision, work_return)
     return [
-        people.scalar(decided),
+        *(people.scalar(sa.select(sa.func.count()).select_from(table)) for table in counted),
         *(people.scalar(sa.select(sa.func.max(table.c.id))) for table in tables),
     ]
 

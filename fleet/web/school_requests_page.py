@@ -15,7 +15,9 @@ from fleet import (
     work_accounts,
     work_contests,
     work_corrections,
+    work_entries,
     work_now,
+    work_objections,
     work_records,
     work_terms,
 )
@@ -25,9 +27,10 @@ from fleet.web.pages import CLOCK, render
 from fleet.web.school_page import PATH as SCHOOL_PATH
 from fleet.web.school_reach import School, look, number_of, school_of, school_to_write, staff_of
 from fleet.web.session import Flash, account_of, flash
-from fleet.work_acts import WHY_MAX, WorkRefused
+from fleet.work_acts import WHY_MAX, Act, WorkRefused
 from fleet.work_contests import Contested
 from fleet.work_corrections import Request
+from fleet.work_entries import Declared
 from fleet.work_now import Named
 from fleet.work_records import DAYS_MAX, Record, Span
 from fleet.work_wishes import AddMark, Wish
@@ -36,6 +39,8 @@ from programmes.work_marks import Mark
 from wire.individual_number import IndividualNumberRefused
 
 PATH: Final = f"{SCHOOL_PATH}/requests"
+ANSWERS: Final = ("keep", "back")
+"""What may be said of an entry that is objected to: it counts, or it is taken back."""
 routes = web.RouteTableDef()
 
 
@@ -63,6 +68,10 @@ class Waiting(NamedTuple):
 
     lines: tuple[Line, ...]
     contested: tuple[Contested, ...]
+    objected: tuple[Declared, ...]
+    """Entries to which their person objects."""
+    own: int | None
+    """Who looks at it, as a member."""
     names: Mapping[int, Named]
 
 
@@ -72,7 +81,8 @@ def _ask(
     asked = work_corrections.waiting(people, school)
     today = work_records.today(fleet, at_ms)
     contested = work_contests.waiting(fleet, people, school, today)
-    members = {one.member_id for one in asked} | {one.member_id for one in contested}
+    objected = work_objections.waiting(people, school, today)
+    members = {one.member_id for some in (asked, contested, objected) for one in some}
     names = work_now.named(people, members)
     work_now.note_listed(people, account, at_ms, len(members), school)
     own = work_accounts.member_of_account(people, account)
@@ -86,7 +96,7 @@ def _ask(
         )
         for one in asked
     )
-    return Waiting(tuple(lines), tuple(contested), names)
+    return Waiting(tuple(lines), tuple(contested), tuple(objected), own, names)
 
 
 def _marks(
@@ -115,8 +125,9 @@ def _asked(wish: Wish, marks: Mapping[str, Mark]) -> Asked:
 
 
 async def _page(
-    request: web.Request, school: School, form: Form, status: int = 200, tried: int = 0
+    request: web.Request, school: School, form: Form, status: int = 200, tried: str = ""
 ) -> web.Response:
+    """Show the page. `tried`: which form was sent and is shown again, as `why-12` or `answer-7`."""
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     found = await look(request, _ask, school.organisation, who, now_ms)
     return await render(
@@ -127,6 +138,7 @@ async def _page(
         school=school,
         form=form,
         tried=tried,
+        answers=ANSWERS,
         **found._asdict(),
     )
 
@@ -166,16 +178,52 @@ async def _decide(
     school, number = await school_to_write(request), number_of(form["request"])
     if not await read(request.app[PERSONS], _in_reach, school, number):
         raise web.HTTPNotFound
+    tried = f"why-{number}"
     if form.errors:
-        return await _page(request, school, form, 422, number)
+        return await _page(request, school, form, 422, tried)
     who, now_ms = account_of(request).name, request.app[CLOCK].now_ms()
     try:
         await change(request.app[PERSONS], step, number, *said, who, now_ms)
     except WorkRefused as error:
         form.refuse("why", f"work.refused.{error.reason}", **error.arguments)
-        return await _page(request, school, form, 409, number)
+        return await _page(request, school, form, 409, tried)
     except IndividualNumberRefused:
         form.refuse("why", "refused.individual-number")
-        return await _page(request, school, form, 422, number)
+        return await _page(request, school, form, 422, tried)
     await flash(request, Flash("ok", f"web.school.requests.done.{step.__name__}"))
     raise web.HTTPSeeOther(f"{PATH}?school={school.code}")
+
+
+@routes.post(f"{PATH}/answer")
+async def answer(request: web.Request) -> web.Response:
+    """Say of an entry that its person objects to that it counts, or take it back."""
+    form = await read_form(request, {"member": 20, "entry": 20, "answer": 4, "why": WHY_MAX})
+    school = await school_to_write(request)
+    member_id, entry = number_of(form["member"]), number_of(form["entry"])
+    if not await read(request.app[PERSONS], _entry_in_reach, school, member_id, entry):
+        raise web.HTTPNotFound
+    form.require("why")
+    if form["answer"] not in ANSWERS:
+        form.refuse("answer", "web.school.day.no-direction")
+    tried = f"answer-{entry}"
+    if form.errors:
+        return await _page(request, school, form, 422, tried)
+    act = Act(member_id, account_of(request).name, request.app[CLOCK].now_ms(), form["why"])
+    try:
+        await change(
+            request.app[PERSONS],
+            work_objections.answer,
+            act,
+            entry,
+            counts=form["answer"] == "keep",
+        )
+    except WorkRefused as error:
+        form.refuse("why", f"work.refused.{error.reason}", **error.arguments)
+        return await _page(request, school, form, 409, tried)
+    await flash(request, Flash("ok", "web.school.requests.done.answer"))
+    raise web.HTTPSeeOther(f"{PATH}?school={school.code}")
+
+
+def _entry_in_reach(people: sa.Connection, school: School, member_id: int, entry: int) -> bool:
+    one = work_entries.load(people, member_id, entry)
+    return one is not None and staff_of(people, school, member_id, one.day) is not None

@@ -208,3 +208,31 @@ def test_records_past_their_time_are_removed_when_somebody_says_so(
 
 def test_every_heading_of_a_file_of_terms_is_a_column(made: VirtualFleet) -> None:
     assert set(HEADINGS) == set(HEAD.strip().split(","))
+
+
+def test_a_spare_card_is_lent_taken_back_and_put_out_of_use(
+    made: VirtualFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with made.people.write() as connection:
+        row = {"organisation": "kita-chu", "number": 7, "credential": "c7", "who": "hana"}
+        row |= {"scheme": "staff-token", "key_epoch": 1, "at_ms": 1}
+        connection.execute(schema.work_spare.insert().values(row))
+        new = members.NewMember("T-7", "教員7", "キョウイン")
+        one = members.enrol(connection, "attendance", new, "hana", 1)
+        term = work_terms.NewTerm(datetime.date(2026, 4, 1), "kita-chu")
+        work_terms.add(connection, Act(one, "hana", NOW_MS), term)
+    spare = ("work", "spare")
+    assert made.command(*spare, "lend", "kita-chu", "7", "T-7", "--until", "2026-07-09") == 0
+    assert made.command(*spare, "lend", "kita-chu", "7", "T-7") == 1
+    assert made.command(*spare, "list", "kita-chu") == 0
+    assert "7\tlent\tT-7\t2026-07-10 04:00" in capsys.readouterr().out
+    assert made.command(*spare, "back", "kita-chu", "7") == 0
+    assert made.command(*spare, "back", "kita-chu", "7") == 1
+    assert made.command(*spare, "retire", "kita-chu", "7", "森先生が紛失") == 1
+    assert made.command(*spare, "retire", "kita-chu", "7", "lost") == 0
+    assert made.command(*spare, "lend", "kita-chu", "7", "T-7") == 1
+    assert made.command(*spare, "list", "kita-chu") == 0
+    assert "7\tlost" in capsys.readouterr().out
+    assert made.command(*spare, "restore", "kita-chu", "7") == 0
+    assert made.command(*spare, "retire", "kita-chu", "8", "lost") == 1
+    assert made.command(*spare, "lend", "kita-chu", "7", "T-7", "--until", "x") == 2

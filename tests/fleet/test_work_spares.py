@@ -23,13 +23,17 @@ from fleet import (
     schemes,
     triage,
     work_retention,
+    work_spare_use,
     work_spares,
+    work_substitutes,
+    work_terms,
 )
 from fleet.config import Databases
 from fleet.enrolment import EnrolmentRefused, NewCard
 from fleet.roster_files import by_version, rows_path
 from fleet.work_acts import WorkRefused
 from fleet.work_spares import Spare
+from fleet.work_substitutes import NewSubstitute, TakenIn
 from fleet.work_terms import NewTerm
 from programmes.attendance import RULEBOOK
 from programmes.rulebook import Place
@@ -50,6 +54,7 @@ from wire.clock import ClockState
 from wire.codes import Code
 from wire.credential import Scheme, credential
 from wire.envelope import Signer
+from wire.individual_number import IndividualNumberRefused
 from wire.messages import Triage
 from wire.roster import Roster
 from wire.seal import ProgrammeKey
@@ -94,11 +99,18 @@ def spares(town: Schools, at_ms: int | None = None) -> list[Spare]:
         return work_spares.of_school(people, NORTH, town.now_ms if at_ms is None else at_ms)
 
 
-def lend(town: Schools, member_id: int, spare: int, at_ms: int, school: str = NORTH) -> int:
+def lend(
+    town: Schools,
+    member_id: int,
+    spare: int,
+    at_ms: int,
+    school: str = NORTH,
+    last: datetime.date | None = None,
+) -> int:
     with town.office_fleet.read() as fleet, town.office.write() as people:
-        until_ms = work_spares.day_end_ms(fleet, school, at_ms)
+        until = work_spares.ends(fleet, school, at_ms, last)
         act = town.act(member_id)._replace(at_ms=at_ms)
-        return work_spares.lend(people, act, school, spare, until_ms)
+        return work_spares.lend(people, act, school, spare, until)
 
 
 def back(town: Schools, loan: int, at_ms: int) -> None:
@@ -244,6 +256,76 @@ def test_a_spare_card_is_listed_as_unknown_no_more_and_becomes_nobodys_own(town:
             enrolment.give_card(people, SCHOOL, mori, cards, "hana", at(3, "08:00"))
 
 
+def test_a_card_is_lent_until_a_day_on_which_the_borrower_is_of_the_school(town: Schools) -> None:
+    spare, the_9th = registered(town), datetime.date(2026, 6, 9)
+    mori = town.teacher("T-1", valid_to=datetime.date(2026, 6, 12))
+    loan = lend(town, mori, spare, at(3, "07:40"), last=the_9th)
+    assert spares(town, at(10, "03:59"))[0].loan_id == loan
+    assert spares(town, at(10, "04:00"))[0].loan_id is None
+    gate = town.gates[FRONT]
+    for day in (3, 9, 10):
+        gate.tap(SPARE, at(day, "07:41"))
+    gate.send()
+    assert [ms for ms, _, _ in marks(town, mori)] == [at(3, "07:41"), at(9, "07:41")]
+    at_10 = at(10, "07:00")
+    for last, why in (
+        (datetime.date(2026, 6, 9), "loan-day"),
+        (datetime.date(2026, 7, 11), "loan-day"),
+        (datetime.date(2026, 6, 13), "loan-longer"),
+    ):
+        with pytest.raises(WorkRefused) as refused:
+            lend(town, mori, spare, at_10, last=last)
+        assert refused.value.reason == why
+    kato = town.teacher("T-2")
+    with town.office.write() as people:
+        terms = NewTerm(datetime.date(2026, 6, 15), SOUTH)
+        work_terms.add(people, town.act(kato), terms)
+    with pytest.raises(WorkRefused) as refused:
+        lend(town, kato, spare, at_10, last=datetime.date(2026, 6, 15))
+    assert refused.value.reason == "loan-longer"
+    lend(town, kato, spare, at_10, last=datetime.date(2026, 6, 14))
+
+
+def test_a_substitute_is_taken_in_whole_or_not_at_all(town: Schools) -> None:
+    spare, last = registered(town), datetime.date(2026, 6, 9)
+    one = takes_in(town, spare, last)
+    assert one.registration_number == "D-0001"
+    gate = town.gates[FRONT]
+    gate.tap(SPARE, at(3, "07:50"))
+    gate.send()
+    assert [ms for ms, _, _ in marks(town, one.member_id)] == [at(3, "07:50")]
+    enrolled = town.record(one.member_id).enrolled
+    term = enrolled.on(THE_3RD)
+    assert term is not None
+    assert (term.organisation, term.engaged) == (NORTH, "substitute")
+    assert (enrolled.valid_from, enrolled.valid_to) == (THE_3RD, last)
+    back(town, spares(town, at(3, "08:00"))[0].loan_id or 0, at(3, "08:00"))
+    before = town.ask(sa.select(sa.func.count(schema.member.c.id)))
+    with pytest.raises(WorkRefused) as refused:
+        takes_in(town, spare, last, at(3, "08:01"))
+    assert (refused.value.reason, refused.value.arguments) == (
+        "substitute-known",
+        {"number": "D-0001"},
+    )
+    lend(town, one.member_id, spare, at(3, "08:02"))
+    with pytest.raises(WorkRefused) as refused:
+        takes_in(town, spare, last, at(3, "08:03"), "別の人")
+    assert refused.value.reason == "card-lent"
+    with pytest.raises(IndividualNumberRefused):
+        takes_in(town, spare, last, at(3, "08:04"), "123456789018")
+    assert town.ask(sa.select(sa.func.count(schema.member.c.id))) == before
+    assert takes_in(town, spare, last, at(4, "07:40"), "別の人").registration_number == "D-0002"
+
+
+def takes_in(
+    town: Schools, spare: int, last: datetime.date, at_ms: int = at(3, "07:40"), name: str = "乾"
+) -> TakenIn:
+    with town.office_fleet.read() as fleet, town.office.write() as people:
+        until = work_spares.ends(fleet, NORTH, at_ms, last)
+        new = NewSubstitute(name, "イヌイ", spare, until)
+        return work_substitutes.take_in(people, NORTH, new, "hana", at_ms)
+
+
 # --- what readers do -----------------------------------------------------------------------------
 
 UID = bytes.fromhex("04a1b2c3d4e5f6")
@@ -315,6 +397,45 @@ def test_readers_take_a_lent_card_for_that_day_and_no_longer(town: Schools, tmp_
     lend(town, kato, spare, at(4, "08:00"))
     gate.fetch()
     assert gate.tap(at(4, "08:01")) is Code.OK
+
+
+def test_a_card_out_of_use_is_refused_and_lent_to_nobody(town: Schools, tmp_path: Path) -> None:
+    mori = town.teacher("T-1")
+    state_scheme(town)
+    real, card = credential(PROGRAMME_KEY.key, Scheme.STAFF_TOKEN, UID), held(town)
+    with town.people.write() as people:
+        people.execute(
+            schema.triage.update().where(schema.triage.c.id == card).values(credential=real)
+        )
+    with town.office.write() as people:
+        work_spares.register(people, NORTH, {FRONT}, card, "kyoto", town.now_ms)
+    spare, gate = spares(town)[0].id, AtTheGate(town, tmp_path)
+    lend(town, mori, spare, at(3, "07:40"))
+    gate.fetch()
+    assert gate.tap(at(3, "07:41")) is Code.OK
+    with town.office.write() as people:
+        work_spare_use.retire(people, NORTH, spare, "lost", "kyoto", at(3, "09:00"))
+    gate.fetch()
+    assert gate.tap(at(3, "09:01")) is Code.STOP_LISTED
+    (one,) = spares(town, at(3, "09:01"))
+    assert (one.out, one.loan_id, one.is_free) == ("lost", None, False)
+    for school, why, reason in (
+        (NORTH, "lost", "spare-out"),
+        (SOUTH, "lost", "no-spare"),
+        (NORTH, "森が", "spare-why"),
+    ):
+        with pytest.raises(WorkRefused) as refused, town.office.write() as people:
+            work_spare_use.retire(people, school, spare, why, "kyoto", at(3, "09:02"))
+        assert refused.value.reason == reason
+    with pytest.raises(WorkRefused) as refused:
+        lend(town, mori, spare, at(3, "09:03"))
+    assert refused.value.reason == "spare-out"
+    with town.office.write() as people:
+        work_spare_use.restore(people, NORTH, spare, "kyoto", at(3, "09:04"))
+    lend(town, mori, spare, at(3, "09:05"))
+    assert town.audited("work.spare-out") == [("attendance", f"{NORTH} 1 lost")]
+    with pytest.raises(sa.exc.DBAPIError), town.people.write() as people:
+        people.execute(schema.work_spare_use.delete())
 
 
 def test_the_ledger_judges_a_lent_card_by_what_rosters_say(town: Schools) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from playwright.sync_api import Browser, Page, expect
 
@@ -222,6 +223,41 @@ def test_what_the_school_entered_is_not_taken_back_by_the_member(school: School)
     assert who.post("/own/entries/1/withdraw").status == 404
     (entry,) = school.schools.record(1).entries
     assert entry.counts
+
+
+def test_what_the_school_entered_can_be_contested_and_is_answered(
+    school: School, page: Page
+) -> None:
+    sign_in(page, school.office, "sato")
+    page.goto(f"{school.office}/own?month=2026-06")
+    expect(page.get_by_text("ほかの人の入力").first).to_be_visible()
+    page.goto(f"{school.office}/own/day/2026-06-04")
+    entry = page.locator("section[aria-labelledby=h-entries] li").first
+    expect(entry).to_contain_text("kyoto")
+    entry.locator("summary").press("Enter")
+    entry.get_by_label("理由").fill("していない")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("異議を申し立てました")
+    expect(entry).to_contain_text("異議あり")
+    expect(entry.locator("summary")).to_have_count(0)
+    number = str(school.schools.ask(sa.select(schema.work_objection.c.entry_id))[0][0])
+    add_person(school.sites.town, "kyoto", "attendance:school:kita-sho")
+    add_person(school.sites.town, "south", "attendance:school:minami-chu")
+    kyoto, south = school.visitor("kyoto"), school.visitor("south")
+    shown = kyoto.get("/school/requests").text
+    assert "異議 1件" in shown
+    assert "していない" in shown
+    there = "/school/requests/answer"
+    said = {"member": "1", "entry": number, "answer": "keep", "why": "本人と確かめた"}
+    assert south.post(there, **said).status == 404
+    assert kyoto.post(there, **said | {"member": "2"}).status == 404
+    assert kyoto.post(there, **said | {"why": ""}).status == 422
+    assert kyoto.post(there, **said | {"answer": "x"}).status == 422
+    assert kyoto.post(there, **said).status == 303
+    assert kyoto.post(there, **said).status == 409
+    page.reload()
+    expect(entry).to_contain_text("本人と確かめた")
+    expect(entry).not_to_contain_text("異議あり")
 
 
 def test_a_closed_month_takes_no_entry_and_says_so(school: School, page: Page) -> None:

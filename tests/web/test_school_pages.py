@@ -518,6 +518,7 @@ PAGES = (
     "/school/month",
     "/school/spares",
     "/school/gates",
+    "/school/trips",
     "/school/day?member=1&day=2026-07-01",
     "/school/day?member=3&day=2026-07-03",
 )
