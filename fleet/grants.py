@@ -372,6 +372,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 _change(_S.programme_revision),
                 _append(_S.person_audit),
                 *(_forgettable(table) for table in _RECORDS_OF_WORK),
+                _change(_S.work_feed, "read_at_ms", delete=True),
                 _append(_S.work_spare),
                 _append(_S.work_close),
                 _append(_S.work_month),

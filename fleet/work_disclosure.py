@@ -19,6 +19,7 @@ from fleet.schema import (
     work_correction,
     work_decision,
     work_entry,
+    work_feed,
     work_leaf,
     work_loan,
     work_month,
@@ -95,6 +96,9 @@ def _special(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
     bound = work_account.select().where(work_account.c.member_id == member_id)
     for row in connection.execute(bound):
         yield WorkLine(row.at_ms, f"account-{row.kind}", "", row.account, row.who)
+    feeds = work_feed.select().where(work_feed.c.member_id == member_id)
+    for row in connection.execute(feeds):
+        yield WorkLine(row.at_ms, "feed-made", "", "", row.account)
     months = work_month.select().where(work_month.c.member_id == member_id)
     for row in connection.execute(months.order_by(work_month.c.close_id)):
         yield WorkLine(0, "month", row.month, f"{row.worked_min} / {row.outside_min}", "")
@@ -110,6 +114,6 @@ def erase(connection: sa.Connection, member_id: int) -> None:
     connection.execute(work_return.delete().where(work_return.c.loan_id.in_(loans)))
     for table in (
         *(work_leaf, work_loan, work_correction, work_request, work_entry),
-        *(work_special, work_account, work_term),
+        *(work_special, work_feed, work_account, work_term),
     ):
         connection.execute(table.delete().where(table.c.member_id == member_id))

@@ -19,12 +19,14 @@ from fleet.web import (
     api,
     attendance_day,
     board_page,
+    calendar_page,
     claim_page,
     claims_page,
     consent_page,
     desk_page,
     desk_wait_page,
     enrol_page,
+    feed_door,
     import_children,
     import_page,
     links_page,
@@ -200,6 +202,7 @@ ROUTES = (
     rides_page.routes,
     taxi_page.routes,
     security_page.routes,
+    calendar_page.routes,
     school_page.routes,
     school_requests_page.routes,
     school_spares_page.routes,
@@ -226,6 +229,7 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     app = build(site, ROUTES, store, config, clock)
     app[PERSONS] = persons
     api.open_door(app)
+    feed_door.open_door(app)
     app[second_factor.SEALER] = Sealer(session_key(config.state_folder / "office-secrets.key"))
     app[second_factor.ORIGIN], app[second_factor.TENANT] = config.office_origin, config.tenant
     if provider := oidc.provider_of(config, clock):
