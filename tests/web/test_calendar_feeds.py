@@ -284,7 +284,7 @@ def test_an_address_is_made_and_ended_by_the_keyboard(town: Gated, page: Page) -
     page.get_by_role("link", name="カレンダーに出す").press("Enter")
     page.get_by_role("button", name="アドレスを作る").press("Enter")
     made = page.get_by_label("秘密のアドレス").input_value()
-    assert calendar(town, made.removeprefix(town.office))
+    assert calendar(town, made.removeprefix(town.office)).properties
     page.goto(town.office + PAGE)
     expect(page.locator("main")).not_to_contain_text("秘密のアドレス:")
     assert made not in page.content()
