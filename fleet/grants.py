@@ -382,6 +382,7 @@ GRANTS: Final[Mapping[Role, Mapping[Database, Mapping[str, Grant]]]] = {
                 *(_forgettable(table) for table in _RECORDS_OF_WORK),
                 _change(_S.card_pin, "failures", delete=True),
                 _forgettable(_S.desk_browser),
+                _change(_S.work_feed, "read_at_ms", delete=True),
                 _append(_S.work_spare),
                 _append(_S.work_spare_use),
                 _append(_S.work_visitor),

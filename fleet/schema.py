@@ -1482,6 +1482,23 @@ desk_browser: Final = sa.Table(
     "when that ends.",
 )
 
+work_feed: Final = sa.Table(
+    "work_feed",
+    persons,
+    _id(),
+    _text("account"),
+    _text("organisation"),
+    sa.Column("member_id", _Id, sa.ForeignKey("member.id"), index=True),
+    sa.Column("token_sha256", sa.LargeBinary, nullable=False, unique=True),
+    _text("language"),
+    _number("at_ms"),
+    sa.Column("read_at_ms", sa.BigInteger),
+    sa.UniqueConstraint("account", "organisation"),
+    comment="Secret addresses of calendars: member_id for one's own, organisation for a school's. "
+    "read_at_ms: when it was read last, to the hour. A row is removed when its address ends, and "
+    "erased with the member; the audit keeps both steps.",
+)
+
 work_change: Final = sa.Table(
     "work_change",
     persons,

@@ -1,13 +1,15 @@
 """Whose own account it is: a teacher's account opens his own days, and nothing else.
 
 Rules: an account is one member's and a member has one account; who binds it is in the audit, and
-nobody binds his own; the newest row holds. It gives no right in the office. A PIN goes with it.
+nobody binds his own; the newest row holds. It gives no right in the office. With the binding end
+the PIN and the secret address of the member's calendar.
 """
 
 from typing import Final
 
 import sqlalchemy as sa
 
+from fleet import work_feeds
 from fleet.schema import card_pin, work_account
 from fleet.work_acts import Act, WorkRefused, member_of, note
 
@@ -45,6 +47,7 @@ def unbind(connection: sa.Connection, act: Act, account: str) -> None:
         raise WorkRefused("not-bound")
     connection.execute(card_pin.delete().where(card_pin.c.member_id == act.member_id))
     _write(connection, act, account, "unbound", row.registration_number)
+    work_feeds.end_of_member(connection, act.member_id, act.who, act.at_ms)
 
 
 def _write(connection: sa.Connection, act: Act, account: str, kind: str, number: str) -> None:

@@ -20,6 +20,7 @@ from fleet.schema import (
     work_correction,
     work_decision,
     work_entry,
+    work_feed,
     work_leaf,
     work_loan,
     work_month,
@@ -107,6 +108,9 @@ def _special(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
     pins = card_pin.select().where(card_pin.c.member_id == member_id)
     for row in connection.execute(pins):
         yield WorkLine(row.set_at_ms, "card-pin", "", "", row.account)
+    feeds = work_feed.select().where(work_feed.c.member_id == member_id)
+    for row in connection.execute(feeds):
+        yield WorkLine(row.at_ms, "feed-made", "", "", row.account)
     months = work_month.select().where(work_month.c.member_id == member_id)
     for row in connection.execute(months.order_by(work_month.c.close_id)):
         yield WorkLine(0, "month", row.month, f"{row.worked_min} / {row.outside_min}", "")
@@ -123,6 +127,6 @@ def erase(connection: sa.Connection, member_id: int) -> None:
     connection.execute(work_return.delete().where(work_return.c.loan_id.in_(loans)))
     for table in (
         *(work_leaf, work_loan, work_correction, work_request, work_entry),
-        *(work_special, work_account, work_naming, work_term, card_pin),
+        *(work_special, work_feed, work_account, work_naming, work_term, card_pin),
     ):
         connection.execute(table.delete().where(table.c.member_id == member_id))

@@ -55,6 +55,12 @@ def of_school(connection: sa.Connection, organisation: str) -> list[Gate]:
     return found
 
 
+def schools(connection: sa.Connection) -> list[str]:
+    """Return every organisation that has a place of attendance."""
+    rows: Iterable[Any] = connection.execute(sa.select(place.c.organisation, place.c.programmes))
+    return sorted({row.organisation for row in rows if attendance.NAME in row.programmes} - {""})
+
+
 def _whole_until(connection: sa.Connection, name: str) -> int | None:
     """Return the time of the last entry before which none of its journal is missing."""
     newest = sa.select(journal.c.id, journal.c.through).where(journal.c.reader == name)

@@ -6,6 +6,7 @@ with one; the newest row holds; a closed month stays as it is.
 
 import datetime
 from collections.abc import Collection
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,6 +18,18 @@ from fleet.work_closing import figure, month_span
 from programmes.work_limits import limits_in_force
 
 AHEAD_DAYS_MAX = 400
+
+
+class Special(NamedTuple):
+    """One step of a member's month, as it was written down."""
+
+    id: int
+    month: str
+    kind: str
+    """declared or revoked."""
+    at_ms: int
+    who: str
+    why: str
 
 
 def declare(fleet: sa.Connection, people: sa.Connection, act: Act, month: datetime.date) -> None:
@@ -78,3 +91,10 @@ def of_members(people: sa.Connection, members: Collection[int]) -> dict[int, fro
         )
         for one in members
     }
+
+
+def history(people: sa.Connection, member_id: int) -> list[Special]:
+    """Return every step of a member's months, the newest first."""
+    columns = [work_special.c[name] for name in Special._fields]
+    mine = sa.select(*columns).where(work_special.c.member_id == member_id)
+    return [Special(*row) for row in people.execute(mine.order_by(work_special.c.id.desc()))]

@@ -59,6 +59,10 @@ class Term(NamedTuple):
     who: str
     why: str
 
+    def again(self, valid_from: datetime.date) -> NewTerm:
+        """Return the same to hold from a day on."""
+        return NewTerm(valid_from, self.organisation, self.staff, self.engaged, self.pattern)
+
 
 class Enrolled(NamedTuple):
     """A member's days, and terms in the order in which they begin to hold."""
@@ -72,6 +76,11 @@ class Enrolled(NamedTuple):
         """Return the terms of a day; None before the first."""
         found = [one for one in self.terms if one.valid_from <= day]
         return found[-1] if found else None
+
+    def has(self, new: NewTerm) -> bool:
+        """True when just this holds from that day on already."""
+        term = self.on(new.valid_from)
+        return term is not None and term.again(term.valid_from) == new
 
     def organisation_on(self, day: datetime.date) -> str:
         """Return the school of a day; empty when none is known."""
@@ -140,6 +149,27 @@ def add(connection: sa.Connection, act: Act, new: NewTerm) -> int:
     touch(connection, new.valid_from, until)
     note(connection, act, row.registration_number, "work.terms-added", str(new.valid_from))
     return store.new_id(added)
+
+
+def add_until(connection: sa.Connection, act: Act, new: NewTerm, last: datetime.date) -> None:
+    """Write terms down for the days until `last`; then what would have held without them holds.
+
+    Raises WorkRefused, IndividualNumberRefused; the caller's transaction then must not stand.
+    """
+    member_of(connection, act.member_id)
+    require_day(last, act.at_ms, ahead=AHEAD_DAYS_MAX)
+    if last < new.valid_from:
+        raise WorkRefused("terms-until")
+    enrolled = of_members(connection, [act.member_id])[act.member_id]
+    after = last + _ONE_DAY
+    then = enrolled.on(after)
+    if then is None:
+        raise WorkRefused("terms-nothing-then")
+    if any(new.valid_from < one.valid_from <= last for one in enrolled.terms):
+        raise WorkRefused("terms-between")
+    add(connection, act, new)
+    if then.valid_from != after:
+        add(connection, act, then.again(after))
 
 
 def check(new: NewTerm, at_ms: int) -> None:

@@ -1,29 +1,27 @@
 """Terms of work from a table: one line a member and first day, all of it taken in or nothing.
 
 Rules: every line is judged, and what is wrong is said by line and column; a line that says what is
-in force already changes nothing; hours of a weekday are written as people write them,
-`08:15-16:45/12:15-13:00` (hours, and the breaks in them), several joined by `+`; 休 is a day off,
-法 a statutory rest day; without any weekday's column the customary week holds.
+in force already changes nothing; hours of a weekday are written as people write them
+(`fleet.work_shift_text`); without any weekday's column the customary week holds.
 """
 
 import datetime
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from fleet import tables, work_terms
+from fleet import tables, work_shift_text, work_terms
 from fleet.schema import member
 from fleet.tables import TableRefused
 from fleet.work_acts import Act, WorkRefused
+from fleet.work_shift_text import ShiftRefused
 from fleet.work_terms import NewTerm
 from programmes import attendance
 from programmes.calendar import read_day
-from programmes.spans import Span, length, without
 from programmes.texts import say
-from programmes.work_hours import DAY_OFF, REST_DAY, Pattern, Shift
+from programmes.work_hours import Pattern
 from wire.individual_number import IndividualNumberRefused, looks_like_individual_number
 
 LINES_MAX: Final = 20_000
@@ -58,8 +56,6 @@ _ENGAGED: Final = {
     "来訪": "visitor",
     "": "full-time",
 }
-_TIMES: Final = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})\Z", re.ASCII)
-_SHIFTS: Final = {"休": DAY_OFF, "off": DAY_OFF, "法": REST_DAY, "rest": REST_DAY}
 
 
 class Wrong(NamedTuple):
@@ -98,10 +94,6 @@ class _Line(NamedTuple):
     why: str
 
 
-class _CellRefused(ValueError):
-    """A cell's value cannot be used."""
-
-
 def take_in(connection: sa.Connection, body: bytes, who: str, at_ms: int) -> Taken:
     """Take a file in, in the caller's transaction. Raises TermsRefused, and then it must not stand.
 
@@ -116,8 +108,7 @@ def take_in(connection: sa.Connection, body: bytes, who: str, at_ms: int) -> Tak
         if member_id is None:
             errors.append(Wrong(one.line, "registration_number", "work.refused.no-member"))
             continue
-        had = [term for term in enrolled[member_id].terms if _says(term) == one.term]
-        if had and had[-1] == enrolled[member_id].on(one.term.valid_from):
+        if enrolled[member_id].has(one.term):
             unchanged += 1
             continue
         try:
@@ -131,10 +122,6 @@ def take_in(connection: sa.Connection, body: bytes, who: str, at_ms: int) -> Tak
     if errors:
         raise TermsRefused(sorted(errors, key=lambda one: one.line))
     return Taken(added, unchanged)
-
-
-def _says(term: work_terms.Term) -> NewTerm:
-    return NewTerm(term.valid_from, term.organisation, term.staff, term.engaged, term.pattern)
 
 
 def _numbers(connection: sa.Connection) -> dict[str, int]:
@@ -230,8 +217,8 @@ def _wrong_cells(line: int, cells: Mapping[str, str]) -> Iterator[Wrong]:
         yield Wrong(line, "engaged", "work.refused.staff")
     for name in WEEK:
         try:
-            _shift(cells.get(name, "休"))
-        except _CellRefused:
+            work_shift_text.read(cells.get(name, "休"))
+        except ShiftRefused:
             yield Wrong(line, name, "work.terms.shift")
 
 
@@ -240,7 +227,7 @@ def _line(line: int, cells: Mapping[str, str]) -> _Line:
     pattern = Pattern()
     if any(name in cells for name in WEEK):
         monday, tuesday, wednesday, thursday, friday, saturday, sunday = (
-            _shift(cells.get(name, "休")) for name in WEEK
+            work_shift_text.read(cells.get(name, "休")) for name in WEEK
         )
         pattern = Pattern((monday, tuesday, wednesday, thursday, friday, saturday, sunday))
     term = NewTerm(
@@ -251,26 +238,3 @@ def _line(line: int, cells: Mapping[str, str]) -> _Line:
         pattern,
     )
     return _Line(line, cells["registration_number"], term, cells.get("why", ""))
-
-
-def _shift(cell: str) -> Shift:
-    """Return the hours of one weekday. Raises _CellRefused."""
-    if (known := _SHIFTS.get(cell)) is not None:
-        return known
-    told, _, pauses = cell.partition("/")
-    hours = [_span(part) for part in told.split("+")]
-    breaks = [_span(part) for part in pauses.split("+")] if pauses else []
-    if length(without(breaks, hours)):
-        raise _CellRefused(cell)
-    return Shift(hours=tuple(without(hours, breaks)), breaks=tuple(breaks))
-
-
-def _span(text: str) -> Span:
-    found = _TIMES.match(text.replace(" ", ""))
-    if found is None:
-        raise _CellRefused(text)
-    first_h, first_min, end_h, end_min = map(int, found.groups())
-    first, end = first_h * 60 + first_min, end_h * 60 + end_min
-    if not 0 <= first < end <= 2_880 or max(first_min, end_min) > 59:
-        raise _CellRefused(text)
-    return first, end

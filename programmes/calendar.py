@@ -151,3 +151,10 @@ def is_school_day(day: datetime.date) -> bool:
     import jpholiday  # it would cost each start of a reader 20 ms
 
     return day.weekday() < 5 and not jpholiday.is_holiday(day)
+
+
+def holidays(first: datetime.date, last: datetime.date) -> list[tuple[datetime.date, str]]:
+    """Return the national holidays from one day to another, with their names (Japanese only)."""
+    import jpholiday
+
+    return list(jpholiday.between(first, last))

@@ -8,7 +8,6 @@ second, bodies of so many bytes; each look at a person stands in the audit under
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
@@ -34,9 +33,9 @@ from fleet.web.api_base import (
 )
 from fleet.web.data import FLEET, PERSONS, read
 from fleet.web.forms import BODY_S, is_text
+from fleet.web.pace import Pace
 from fleet.web.pages import CLOCK
 from fleet.web.session import Handler
-from wire.clock import Clock
 
 OPERATIONS: Final = (
     *api_members.OPERATIONS,
@@ -52,25 +51,6 @@ tenth of what the office can answer."""
 _BEARER: Final = "bearer "
 
 
-class Pace:
-    """Says who asks too often: one bucket a client, that fills by REQUESTS_PER_S."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def wait_s(self, client: str) -> float:
-        """Return how long a client must wait before this request; 0: it is let in."""
-        now_s = self._clock.monotonic_ns() / 1e9
-        left, since_s = self._left.pop(client, (float(REQUESTS_BURST), now_s))
-        left = min(REQUESTS_BURST, left + (now_s - since_s) * REQUESTS_PER_S)
-        is_let_in = left >= 1
-        self._left[client] = (left - is_let_in, now_s)
-        while len(self._left) > api_clients.CLIENTS_MAX:
-            self._left.popitem(last=False)
-        return 0 if is_let_in else (1 - left) / REQUESTS_PER_S
-
-
 CLIENT: Final = web.RequestKey("api-client", Client)
 PACE: Final = web.AppKey("api-pace", Pace)
 DOCUMENT: Final = web.AppKey("api-document", bytes)
@@ -78,7 +58,7 @@ DOCUMENT: Final = web.AppKey("api-document", bytes)
 
 def open_door(app: web.Application) -> None:
     """Serve the API in the office's application, before all that pages have; tell webhooks."""
-    app[PACE] = Pace(app[CLOCK])
+    app[PACE] = Pace(app[CLOCK], REQUESTS_PER_S, REQUESTS_BURST, api_clients.CLIENTS_MAX)
     app[DOCUMENT] = msgspec.json.encode(openapi.document(OPERATIONS))
     app.middlewares.insert(0, door)
     app.cleanup_ctx.append(_tell)

@@ -21,6 +21,7 @@ from fleet.web import (
     board_page,
     card_pin_page,
     card_sign_in_page,
+    calendar_page,
     claim_page,
     claims_page,
     consent_page,
@@ -28,6 +29,7 @@ from fleet.web import (
     desk_page,
     desk_wait_page,
     enrol_page,
+    feed_door,
     import_children,
     import_page,
     links_page,
@@ -36,7 +38,9 @@ from fleet.web import (
     member_exchange_page,
     member_own_page,
     member_replace_page,
+    member_special_page,
     member_steps_page,
+    member_terms_page,
     members_export_page,
     members_page,
     moving_page,
@@ -182,6 +186,8 @@ ROUTES = (
     member_steps_page.routes,
     member_exchange_page.routes,
     member_own_page.routes,
+    member_terms_page.routes,
+    member_special_page.routes,
     member_replace_page.routes,
     member_data_page.routes,
     enrol_page.routes,
@@ -207,6 +213,7 @@ ROUTES = (
     security_page.routes,
     card_pin_page.routes,
     card_sign_in_page.routes,
+    calendar_page.routes,
     school_page.routes,
     school_requests_page.routes,
     school_spares_page.routes,
@@ -236,6 +243,7 @@ def application(config: Config, store: Store, persons: Store, clock: Clock) -> w
     app = build(site, ROUTES, store, config, clock)
     app[PERSONS] = persons
     api.open_door(app)
+    feed_door.open_door(app)
     app[second_factor.SEALER] = Sealer(session_key(config.state_folder / "office-secrets.key"))
     app[second_factor.ORIGIN], app[second_factor.TENANT] = config.office_origin, config.tenant
     if provider := oidc.provider_of(config, clock):

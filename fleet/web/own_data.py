@@ -18,6 +18,7 @@ from fleet import (
     work_limits_report,
     work_records,
     work_retention,
+    work_special,
     work_terms,
 )
 from fleet.web.data import FLEET, PERSONS
@@ -102,6 +103,8 @@ class Month(NamedTuple):
     year: PersonYear | None
     """None on the first day of a fiscal year: no day of it is over."""
     is_closed: bool
+    is_special: bool
+    """A special case (特例) was declared."""
 
     @property
     def fiscal_year(self) -> int:
@@ -182,7 +185,7 @@ def _month(
         return None
     requests = _requests(people, member_id)
     years = work_limits_report.person_years(fleet, people, enrolled, fiscal_year(first), now_ms)
-    school = record.enrolled.organisation_on(min(span.last, today))
+    school, name = record.enrolled.organisation_on(min(span.last, today)), f"{first:%Y-%m}"
     return Month(
         first,
         today,
@@ -190,7 +193,8 @@ def _month(
         record,
         tuple(_day(record, requests, day, today) for day in span.days),
         years.get(member_id),
-        (school, f"{first:%Y-%m}") in work_closed.closed(people, school),
+        (school, name) in work_closed.closed(people, school),
+        name in work_special.of_members(people, [member_id])[member_id],
     )
 
 

@@ -12,8 +12,17 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 from aiohttp import web
 
-from fleet import work_closed, work_closing, work_export, work_limits_report, work_now, work_records
+from fleet import (
+    work_closed,
+    work_closing,
+    work_export,
+    work_limits_report,
+    work_now,
+    work_records,
+    work_special,
+)
 from fleet.months import next_month
+from fleet.rights import OfficeRole
 from fleet.tables import Cell
 from fleet.web.data import PERSONS, change
 from fleet.web.exports import download
@@ -31,6 +40,7 @@ from fleet.work_closing import school_of as school_of_month
 from fleet.work_limits_report import HandRate, PersonYear
 from fleet.work_now import Named
 from fleet.work_records import Record
+from programmes import attendance
 from programmes.calendar import fiscal_year, local_day
 from programmes.work_hours import DayHours
 from programmes.work_limits import LIMITS, Standing, limits_in_force, standing
@@ -59,6 +69,8 @@ class Row(NamedTuple):
     standing: Standing
     missing: tuple[DayHours, ...]
     """Days of which something lacks."""
+    is_special: bool
+    """A special case (特例) was declared."""
 
 
 class Month(NamedTuple):
@@ -106,8 +118,15 @@ def _ask(
     kept = work_closing.kept(people, school, [name]).get((school, name), [])
     closed = {one.member_id: one for one in kept}
     names = work_now.named(people, here)
+    special = work_special.of_members(people, here)
     rows = tuple(
-        _row(who, here[one], closed.get(one) or work_closing.figure(here[one], month), month)
+        _row(
+            who,
+            here[one],
+            closed.get(one) or work_closing.figure(here[one], month),
+            month,
+            special[one],
+        )
         for one, who in names.items()
     )
     enrolled = {one: record.enrolled for one, record in here.items()}
@@ -127,10 +146,13 @@ def _ask(
     )
 
 
-def _row(who: Named, record: Record, figure: Figure, month: datetime.date) -> Row:
+def _row(
+    who: Named, record: Record, figure: Figure, month: datetime.date, special: frozenset[str]
+) -> Row:
     limits = limits_in_force(figure.staff, month)
     reached = standing(figure.outside_min, limits)
-    return Row(who, figure, reached, record.month(month).incomplete)
+    is_special = f"{month:%Y-%m}" in special
+    return Row(who, figure, reached, record.month(month).incomplete, is_special)
 
 
 async def _page(
@@ -151,6 +173,7 @@ async def _page(
         words=await words_of(request),
         before=(found.month - _ONE_DAY).replace(day=1),
         after=next_month(found.month),
+        keeps_terms=account_of(request).rights.may(attendance.NAME, OfficeRole.CLERK),
         **found._asdict(),
     )
 

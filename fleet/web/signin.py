@@ -104,7 +104,7 @@ def _failures_max(key: str) -> int:
     return ADDRESS_FAILURES_MAX if key.startswith(_ADDRESS) else FAILURES_MAX
 
 
-def _address_of(request: web.Request) -> str:
+def address_of(request: web.Request) -> str:
     """Return where a browser is: as the proxy in front says, which alone reaches this process."""
     by_proxy = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return _ADDRESS + (by_proxy[:ADDRESS_CHARACTERS_MAX] or str(request.remote))
@@ -173,7 +173,7 @@ async def sign_in(request: web.Request) -> web.Response:
     if form.errors:
         return await again(request, form, 422)
     limit, hashes, accounts = request.app[LIMIT], request.app[HASHES], request.app[ACCOUNTS]
-    keys = (f"account {form['account'].casefold()}", _address_of(request))
+    keys = (f"account {form['account'].casefold()}", address_of(request))
     if hashes.full:
         form.refuse("account", "web.login.busy", seconds=BUSY_S)
         return await again(request, form, 429)

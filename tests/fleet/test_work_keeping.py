@@ -17,10 +17,12 @@ from fleet import (
     work_corrections,
     work_disclosure,
     work_entries,
+    work_feeds,
     work_lists,
     work_retention,
     work_special,
 )
+from fleet.accounts import Account
 from fleet.config import Databases
 from fleet.work_acts import WorkRefused
 from fleet.work_entries import NewEntry
@@ -34,6 +36,7 @@ THE_3RD = datetime.date(2026, 6, 3)
 OF_MEMBERS = (
     *(schema.work_term, schema.work_correction, schema.work_entry, schema.work_request),
     *(schema.work_special, schema.work_account, schema.work_naming, schema.work_leaf),
+    schema.work_feed,
 )
 
 
@@ -59,6 +62,8 @@ def lived(town: Schools) -> int:
         work_special.declare(fleet, people, town.act(mori, "ひみつの特例"), JUNE)
         work_accounts.bind(people, town.act(mori), "mori")
         gate_names.wish(people, own, shown=False)
+        owner = Account("mori", "clerk", member_id=mori)
+        work_feeds.make(people, owner, "", "ja", NOW_MS)
         work_closing.close(fleet, people, NORTH, JUNE, "kyoto", NOW_MS)
     town.maker.make_due(NOW_MS)
     return mori
@@ -77,7 +82,7 @@ def test_all_that_was_written_down_is_told_to_the_person(town: Schools) -> None:
         told = disclosure.disclose(people, mori, "hana", NOW_MS).work
     assert {one.kind for one in told} == {
         *("term", "add", "asked", "approved", "home", "entry-withdrawn", "month"),
-        *("special-declared", "account-bound", "name-hidden"),
+        *("special-declared", "account-bound", "name-hidden", "feed-made"),
     }
     assert {"ひみつの理由", "ひみつの備考", "ひみつの特例"} <= {one.said for one in told}
     for one in told:
@@ -146,6 +151,7 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(town: Schools) -> None:
         "work_account": 1,
         "work_naming": 1,
         "work_leaf": 0,
+        "work_feed": 1,
     }
     days = [row.day for row in town.ask(schema.work_list.select())]
     assert min(days) >= datetime.date(2026, 7, 1)

@@ -31,7 +31,7 @@ CLERK: Final = "geheim-clerk"
 CLIENT: Final = "geheim-client"
 MARKS: Final = ("ひみつ", "ヒミツ", WHY, NUMBER, CLERK, CLIENT)
 """What nobody of A may ever be sent: names, kana, reasons, numbers, accounts."""
-OURS: Final = ("/api/", "/login", "/logout", "/oidc", "/healthz", "/static")
+OURS: Final = ("/api/", "/calendar/", "/login", "/logout", "/oidc", "/healthz", "/static")
 """What has no programme, or a test of its own."""
 DAY: Final = datetime.date(2026, 6, 1)
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::([^{}]*(?:\{[^{}]*\}[^{}]*)*))?\}")

@@ -213,3 +213,24 @@ def test_a_client_of_one_programme_gets_nothing_of_another(office: Office) -> No
     assert called >= 20
     assert changed_in(office, before) == {}
     assert system.get("/members", Authorization=f"Bearer {token}").status == 303
+
+
+def test_a_calendars_address_opens_one_calendar_and_nothing_else(office: Office) -> None:
+    who = visitor(office.address, office.sites.town, "ami", OF_A["school"])
+    made = who.post("/security/calendar/make", organisation="school-1")
+    address = made.text.split('readonly value="')[1].split('"')[0]
+    token = address.rpartition("/")[2].removesuffix(".ics")
+    system, before = Visitor(office.address), kept(office.sites.town)
+    for path in (f"/calendar/{token}.ics", f"/calendar/{token}.ics?{urlencode(WISHES)}"):
+        answer = system.get(path)
+        assert answer.status == 200
+        assert betrayed(answer) == []
+        assert "Set-Cookie" not in answer.headers
+    for call in office.calls():
+        if call.method == "GET":
+            path = f"{call.path}?{urlencode({'token': token})}"
+            answer = system.get(path, Authorization=f"Bearer {token}")
+            assert answer.status in REFUSED | {400}, call
+    for path in ("/calendar/", f"/calendar/{token}", f"/calendar/{token}.ics/members"):
+        assert system.get(path).status == 404
+    assert changed_in(office, before) == {}
