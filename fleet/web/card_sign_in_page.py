@@ -77,8 +77,11 @@ async def _mine(request: web.Request) -> Mine | None:
 
 
 async def _refused(request: web.Request, form: Form, why: str, status: int) -> web.Response:
-    """The sign-in page, with the sentence that says what to do; nobody waits any more."""
-    kept = (await get_session(request)).pop(_KEPT, None)
+    """The sign-in page, with the sentence that says what to do.
+
+    The cookie stays as it is: of a button pressed twice the second answer takes no session away.
+    """
+    kept = (await get_session(request)).get(_KEPT)
     if kept and "next" not in form.values:
         form.values["next"] = str(kept["next"])
     form.refuse("card", f"web.by-card.{why}", minutes=PAUSE_S // 60, seconds=BUSY_S)

@@ -251,6 +251,19 @@ def test_a_card_is_for_the_browser_that_asked_and_once(office: Office) -> None:
     assert who.post("/login/card/pin", pin=PIN).status == 409
 
 
+def test_a_button_that_is_pressed_twice_takes_no_session_away(office: Office) -> None:
+    who, second = office.bound(), office.visitor()
+    office.hold(who, card_of("T-1"))
+    token = who.token()
+    for cookie in who.cookies:
+        second.cookies.set_cookie(cookie)
+    assert who.post_with(token, "/login/card/pin", pin=PIN).status == 303
+    again = second.post_with(token, "/login/card/pin", pin=PIN)
+    assert again.status == 409
+    assert again.headers.get_all("Set-Cookie") is None
+    assert who.get("/own").status == 200
+
+
 def test_while_somebody_waits_at_the_reader_others_are_told_and_no_name(office: Office) -> None:
     who, other = office.bound(), office.bound()
     clerk = office.visitor("hana")
