@@ -67,9 +67,9 @@ def _lines(connection: sa.Connection, member_id: int) -> Iterator[WorkLine]:
         if one.withdrawn_at_ms is not None:
             words = (one.withdrawn_why, one.withdrawn_by)
             yield WorkLine(one.withdrawn_at_ms, "entry-withdrawn", str(one.day), *words)
-        for said in one.said:
-            kind = f"entry-{said.kind}"
-            yield WorkLine(said.at_ms, kind, str(one.day), said.why, said.who)
+        for word in one.said:
+            kind = f"entry-{word.kind}"
+            yield WorkLine(word.at_ms, kind, str(one.day), word.why, word.who)
     for asked in work_corrections.of_members(connection, [member_id]):
         yield WorkLine(asked.asked_at_ms, "asked", str(asked.day), asked.why, asked.asked_by)
         if asked.decided_at_ms is not None:

@@ -1,8 +1,9 @@
-"""A school lends its spare staff cards: registered once, lent for today, given back.
+"""A school lends its spare staff cards: registered once, lent for some days, given back.
 
 Rules: a spare card is a staff card that nobody has, held at a gate of the school in the last seven
 days; it is lent to one member of the school at a time, for today or until the end of a day that is
-DAYS_MAX away at most, on all of which he is of the school; lending and giving back are rows of their own that stay, and stand in the audit by registration number.
+DAYS_MAX away at most, on all of which he is of the school; lending and giving back are rows of
+their own that stay, and stand in the audit by registration number.
 """
 
 import datetime
@@ -161,7 +162,7 @@ def ends(
 ) -> Ends:
     """Return when a day is over at every gate of a school: today, unless another is named.
 
-    Raises WorkRefused for a day that is over, or more than DAYS_MAX days from the first to the last.
+    Raises WorkRefused for a day that is over, and for one with which it is more than DAYS_MAX days.
     """
     rules = work_records.day_rules(fleet, local_day(at_ms))
     gates = work_gates.of_school(fleet, organisation)

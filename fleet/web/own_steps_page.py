@@ -247,8 +247,8 @@ async def contest_entry(request: web.Request) -> web.Response:
     if form.errors:
         return await day_page(request, one, form, 422, tried)
 
-    def do(connection: sa.Connection, act: Act) -> object:
-        return work_objections.contest(connection, act, entry)
+    def do(connection: sa.Connection, act: Act) -> None:
+        work_objections.contest(connection, act, entry)
 
     return await _do(request, one, form, tried, "why", do, "web.own.contest.done")
 

@@ -209,14 +209,9 @@ async def answer(request: web.Request) -> web.Response:
     if form.errors:
         return await _page(request, school, form, 422, tried)
     act = Act(member_id, account_of(request).name, request.app[CLOCK].now_ms(), form["why"])
+    counts = form["answer"] == "keep"
     try:
-        await change(
-            request.app[PERSONS],
-            work_objections.answer,
-            act,
-            entry,
-            counts=form["answer"] == "keep",
-        )
+        await change(request.app[PERSONS], work_objections.answer, act, entry, counts=counts)
     except WorkRefused as error:
         form.refuse("why", f"work.refused.{error.reason}", **error.arguments)
         return await _page(request, school, form, 409, tried)

@@ -1,4 +1,4 @@
-"""代替の先生: somebody who comes for some days is taken in at once, with a spare card of the school.
+"""代替の先生: somebody who comes for some days is taken in at once, with a spare card.
 
 Rules: only who may enrol members of attendance takes somebody in; the form stands on the page of
 the spare cards, and a school's own people read there whom to ask.

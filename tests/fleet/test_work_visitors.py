@@ -1,4 +1,4 @@
-"""Visitors with a school's spare card: in until it is taken back, nobody's marks, soon forgotten."""
+"""Visitors with a spare card: in until it is taken back, nobody's marks, soon forgotten."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -88,5 +88,5 @@ def _without_member_on_sqlite() -> None:
     )
     op.execute("INSERT INTO work_return SELECT loan_id, at_ms, who FROM returned")
     op.drop_table("returned")
-    for table in ("work_loan", "work_return"):
-        make_unchangeable(op.get_bind(), table)
+    for name in ("work_loan", "work_return"):
+        make_unchangeable(op.get_bind(), name)
