@@ -218,7 +218,7 @@ class WholeTown:
         until(lambda: written <= self.ledger(agent).items(), f"all of {agent.name} in the ledger")
 
     def stop_answered(self, agent: Agent) -> None:
-        """Stop a reader once it has heard that the ledger holds every entry that can be read on it."""
+        """Stop a reader once it has heard that the ledger holds all that can be read on it."""
         self.until_kept(agent)
         agent.stop()
 
