@@ -96,7 +96,7 @@ def not_own(people: sa.Connection, act: Act) -> None:
 
 
 def _see(fleet: sa.Connection, people: sa.Connection, act: Act) -> Shown | None:
-    """Return a member's terms, and write the look down; None for one of no attendance, or erased."""
+    """Return a member's terms, and write the look down; None for one who has none, or is erased."""
     try:
         member_of(people, act.member_id)
     except WorkRefused:
