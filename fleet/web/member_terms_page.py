@@ -29,7 +29,7 @@ from fleet.web.reach import member_in_reach, require
 from fleet.web.school_reach import look
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
-from fleet.work_acts import WHY_MAX, Act, WorkRefused, note
+from fleet.work_acts import WHY_MAX, Act, WorkRefused, member_of, note
 from fleet.work_now import Named
 from fleet.work_shift_text import SHIFT_MAX, ShiftRefused
 from fleet.work_special import Special
@@ -96,10 +96,12 @@ def not_own(people: sa.Connection, act: Act) -> None:
 
 
 def _see(fleet: sa.Connection, people: sa.Connection, act: Act) -> Shown | None:
-    """Return a member's terms, and write the look down; None for one who was erased."""
-    enrolled = work_terms.of_members(people, [act.member_id]).get(act.member_id)
-    if enrolled is None:
+    """Return a member's terms, and write the look down; None for one who has none, or is erased."""
+    try:
+        member_of(people, act.member_id)
+    except WorkRefused:
         return None
+    enrolled = work_terms.of_members(people, [act.member_id])[act.member_id]
     who = work_now.named(people, [act.member_id])[act.member_id]
     note(people, act, who.registration_number, "work.terms-seen")
     schools = {*work_gates.schools(fleet), *work_terms.schools(people)}
@@ -231,9 +233,8 @@ def _add(
 ) -> None:
     """Write it down, all or nothing. Raises WorkRefused, IndividualNumberRefused."""
     not_own(people, act)
-    enrolled = work_terms.of_members(people, [act.member_id]).get(act.member_id)
-    if enrolled is None:
-        raise WorkRefused("no-member")
+    member_of(people, act.member_id)
+    enrolled = work_terms.of_members(people, [act.member_id])[act.member_id]
     if new.organisation and new.organisation not in work_gates.schools(fleet):  # noqa: SIM102
         if new.organisation not in work_terms.schools(people):
             raise WorkRefused("organisation-unknown")

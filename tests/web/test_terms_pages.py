@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from fleet import work_accounts, work_closing, work_special, work_terms
+from fleet import members, work_accounts, work_closing, work_special, work_terms
 from fleet.work_terms import Enrolled, NewTerm
 from programmes.work_hours import DAY_OFF, Shift
 from tests.fleet.work_kit import JUNE, NORTH, SOUTH
@@ -171,6 +171,18 @@ def test_only_clerks_of_attendance_and_nobody_his_own(town: Gated) -> None:
     own = enter(town, who="ami", terms_from="2026-07-10")
     assert (own.status, "自分の記録は" in own.text) == (409, True)
     assert terms_of(town) == before
+
+
+def test_a_member_of_another_programme_has_no_terms(town: Gated) -> None:
+    with town.schools.office.write() as people:
+        rider = members.enrol(people, B, members.NewMember("S-001", "佐藤", "サトウ"), "hana", 1)
+    clerk, path = town.visit("hana"), f"/members/{rider}/terms"
+    assert clerk.get(path).status == 404
+    assert clerk.post(path, **TERMS, terms_from="2026-07-10", stamp="0").status == 404
+    for way in ("declare", "revoke"):
+        sent = {"month": "2026-07", "why": "災害"}
+        assert clerk.post(path.replace("terms", f"special/{way}"), **sent).status == 404
+    assert town.schools.audited("work.terms-seen") == []
 
 
 # --- special months ------------------------------------------------------------------------------
