@@ -194,8 +194,9 @@ def test_dispatch_removes_labels_by_itself(fleet: VirtualFleet) -> None:
     row |= {"scheme": "staff-token", "key_epoch": 1, "who": "kyoto"}
     with fleet.people.write() as people:
         spare = store.new_id(people.execute(schema.work_spare.insert().values(row)))
+        free = work_spares.Spare(spare, 1, None, None, None, None)
         to = work_spares.NewLoan(None, until_ms - 1, until_ms, "kyoto")
-        loan = work_spares.write_loan(people, work_spares.Spare(spare, 1, None, None, None, None), to)
+        loan = work_spares.write_loan(people, free, to)
         people.execute(schema.work_visitor.insert().values(loan_id=loan, label=LABEL))
     for pass_ms, left in ((KEPT_MS - 1, 1), (1, 0)):
         fleet.clock.at_ms += pass_ms
