@@ -27,6 +27,7 @@ from tests.fleet.test_work_spares import (
     spares,
     state_scheme,
 )
+from tests.fleet.virtual import VirtualFleet
 from tests.fleet.work_kit import NORTH, SOUTH, Schools, at, open_schools
 from wire.codes import Code
 from wire.credential import Scheme, credential
@@ -185,6 +186,23 @@ def forget(town: Schools, at_ms: int) -> None:
     with opened.write() as people:
         work_visitors.forget(people, at_ms)
     opened.close()
+
+
+def test_dispatch_removes_labels_by_itself(fleet: VirtualFleet) -> None:
+    until_ms = fleet.clock.now_ms()
+    row: dict[str, object] = {"organisation": NORTH, "number": 1, "credential": "c", "at_ms": 1}
+    row |= {"scheme": "staff-token", "key_epoch": 1, "who": "kyoto"}
+    with fleet.people.write() as people:
+        spare = store.new_id(people.execute(schema.work_spare.insert().values(row)))
+        free = work_spares.Spare(spare, 1, None, None, None, None)
+        to = work_spares.NewLoan(None, until_ms - 1, until_ms, "kyoto")
+        loan = work_spares.write_loan(people, free, to)
+        people.execute(schema.work_visitor.insert().values(loan_id=loan, label=LABEL))
+    for pass_ms, left in ((KEPT_MS - 1, 1), (1, 0)):
+        fleet.clock.at_ms += pass_ms
+        fleet.dispatch.tidy()
+        with fleet.people.read() as people:
+            assert len(people.execute(schema.work_visitor.select()).all()) == left
 
 
 def test_what_was_written_down_of_a_visitor_is_never_changed(town: Schools) -> None:
