@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from fleet import lent_cards
+from fleet.lent_cards import Loan
 from fleet.schema import card, entry, journal, place, reader
 from fleet.work_terms import store_some
 from programmes import attendance
@@ -115,13 +116,27 @@ def told(
     for row in rows.values():
         owner = owners.get(row.credential)
         if row.credential in lent and _is_dated(row, sure):
-            owner = lent_cards.borrower(lent[row.credential], _at_ms(row, steps))
+            owner = _borrower(row, lent[row.credential], _at_ms(row, steps))
         if owner is not None:
             found[owner].append(row)
     return {
         one: _told(sorted(found[one]), steps, sure, (from_ms, until_ms), lent)
         for one in sorted(members)
     }
+
+
+def _borrower(row: _Row, loans: Collection[Loan], at_ms: int) -> int | None:
+    """Return whose a row of a lent card is; nobody's is an answer on somebody else's loan.
+
+    A gate asks about what it knows of the card, and does not know who had it then.
+    """
+    owner = lent_cards.borrower(loans, at_ms)
+    one = _decoded(row) if row.kind == "answer" else None
+    if isinstance(one, Answer):
+        beside = (one.after_ms, one.before_ms)
+        if any(owner != lent_cards.borrower(loans, ms) for ms in beside if ms is not None):
+            return None
+    return owner
 
 
 def _owners(people: sa.Connection, members: Collection[int]) -> dict[str, int]:

@@ -53,6 +53,7 @@ from tests.fleet.work_kit import (
 from wire.clock import ClockState
 from wire.codes import Code
 from wire.credential import Scheme, credential
+from wire.entries import Answer
 from wire.envelope import Signer
 from wire.individual_number import IndividualNumberRefused
 from wire.messages import Triage
@@ -330,6 +331,27 @@ def takes_in(
 
 UID = bytes.fromhex("04a1b2c3d4e5f6")
 PROGRAMME_KEY = ProgrammeKey(SCHOOL, 1, bytes(range(32)))
+
+
+def test_what_the_next_borrower_answers_of_a_day_before_is_no_mark_of_his(town: Schools) -> None:
+    mori, kato = town.teacher("T-1"), town.teacher("T-2")
+    spare, gate = registered(town), town.gates[FRONT]
+    lend(town, mori, spare, at(3, "07:40"))
+    gate.tap(SPARE, at(3, "07:41"))
+    lend(town, kato, spare, at(4, "07:40"), last=datetime.date(2026, 6, 5))
+    gate.tap(SPARE, at(4, "07:41"))
+    asked = {"programme": SCHOOL, "missing": "out", "scheme": Scheme.STAFF_TOKEN, "key_epoch": 1}
+    asked |= {"credential": card_of(SPARE)}
+    of_mori = {"day": THE_3RD, "claimed_at_ms": at(3, "18:30"), "after_ms": at(3, "07:41")}
+    of_kato = {"day": datetime.date(2026, 6, 4), "after_ms": at(4, "07:41")}
+    gate.write(Answer, at(4, "07:42"), **asked, **of_mori)
+    gate.write(Answer, at(5, "07:42"), **asked, **of_kato, claimed_at_ms=at(4, "16:45"))
+    gate.send()
+    assert marks(town, mori) == [(at(3, "07:41"), "in", "lent")]
+    assert [(ms, origin) for ms, _, origin in marks(town, kato)] == [
+        (at(4, "07:41"), "lent"),
+        (at(4, "16:45"), "answer"),
+    ]
 
 
 class AtTheGate:
