@@ -3,7 +3,7 @@
 Rules: all of them or nobody; each is of the school on every day of the trip; each has an entry of
 his own, which names who made it and which he may object to (fleet.work_objections); who takes a
 trip back takes back what was entered with it and still counts, as long as its months are open; what
-somebody entered for himself is his own to take back.
+somebody entered for himself alone is his own to take back.
 """
 
 import datetime
@@ -86,33 +86,36 @@ def _require_here(
 
 
 def of_school(people: sa.Connection, organisation: str, today: datetime.date) -> list[Trip]:
-    """Return the trips that were entered for others and count, by school; the latest first."""
+    """Return a school's trips that count and were entered for others too; the latest first."""
     first = today - datetime.timedelta(days=BACK_DAYS_MAX)
     last = today + datetime.timedelta(days=AHEAD_DAYS_MAX)
     found: dict[tuple[int, int, str, int, str], list[Declared]] = defaultdict(list)
-    for one in _for_others(people, first, last):
-        if one[1] == organisation:
-            entry = one[0]
-            key = (entry.from_ms, entry.to_ms, entry.note, entry.at_ms, entry.who)
-            found[key].append(entry)
-    trips = [Trip(*key, tuple(entries)) for key, entries in found.items()]
+    for entry in _of_school(people, organisation, first, last):
+        key = (entry.from_ms, entry.to_ms, entry.note, entry.at_ms, entry.who)
+        found[key].append(entry)
+    own = {who: work_accounts.member_of_account(people, who) for *_, who in found}
+    trips = [
+        Trip(*key, tuple(entries))
+        for key, entries in found.items()
+        if any(one.member_id != own[one.who] for one in entries)
+    ]
     return sorted(trips, key=lambda one: (one.from_ms, one.at_ms), reverse=True)
 
 
-def _for_others(
-    people: sa.Connection, first: datetime.date, last: datetime.date
-) -> list[tuple[Declared, str]]:
-    """Return the trips that count and that no owner of theirs entered, each with its school."""
+def _of_school(
+    people: sa.Connection, organisation: str, first: datetime.date, last: datetime.date
+) -> list[Declared]:
+    """Return a school's entries of trips that count."""
     is_trip = (work_entry.c.kind == "trip", work_entry.c.day.between(first, last))
     members = set(people.scalars(sa.select(work_entry.c.member_id).where(*is_trip).distinct()))
     enrolled = work_terms.of_members(people, members)
     entries = work_entries.of_members(people, enrolled, first, last)
-    found = [one for some in entries.values() for one in some if one.kind == "trip" and one.counts]
-    own = {who: work_accounts.member_of_account(people, who) for who in {one.who for one in found}}
     return [
-        (one, enrolled[one.member_id].organisation_on(one.day))
-        for one in found
-        if own[one.who] != one.member_id
+        one
+        for some in entries.values()
+        for one in some
+        if one.kind == "trip" and one.counts
+        if enrolled[one.member_id].organisation_on(one.day) == organisation
     ]
 
 

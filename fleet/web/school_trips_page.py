@@ -14,6 +14,7 @@ from aiohttp import web
 from fleet import work_now, work_records, work_terms, work_trips
 from fleet.web.data import FLEET, PERSONS, change, read
 from fleet.web.forms import Form, check_fields, empty_form, read_post
+from fleet.web.own_data import PATH as OWN_PATH
 from fleet.web.own_steps_page import instant
 from fleet.web.pages import CLOCK, render
 from fleet.web.reach import number
@@ -21,8 +22,8 @@ from fleet.web.school_page import PATH as SCHOOL_PATH
 from fleet.web.school_reach import School, look, school_of, school_to_write
 from fleet.web.session import Flash, account_of, flash
 from fleet.web.words import language_of
-from fleet.work_acts import WHY_MAX, Act, WorkRefused
-from fleet.work_entries import TRIP_DAYS_MAX, NewEntry
+from fleet.work_acts import WHY_MAX, Act, WorkRefused, require_day
+from fleet.work_entries import AHEAD_DAYS_MAX, TRIP_DAYS_MAX, NewEntry
 from fleet.work_now import Named
 from fleet.work_trips import Trip, TripRefused
 from programmes.calendar import local_day
@@ -98,10 +99,10 @@ def _chosen(sent: Mapping[str, object]) -> frozenset[int]:
     )
 
 
-def _trip(form: Form) -> NewEntry | None:
+def _trip(form: Form, at_ms: int) -> NewEntry | None:
     """Return what the form says; None when refused."""
     form.require(*_FIELDS.keys() - {"note"})
-    first, last = form.day("from_day"), form.day("to_day")
+    first, last = _day(form, "from_day", at_ms), _day(form, "to_day", at_ms)
     if form.errors or first is None or last is None:
         return None
     from_ms, to_ms = instant(form, "from_time", first, 0), instant(form, "to_time", last, 0)
@@ -110,19 +111,31 @@ def _trip(form: Form) -> NewEntry | None:
     return NewEntry("trip", from_ms, to_ms, form["note"])
 
 
+def _day(form: Form, name: str, at_ms: int) -> datetime.date | None:
+    """Return a day on which a trip can be; None when refused: years 1 and 9999 have no next one."""
+    day = form.day(name)
+    try:
+        if day is not None:
+            require_day(day, at_ms, ahead=AHEAD_DAYS_MAX + TRIP_DAYS_MAX)
+    except WorkRefused as error:
+        form.refuse(name, f"work.refused.{error.reason}", **error.arguments)
+        return None
+    return day
+
+
 @routes.post(PATH)
 async def enter(request: web.Request) -> web.Response:
     """Enter a trip for everybody who is ticked, or for nobody."""
     school, sent = await school_to_write(request), await read_post(request)
     form, chosen = check_fields(language_of(request), sent, _FIELDS), _chosen(sent)
-    trip = _trip(form)
+    said = (account_of(request).name, request.app[CLOCK].now_ms())
+    trip = _trip(form, said[1])
     if not chosen:
         form.refuse("members", "web.school.trips.nobody")
     if form.errors or trip is None:
         return await _page(request, school, form, 422, chosen)
     first = local_day(trip.from_ms)
     rules = await read(request.app[FLEET], work_records.day_rules, first)
-    said = (account_of(request).name, request.app[CLOCK].now_ms())
     told = (school.organisation, chosen, trip, rules, *said)
     try:
         made = await change(request.app[PERSONS], work_trips.enter, *told)
@@ -134,6 +147,8 @@ async def enter(request: web.Request) -> web.Response:
         form.refuse("from_day", f"work.refused.{error.reason}", **error.arguments)
         return await _page(request, school, form, 409, chosen)
     undo = f"{PATH}/{made[0]}/withdraw?school={school.code}"
+    if chosen == {account_of(request).member_id}:  # then it is his own to take back
+        undo = f"{OWN_PATH}/entries/{made[0]}/withdraw"
     many = {"n": str(len(made))}
     await flash(request, Flash("ok", "web.school.trips.done", many, undo=undo))
     raise web.HTTPSeeOther(f"{PATH}?school={school.code}")

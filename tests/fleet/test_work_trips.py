@@ -132,3 +132,16 @@ def test_a_trip_is_taken_back_for_all_with_whom_it_was_entered(town: Schools) ->
         take_back(town, made[0])
     assert [one.counts for one in town.record(ito).entries] == [True]
     assert len(town.ask(schema.work_entry.select())) == 5
+
+
+def test_who_enters_himself_too_takes_all_of_it_back(town: Schools) -> None:
+    kyoto, kato = town.members["T-1"], town.members["T-2"]
+    with town.office.write() as people:
+        work_accounts.bind(people, town.act(kyoto, who="hana"), "kyoto")
+    made = enter(town, {kyoto, kato})
+    (trip,) = trips(town)
+    assert [one.id for one in trip.entries] == made
+    assert take_back(town, made[0]) == 2
+    assert trips(town) == []
+    enter(town, {kyoto})
+    assert trips(town) == [], "for himself alone it is his own"

@@ -74,6 +74,9 @@ def test_who_cannot_go_is_named_and_nobody_is_entered(town: Gated) -> None:
         {"note": "123456789018"},
     ):
         assert kyoto.post(there, **TRIP | changed, **both).status == 422, changed
+    for far in ("0001-01-01", "9999-12-31"):
+        for days in ({"to_day": far}, {"from_day": far, "to_day": far, "to_time": "23:59"}):
+            assert kyoto.post(there, **TRIP | days, **both).status == 422, days
     for odd in ("member-", "member-x", "member-" + "9" * 30, "member-٣"):
         assert kyoto.post(there, **TRIP, **{odd: "yes"}).status == 422, odd
     assert kyoto.post(there, **TRIP | {"to_day": "2026-07-30"}, **both).status == 409
