@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -132,6 +133,11 @@ class NameSealer:
         """Seal the names of every gate that shows some other ones; return those readers."""
         with self._fleet.read() as connection:
             gates = list(_gates(connection))
+            stale = _held(connection) - {one.reader for one in gates}
+        if stale:
+            with self._fleet.write() as connection:
+                gone = _held(connection) - {one.reader for one in _gates(connection)}
+                connection.execute(gate_names.delete().where(gate_names.c.reader.in_(gone)))
         if not gates:
             return []
         with self._people.read() as connection:
@@ -154,9 +160,9 @@ class NameSealer:
             return None
         try:
             key = load_pem_public_key(gate.sealing_public_key.encode())
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             key = None
-        if not isinstance(key, ec.EllipticCurvePublicKey):
+        if not (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)):
             if gate.reader not in self._warned:
                 log.warning("no P-256 key to seal to: set the reader up anew", reader=gate.reader)
             self._warned.add(gate.reader)
@@ -168,6 +174,11 @@ class NameSealer:
             "sha256": sha256(sealed).digest(),
             "contents": contents,
         }
+
+
+def _held(fleet: sa.Connection) -> set[str]:
+    """Return the readers for which names are kept."""
+    return set(fleet.scalars(sa.select(gate_names.c.reader)))
 
 
 def _gates(fleet: sa.Connection) -> Iterator[_Gate]:
@@ -199,7 +210,9 @@ def names_of(people: sa.Connection, organisation: str, at_ms: int) -> GateNames:
     found: dict[str, str] = {}
     for some in work_terms.store_some(set(called)):
         rows = people.execute(
-            sa.select(card.c.credential, card.c.member_id).where(card.c.member_id.in_(some))
+            sa.select(card.c.credential, card.c.member_id).where(
+                card.c.member_id.in_(some), card.c.stopped_from_ms.is_(None)
+            )
         )
         found |= {row.credential: called[row.member_id] for row in rows}
     for credential, loans in lent_cards.of_members(people, called).items():

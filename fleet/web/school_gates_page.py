@@ -85,6 +85,7 @@ async def _seal(sealer: NameSealer, app: web.Application) -> None:
         try:
             for name in await asyncio.to_thread(sealer.seal_due, app[CLOCK].now_ms()):
                 log.info("names sealed", reader=name)
-        except sa.exc.OperationalError as error:
-            log.error("names not sealed, will try again", error=str(error))
+        except Exception:
+            # nobody waits for this task, and without it no name is ever taken away
+            log.exception("names not sealed, will try again")
         await asyncio.sleep(SEAL_EVERY_S)

@@ -220,3 +220,43 @@ def test_neither_dispatch_nor_the_console_can_read_what_is_sealed(town: Schools)
                 fleet.execute(sa.select(schema.gate_names.c.sealed)).all()
         finally:
             opened.close()
+
+
+def test_a_place_that_is_of_no_school_any_more_holds_no_names(town: Schools) -> None:
+    town.teacher("T-1")
+    choose(town, "north-front")
+    seal(town)
+    heard(town, "north-front", f"kazasu-edge {VERSION}")
+    here = schema.place.update().where(schema.place.c.name == "north-front")
+    with town.fleet.write() as fleet:
+        fleet.execute(here.values(organisation=""))
+    assert seal(town) == []
+    assert held(town, "north-front") is None
+    with town.fleet.read() as fleet:
+        assert gate_names.wanted(fleet) == {}
+
+
+def test_a_stopped_card_has_no_name(town: Schools) -> None:
+    town.teacher("T-1")
+    town.teacher("T-2")
+    choose(town, "north-front")
+    lost = schema.card.update().where(schema.card.c.credential == card_of("T-1"))
+    with town.people.write() as people:
+        people.execute(lost.values(stopped_from_ms=NOW_MS, stopped_why="紛失"))
+    seal(town)
+    assert held(town, "north-front") == {card_of("T-2"): "教員 T-2"}
+
+
+def test_a_reader_with_a_key_of_another_curve_holds_up_no_other(town: Schools) -> None:
+    town.teacher("T-1")
+    choose(town, "north-front")
+    choose(town, "north-back")
+    pem = (
+        ec.derive_private_key(7, ec.SECP384R1())
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    other = schema.reader.update().where(schema.reader.c.place == "north-back")
+    with town.fleet.write() as fleet:
+        fleet.execute(other.values(sealing_public_key=pem.decode()))
+    assert seal(town) == [f"{TENANT}/north-front"]
