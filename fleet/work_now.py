@@ -139,9 +139,9 @@ def school_now(
     marked = [one for one in here if one.first_ms is not None]
     opened = min(marked, key=lambda one: one.first_ms or 0, default=None)
     last = max(marked, key=lambda one: one.since_ms or 0, default=None)
-    is_empty = all(one.state != "present" for one in here)
     lacking = _lacking(names, records, today)
     visitors = work_visitors.now(people, organisation, at_ms)
+    is_empty = not visitors and all(one.state != "present" for one in here)
     left = last if is_empty else None
     return SchoolNow(at_ms, today, tuple(here), opened, left, lacking, visitors)
 

@@ -236,3 +236,17 @@ def test_loans_of_before_come_through_the_change_of_their_table(tmp_path: Path) 
         with pytest.raises(sa.exc.DBAPIError), people.write() as connection:
             connection.execute(table.update().values(who="x"))
     people.close()
+
+
+def test_nobody_left_last_while_a_visitor_is_in(town: Schools) -> None:
+    town.teacher("T-1")
+    gate = town.gates[FRONT]
+    gate.tap("T-1", at(3, "07:41"))
+    gate.tap("T-1", at(3, "16:50"))
+    gate.send()
+    loan = visits(town, registered(town), at(3, "10:00"))
+    assert now(town, at(3, "17:00")).last is None
+    back(town, loan, at(3, "17:10"))
+    last = now(town, at(3, "17:11")).last
+    assert last is not None
+    assert last.who.registration_number == "T-1"
