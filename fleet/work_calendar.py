@@ -18,6 +18,7 @@ from fleet import (
     work_corrections,
     work_entries,
     work_now,
+    work_objections,
     work_records,
     work_terms,
 )
@@ -109,7 +110,8 @@ def _school(
         yield maker.event(f"missing-{day}", day, "school-missing", n=many)
     if many := len(work_corrections.waiting(people, school)):
         yield maker.event("requests", today, "requests", n=many)
-    if many := len(work_contests.waiting(fleet, people, school, today)):
+    many = len(work_contests.waiting(fleet, people, school, today))
+    if many := many + len(work_objections.waiting(people, school, today)):
         yield maker.event("objections", today, "objections", n=many)
     for month in _open_months(people, school, today):
         yield maker.event(f"close-{month}", today, "close", month=month)

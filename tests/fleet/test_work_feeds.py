@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet import schema, work_feeds
+from fleet import schema, work_calendar, work_entries, work_feeds, work_objections
 from fleet.accounts import Account
 from fleet.config import Databases
 from fleet.rights import Rights, parse
 from fleet.work_acts import WorkRefused
-from tests.fleet.work_kit import NORTH, NOW_MS, SOUTH, Schools, open_schools
+from fleet.work_entries import NewEntry
+from tests.fleet.work_kit import NORTH, NOW_MS, RULES, SOUTH, Schools, at, open_schools
 
 VICE = Account("vice", "clerk", Rights([parse(f"attendance:school:{NORTH}")]))
 
@@ -80,3 +81,16 @@ def test_an_address_is_its_owners_while_he_may(town: Schools) -> None:
         (mine,) = work_feeds.of_account(people, "mori")
     assert work_feeds.is_allowed(mine, own)
     assert not work_feeds.is_allowed(mine, own._replace(member_id=member_id + 1))
+
+
+def test_a_schools_calendar_counts_objections_to_entries_too(town: Schools) -> None:
+    mori = town.teacher("T-1")
+    trip = NewEntry("trip", at(10, "08:00"), at(12, "17:00"))
+    with town.office.write() as people:
+        entry = work_entries.declare(people, town.act(mori), trip, RULES)
+        work_objections.contest(people, town.act(mori, "行っていない", "mori"), entry)
+    make(town)
+    with town.office_fleet.read() as fleet, town.office.read() as people:
+        (feed,) = work_feeds.of_account(people, "vice")
+        found = work_calendar.events(fleet, people, feed, NOW_MS)
+    assert "答えていない異議 1件" in {one.summary for one in found or ()}
