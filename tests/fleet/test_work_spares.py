@@ -4,6 +4,7 @@ import datetime
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -340,12 +341,14 @@ def test_what_the_next_borrower_answers_of_a_day_before_is_no_mark_of_his(town: 
     gate.tap(SPARE, at(3, "07:41"))
     lend(town, kato, spare, at(4, "07:40"), last=datetime.date(2026, 6, 5))
     gate.tap(SPARE, at(4, "07:41"))
-    asked = {"programme": SCHOOL, "missing": "out", "scheme": Scheme.STAFF_TOKEN, "key_epoch": 1}
-    asked |= {"credential": card_of(SPARE)}
-    of_mori = {"day": THE_3RD, "claimed_at_ms": at(3, "18:30"), "after_ms": at(3, "07:41")}
-    of_kato = {"day": datetime.date(2026, 6, 4), "after_ms": at(4, "07:41")}
-    gate.write(Answer, at(4, "07:42"), **asked, **of_mori)
-    gate.write(Answer, at(5, "07:42"), **asked, **of_kato, claimed_at_ms=at(4, "16:45"))
+    asked: dict[str, Any] = {"programme": SCHOOL, "missing": "out", "key_epoch": 1}
+    asked |= {"scheme": Scheme.STAFF_TOKEN, "credential": card_of(SPARE)}
+    for day, after_ms, claimed_ms, at_ms in (
+        (THE_3RD, at(3, "07:41"), at(3, "18:30"), at(4, "07:42")),
+        (datetime.date(2026, 6, 4), at(4, "07:41"), at(4, "16:45"), at(5, "07:42")),
+    ):
+        said = {"day": day, "after_ms": after_ms, "claimed_at_ms": claimed_ms}
+        gate.write(Answer, at_ms, **asked | said)
     gate.send()
     assert marks(town, mori) == [(at(3, "07:41"), "in", "lent")]
     assert [(ms, origin) for ms, _, origin in marks(town, kato)] == [
