@@ -1,8 +1,8 @@
 """Names on a school's gates: where somebody chose to show them, and what each gate is to call whom.
 
-Rules: a place shows no names until somebody of it chooses so, and from the moment it is to hide
-them no reader is told to hold any; who does not want to be named is not in the file; a gate gets
-the names of who is of its school today, and whose a lent card is now, by credential; they are
+Rules: a place shows no names until somebody of its school chooses so, and from the moment it is to
+hide them no reader is told to hold any; who does not want to be named is not in the file; a gate
+gets the names of who is of its school today, and whose a lent card is now, by credential; they are
 sealed to its reader by the office, the one process that may read names, and what lies between knows
 only bytes. docs/adr/0025-names-at-the-gate.md.
 """
@@ -34,13 +34,18 @@ from wire.seal import NAME_CHARACTERS_MAX, GateNames, seal_names
 log: Final = structlog.get_logger("fleet.office")
 PURPOSE: Final = "gate-names"
 _LATER: Final = gate_naming.alias("later")
+_HERE: Final = place.alias("here")
+_OWNER: Final = (
+    sa.select(_HERE.c.organisation).where(_HERE.c.name == gate_naming.c.place).scalar_subquery()
+)
 _SHOWN: Final = (
     gate_naming.c.kind == "shown",
+    gate_naming.c.organisation == _OWNER,
     ~sa.select(_LATER.c.id)
     .where(_LATER.c.place == gate_naming.c.place, _LATER.c.id > gate_naming.c.id)
     .exists(),
 )
-"""The newest row of a place says that it shows names."""
+"""The newest row of a place says that it shows names, and is of the school that has it now."""
 
 
 # --- what people choose --------------------------------------------------------------------------
@@ -51,7 +56,8 @@ def choose(fleet: sa.Connection, at: str, *, shown: bool, who: str, at_ms: int) 
     if (at in places_shown(fleet)) == shown:
         return
     kind = "shown" if shown else "hidden"
-    row = {"place": at, "kind": kind, "at_ms": at_ms, "who": who}
+    whose = fleet.scalar(sa.select(place.c.organisation).where(place.c.name == at))
+    row = {"place": at, "organisation": whose, "kind": kind, "at_ms": at_ms, "who": who}
     fleet.execute(gate_naming.insert().values(row))
     if not shown:
         of_place = sa.select(reader.c.name).where(reader.c.place == at)

@@ -128,11 +128,13 @@ gate_naming: Final = sa.Table(
     fleet,
     _id(),
     sa.Column("place", sa.Text, sa.ForeignKey("place.name"), nullable=False, index=True),
+    _text("organisation"),
     _text("kind"),
     _number("at_ms"),
     _text("who"),
     comment="Whether a place shows the names of who stands at its gate: kind shown or hidden; the "
-    "newest row of a place holds, and without one it shows none. Rows are never changed.",
+    "newest row of a place holds as long as the place is that organisation's, and without one it "
+    "shows none. Rows are never changed.",
 )
 
 gate_names: Final = sa.Table(

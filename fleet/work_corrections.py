@@ -130,6 +130,7 @@ def contest(connection: sa.Connection, act: Act, correction: int) -> int:
     ).one_or_none()
     if found is None or found.kind == "contest" or found.who in (act.who, BY_THE_PERSON):
         raise WorkRefused("not-contested")
+    require_day(found.day, act.at_ms)
     one = Contest(number=0, who=act.who, at_ms=act.at_ms, why=why, correction=correction)
     (number,) = _keep(connection, act, found.day, [one], None)
     note(connection, act, row.registration_number, "work.contested", f"{found.day} {correction}")

@@ -13,8 +13,18 @@ import sqlalchemy as sa
 
 from fleet import work_accounts, work_entries, work_terms
 from fleet.schema import work_entry, work_objection
-from fleet.work_acts import BACK_DAYS_MAX, Act, WorkRefused, member_of, note, require_text, touch
+from fleet.work_acts import (
+    BACK_DAYS_MAX,
+    Act,
+    WorkRefused,
+    member_of,
+    note,
+    require_day,
+    require_text,
+    touch,
+)
 from fleet.work_entries import AHEAD_DAYS_MAX, Declared
+from programmes.calendar import local_day
 
 OF_ENTRY_MAX: Final = 20
 """Objections and answers of one entry: beyond it somebody should talk to somebody."""
@@ -33,6 +43,7 @@ def contest(people: sa.Connection, act: Act, entry_id: int) -> None:
     one = work_entries.load(people, act.member_id, entry_id)
     if one is None or not may_contest(one, act.who):
         raise WorkRefused("not-contested")
+    require_day(local_day(one.from_ms), act.at_ms, ahead=AHEAD_DAYS_MAX)
     _write(people, act, one, "contest")
 
 

@@ -128,6 +128,23 @@ def test_a_reader_without_a_key_holds_up_no_other(town: Schools) -> None:
     assert seal(town) == [f"{TENANT}/north-front"]
 
 
+def test_a_place_that_another_school_has_now_shows_none_until_that_one_chooses(
+    town: Schools,
+) -> None:
+    town.teacher("T-1")
+    town.teacher("T-2", NewTerm(datetime.date(2026, 4, 1), SOUTH))
+    choose(town, "north-front")
+    seal(town)
+    moved = schema.place.update().where(schema.place.c.name == "north-front")
+    with town.fleet.write() as fleet:
+        fleet.execute(moved.values(organisation=SOUTH))
+    assert seal(town) == []
+    assert held(town, "north-front") is None
+    choose(town, "north-front")
+    seal(town)
+    assert held(town, "north-front") == {card_of("T-2"): "教員 T-2"}
+
+
 def test_hiding_takes_the_file_away_at_once_and_tells_readers(town: Schools) -> None:
     town.teacher("T-1")
     choose(town, "north-front")

@@ -13,6 +13,7 @@ from fleet import (
     schema,
     work_accounts,
     work_closing,
+    work_corrections,
     work_entries,
     work_objections,
     work_retention,
@@ -22,8 +23,10 @@ from fleet.work_acts import Act, WorkRefused
 from fleet.work_entries import Declared, NewEntry
 from fleet.work_list_file import OwnDay
 from fleet.work_objections import OF_ENTRY_MAX
+from fleet.work_wishes import AddMark
 from programmes.texts import LANGUAGES, say
 from tests.fleet.work_kit import (
+    DAY_MS,
     JUNE,
     NORTH,
     NOW_MS,
@@ -104,6 +107,21 @@ def test_an_objection_is_seen_by_the_school_until_somebody_says_that_it_counts(
     answers(town, entry, counts=False, why="入力の間違い")
     assert waiting(town) == []
     assert (load(town, entry).counts, load(town, entry).withdrawn_why) == (False, "入力の間違い")
+
+
+def test_no_objection_is_taken_that_no_school_would_see_any_more(town: Schools) -> None:
+    entry, member_id = entered(town), town.members["T-1"]
+    with town.office.write() as people:
+        act = Act(member_id, "kyoto", NOW_MS, "守衛が見た")
+        wish = AddMark(at_ms=at(4, "17:15"), declared="out")
+        (number,) = work_corrections.correct(people, act, THE_4TH, [wish], RULES)
+    much_later = Act(member_id, "mori", NOW_MS + 401 * DAY_MS, "違う")
+    for contest, what in (
+        (work_objections.contest, entry),
+        (work_corrections.contest, number),
+    ):
+        with refused("day"), town.office.write() as people:
+            contest(people, much_later, what)
 
 
 def test_who_may_object_and_who_may_answer(town: Schools) -> None:

@@ -19,6 +19,7 @@ def upgrade() -> None:
         "gate_naming",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
         sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("who", sa.Text(), nullable=False),
