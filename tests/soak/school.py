@@ -93,6 +93,7 @@ def morning_table(size: school_people.Size, came: CameOfMorning, kind: str) -> T
         ("it went meanwhile", _waits(met, "went")),
         ("journals = ledger", f"{found.entries:,} entries, none lost or twice"),
         ("shown = kept", f"{found.shown:,} sentences"),
+        ("readers' clocks put right", f"{found.steps:,} times, counted in"),
         ("who is in, as people did", _states(found.states)),
         ("hours, as the rules over what people did", f"{found.minutes:,} minutes"),
         ("told as missing of the day before", f"{found.missing:,} marks"),

@@ -23,9 +23,11 @@ from tests.soak.agent import Ref
 from tests.soak.school_door import Met, Said
 from tests.soak.school_morning import Morning, organisation_of
 from wire.codes import Code, Outcome
-from wire.entries import Answer, Entry, Tap, decode
+from wire.entries import Answer, ClockStep, Entry, Tap, decode
 from wire.entries import Redirect as RedirectEntry
 
+Steps = Sequence[tuple[Ref, int]]
+"""Entries that say that a reader's clock was put right, and by how many ms."""
 RULES: Final = DayRules()
 CLOCKS_MS: Final = 3_000
 """By how much a reader's clock may differ from that of the machine that it stands on."""
@@ -38,6 +40,8 @@ class Found(NamedTuple):
     """In journals and ledger, none lost and none twice."""
     shown: int
     """Sentences, each of which is kept as it was shown."""
+    steps: int
+    """Of readers' clocks, which the ledger counts in: what was shown before stood so far off."""
     states: Counter[State]
     """Of people, at the end."""
     minutes: int
@@ -52,11 +56,12 @@ def judge(made: Morning) -> Found:
     shown = _same_words(made, entries)
     _booked_once(made)
     today = RULES.day_of(made.ended_ms)
-    days = {person: _days(made, person) for person in range(len(made.members))}
+    steps = [(ref, one.step_ms) for ref, one in entries.items() if isinstance(one, ClockStep)]
+    days = {person: _days(made, person, steps) for person in range(len(made.members))}
     states = {made.members[person]: _state(days[person], today) for person in days}
     minutes, missing = _same_days(made, days, today)
     _same_presence(made, states)
-    return Found(len(entries), shown, Counter(states.values()), minutes, missing)
+    return Found(len(entries), shown, len(steps), Counter(states.values()), minutes, missing)
 
 
 # --- shown, kept, taken in ------------------------------------------------------------------------
@@ -118,15 +123,15 @@ def _booked_once(made: Morning) -> None:
 # --- days and presence ----------------------------------------------------------------------------
 
 
-def _days(made: Morning, person: int) -> tuple[WorkDay, ...]:
+def _days(made: Morning, person: int, steps: Steps) -> tuple[WorkDay, ...]:
     """Return what the rules make of all that somebody did."""
     met = sorted((one for one in made.met if one.person == person), key=lambda one: one.to_ms)
     marks, said = [], list[Correction]()
     if met and (came := made.yesterday.get(person)):
-        marks.append(_mark(made, met[0].gate, came, ""))
+        marks.append(_mark(made, met[0].gate, _moved(came, steps), ""))
     for number, one in enumerate(met):
         if one.said.outcome is Outcome.ACCEPTED:
-            marks.append(_mark(made, one.gate, one.said, one.before))
+            marks.append(_mark(made, one.gate, _moved(one.said, steps), one.before))
         told = {"number": number, "who": "gate", "at_ms": one.to_ms, "why": ""}
         if one.replied and one.after:
             mark = _mark(made, one.gate, one.said, "").identity
@@ -135,6 +140,13 @@ def _days(made: Morning, person: int) -> tuple[WorkDay, ...]:
             answer = _mark(made, one.gate, one.replied, "out", one.claimed_ms)
             said.append(Add(**told, added=answer))  # type: ignore[arg-type]
     return derive_days(marks, said, RULES).days
+
+
+def _moved(said: Said, steps: Steps) -> Said:
+    """Return what was said, at the time at which it was by the clock as it was put right later."""
+    journal, n = said.ref
+    late_ms = sum(ms for (of, at_n), ms in steps if of == journal and at_n > n)
+    return said._replace(at_ms=said.at_ms + late_ms)
 
 
 def _mark(made: Morning, gate: int, said: Said, declared: str, claimed_ms: int = 0) -> Mark:

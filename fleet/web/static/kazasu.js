@@ -112,12 +112,14 @@
       focused: focusedIn(event.detail.target),
     };
   }
-  function putBack() {
-    for (const id of kept.open) document.getElementById(id)?.setAttribute("open", "");
+  function scrollBack() { // once: who scrolls on meanwhile is not taken back
     for (const [id, top] of kept.scrolled) {
       const region = document.getElementById(id);
       if (region) region.scrollTop = top;
     }
+  }
+  function putBack() {
+    for (const id of kept.open) document.getElementById(id)?.setAttribute("open", "");
     if (document.activeElement === document.body && kept.focused) {
       document.querySelector(kept.focused)?.focus({ preventScroll: true });
     }
@@ -192,7 +194,7 @@
   document.addEventListener("pointerdown", press);
   for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, letGo);
   addEventListener("blur", letGo);
-  document.addEventListener("htmx:afterSwap", putBack);
+  document.addEventListener("htmx:afterSwap", () => { putBack(); scrollBack(); });
   document.addEventListener("htmx:afterSettle", () => { putBack(); drawAll(); sayAloud(); sendWhenRead(); });
   document.addEventListener("htmx:sseOpen", () => cut(false));
   document.addEventListener("htmx:sseError", streamEnded);
