@@ -16,6 +16,7 @@ import msgspec
 from edge.desk import Desk
 from edge.panel import Acknowledged, FleetTime
 from edge.uplink import Heard
+from wire.clock import ClockState
 from wire.desk import DeskRequest
 from wire.envelope import MessageRefused, Purpose, open_envelope
 from wire.messages import Ack, Batch, Status, TwinDesired, TwinReported
@@ -32,6 +33,9 @@ STATUS_PAUSE_S: Final = 1.0
 """Between two statuses, so that a loose cable does not become a flood."""
 ROUND_TRIP_S_MAX: Final = 2.0
 """An answer that took longer is not taken for the present time (edge.panel.FleetTime)."""
+WAITED_MS_MIN: Final = 1_000
+"""By so much a wish may show an earlier time than ours before it counts as one that waited; two
+that waited equally long, to the second, are not thought of."""
 FAREWELL_S: Final = 2.0
 """For the last status before the connection is closed."""
 
@@ -45,6 +49,8 @@ class Session:
         self._desk = desk
         self._said: Status | None = None
         self._said_s = 0.0
+        self._ahead_ms: int | None = None
+        """By how much the last wish showed an earlier time than ours, when it was not believed."""
         will = Will(
             self._topic(Leaf.STATUS), self._seal(Purpose.STATUS, desk.make_status(online=False))
         )
@@ -162,7 +168,7 @@ class Session:
             desk.meter.count("twin.repeated")
             return
         if not message.retained:
-            self._agree(desired.at_ms)
+            self._agree_if_prompt(desired.at_ms)
             desk.uplink.encourage(desk.now_s())
             desk.entries.set()
         self._said = None  # the rosters' ages have changed
@@ -179,6 +185,21 @@ class Session:
             return
         if not desk.requests.hear(request):
             desk.meter.count("command.repeated")
+
+    def _agree_if_prompt(self, fleet_ms: int) -> None:
+        """Take a time that came one way, unless it may have waited on the way, as in a tunnel.
+
+        What waited shows an earlier time, never a later one: so an earlier one is taken only when
+        the next says the same, or while nobody has told the time yet.
+        """
+        ahead_ms = self._desk.clock.now_ms() - fleet_ms
+        told = self._desk.clock.state is ClockState.SYNCHRONISED
+        former_ms, self._ahead_ms = self._ahead_ms, None
+        if told and ahead_ms > WAITED_MS_MIN:
+            self._ahead_ms = ahead_ms
+            if former_ms is None or abs(ahead_ms - former_ms) > WAITED_MS_MIN:
+                return
+        self._agree(fleet_ms)
 
     def _agree(self, fleet_ms: int) -> None:
         """Take the fleet's signed time, in both halves."""

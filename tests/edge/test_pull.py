@@ -1,5 +1,6 @@
 """Fetching what the fleet wants: only what is signed, whole and newer takes its place."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from edge import roster as tap_roster
 from edge.durable import PARTIAL, replacing
 from edge.panel import FleetTime, KeysReady, NamesReady, RosterCurrent, RosterReady, UsageReady
 from edge.pull import FOLDER, KEYS, NAMES, TWIN_FILE, Twin
+from edge.session import WAITED_MS_MIN
 from tests.edge.link_kit import (
     PASS,
     READER,
@@ -34,6 +36,7 @@ from tests.edge.link_kit import (
     wanted,
 )
 from tests.edge.rig import running_broker, until
+from wire.clock import SystemClock
 from wire.envelope import Purpose, Signer
 from wire.limits import KEYS_BYTES_MAX
 from wire.messages import RosterWanted, TwinDesired, UsageWanted
@@ -101,6 +104,23 @@ async def test_a_wanted_roster_is_fetched_and_the_card_half_is_told(
         await until(lambda: RosterCurrent(PASS, 3, 2000) in tap.heard, "still the wanted one")
         await until(lambda: FleetTime(2000) in tap.heard, "a live message tells the time")
     assert devices.asked == [ADDRESS]
+
+
+async def test_a_wish_that_waited_on_the_way_tells_no_time_until_another_says_the_same(
+    reader: Reader, fleet: Fleet, tap: CardHalf
+) -> None:
+    async with running_link(reader):
+        await tap.connected()
+        await fleet.desire(fleet.wish([], at_ms=1))
+        await until((reader.state / TWIN_FILE).exists, "it listens")
+        first_ms = SystemClock().now_ms() + 60_000
+        await fleet.desire(fleet.wish([], at_ms=first_ms))
+        await until(lambda: FleetTime(first_ms) in tap.heard, "a later time is always believed")
+        await asyncio.sleep(WAITED_MS_MIN / 1000 + 0.5)
+        await fleet.desire(fleet.wish([], at_ms=first_ms + 1))
+        await fleet.desire(fleet.wish([], at_ms=first_ms + 2))
+        await until(lambda: FleetTime(first_ms + 2) in tap.heard, "the second one is believed")
+    assert FleetTime(first_ms + 1) not in tap.heard
 
 
 async def test_what_the_broker_had_kept_is_followed_but_tells_no_time(
