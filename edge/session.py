@@ -49,8 +49,8 @@ class Session:
         self._desk = desk
         self._said: Status | None = None
         self._said_s = 0.0
-        self._ahead_ms: int | None = None
-        """By how much the last wish showed an earlier time than ours, when it was not believed."""
+        self._unbelieved: tuple[int, float] | None = None
+        """By how many ms the last wish showed an earlier time than ours, and when it came (s)."""
         will = Will(
             self._topic(Leaf.STATUS), self._seal(Purpose.STATUS, desk.make_status(online=False))
         )
@@ -190,14 +190,18 @@ class Session:
         """Take a time that came one way, unless it may have waited on the way, as in a tunnel.
 
         What waited shows an earlier time, never a later one: so an earlier one is taken only when
-        the next says the same, or while nobody has told the time yet.
+        another, which did not come in the same moment, says the same, or while nobody has told the
+        time yet.
         """
         ahead_ms = self._desk.clock.now_ms() - fleet_ms
         told = self._desk.clock.state is ClockState.SYNCHRONISED
-        former_ms, self._ahead_ms = self._ahead_ms, None
+        former, self._unbelieved = self._unbelieved, None
         if told and ahead_ms > WAITED_MS_MIN:
-            self._ahead_ms = ahead_ms
-            if former_ms is None or abs(ahead_ms - former_ms) > WAITED_MS_MIN:
+            now_s = self._desk.now_s()
+            former_ms, former_s = former or (0, now_s)
+            apart = (now_s - former_s) * 1000 > WAITED_MS_MIN
+            if not apart or abs(ahead_ms - former_ms) > WAITED_MS_MIN:
+                self._unbelieved = former if former and not apart else (ahead_ms, now_s)
                 return
         self._agree(fleet_ms)
 
