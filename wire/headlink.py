@@ -42,7 +42,15 @@ cut and give it again."""
 
 
 class Damaged(ValueError):
-    """These bytes are no frame."""
+    """These bytes are no frame, or not of the operation."""
+
+
+class Refused(Exception):
+    """A request is answered with this error, a number of the above, and nothing was done."""
+
+    def __init__(self, error: int) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Op:
