@@ -22,9 +22,9 @@ PROTOCOL = 1
 REQUEST, RESPONSE, EVENT, ERROR = 1, 2, 3, 4
 """Kinds of a frame. An ERROR answers a request; its payload is one byte of the errors below."""
 
-UNKNOWN, MALFORMED, BUSY, SILENT, DAMAGED, NOT_NOW = 1, 2, 3, 4, 5, 6
-"""Errors: no such operation here; not its payload; another request is under way; the NFC chip did
-not answer in time; what it answered was damaged; not in this state, as an update while driving."""
+UNKNOWN, MALFORMED, NOT_NOW, SILENT, GARBLED, NO_COMMAND = 1, 2, 3, 4, 5, 6
+"""Errors: no such operation here; not its payload; not in this state, as a second pulse while one
+lasts; of the NFC chip: no answer in time; nothing but damaged ones; it knows no such command."""
 
 PAYLOAD_MAX = 288
 """Bytes. An extended frame of the PN532 carries 264 of data (UM0701-02, 6.2.1.2); a piece of an
@@ -115,10 +115,13 @@ PING = Op("ping", 0x02, answered="I")
 
 NFC = Op("nfc", 0x10, asked="H", bytes_after="both")
 """One command of the PN532, without frame, within so many ms; its answer likewise."""
-NFC_RESET = Op("nfc-reset", 0x11)
-"""Pull the chip's reset line, and bring it to where commands are taken."""
+NFC_RESET = Op("nfc-reset", 0x11, asked="I", bytes_after="answered")
+"""Pull the chip's reset line, and bring it to where commands are taken at this speed of its line in
+bits per second; its answer to GetFirmwareVersion."""
+NFC_SPEEDS = (115_200, 230_400, 460_800, 921_600)
 NFC_POLL = Op("nfc-poll", 0x12, asked="B")
-"""1: look for Type B cards by yourself and say CARD; 0: no more. NFC ends it too."""
+"""1: ask for Type B cards with what is loaded in the chip, over and over, until one answers, which
+CARD says; 0: no more. NFC and NFC_RESET end it too."""
 
 SHOW = Op("show", 0x20, asked="BB")
 """A number of MEANINGS; with its sound (1) or without (0)."""
