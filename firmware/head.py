@@ -32,6 +32,7 @@ class Head:
         self._link, self._fed = link, fed
         self._stream, self._memory = headlink.Stream(), headlink.Memory()
         self._under_way = ()
+        self._greeted = False
         self._events = 0
         self._handlers = {
             headlink.HELLO: hello,
@@ -89,7 +90,7 @@ class Head:
             return
         op = headlink.BY_CODE.get(code)
         try:
-            values = self._known(op).read_asked(payload)
+            values = self._allowed(op).read_asked(payload)
             if op in NFC_OPS:
                 self._under_way = asked
                 self._nfc.begin(now_ms, op, values, lambda *came: self._nfc_came(asked, *came))
@@ -100,10 +101,13 @@ class Head:
         except headlink.Damaged:
             self._answer(asked, b"", headlink.MALFORMED)
 
-    def _known(self, op):
-        if op in NFC_OPS or op in self._handlers:
-            return op
-        raise headlink.Refused(headlink.UNKNOWN)
+    def _allowed(self, op):
+        if op not in NFC_OPS and op not in self._handlers:
+            raise headlink.Refused(headlink.UNKNOWN)
+        self._greeted = self._greeted or op is headlink.HELLO
+        if not self._greeted:
+            raise headlink.Refused(headlink.NO_HELLO)
+        return op
 
     def _nfc_came(self, asked, payload, error):
         self._under_way = ()

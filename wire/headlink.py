@@ -7,8 +7,9 @@ head: what one side can say the other knows. So it imports struct and binascii a
 it is only for one of them. COBS: Cheshire and Baker, «Consistent Overhead Byte Stuffing», 1999;
 CRC-32 is that of zlib, which both have in C.
 
-Rules: one request is outstanding · a request that is sent again is the same bytes, and is answered
-from `Memory` without being done again · an operation that the head does not know is answered with
+Rules: one request is outstanding · a request may be sent again at any time, in the same bytes: it
+is done once, and answered from `Memory` · a head that has begun anew, and so forgotten, does nothing
+before HELLO · an operation that the head does not know is answered with
 an error, so an old head works with a new agent · what an event tells is a state that can be asked
 for too, so a lost one heals · damaged bytes are counted and passed over up to the next zero.
 """
@@ -22,9 +23,10 @@ PROTOCOL = 1
 REQUEST, RESPONSE, EVENT, ERROR = 1, 2, 3, 4
 """Kinds of a frame. An ERROR answers a request; its payload is one byte of the errors below."""
 
-UNKNOWN, MALFORMED, NOT_NOW, SILENT, GARBLED, NO_COMMAND = 1, 2, 3, 4, 5, 6
+UNKNOWN, MALFORMED, NOT_NOW, SILENT, GARBLED, NO_COMMAND, NO_HELLO = 1, 2, 3, 4, 5, 6, 7
 """Errors: no such operation here; not its payload; not in this state, as a second pulse while one
-lasts; of the NFC chip: no answer in time; nothing but damaged ones; it knows no such command."""
+lasts; of the NFC chip: no answer in time; nothing but damaged ones; it knows no such command; the
+head has begun anew and nobody has said HELLO yet, so nothing is done that may have been done."""
 
 PAYLOAD_MAX = 288
 """Bytes. An extended frame of the PN532 carries 264 of data (UM0701-02, 6.2.1.2); a piece of an
