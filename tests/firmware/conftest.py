@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,14 +46,16 @@ class Once(pytest.Item):
     def runtest(self) -> None:
         """Run it; what it said is what it failed with."""
         function, _, interpreter = self.name.rstrip("]").partition("[")
-        ran = subprocess.run(
-            [*INTERPRETERS[interpreter], RUNNER, self.path, function],
-            env={**os.environ, "PYTHONPATH": MODULES, "MICROPYPATH": f"{MODULES}:.frozen"},
-            capture_output=True,
-            text=True,
-            timeout=WITHIN_S,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as folder:  # where a test writes
+            ran = subprocess.run(
+                [*INTERPRETERS[interpreter], RUNNER, self.path, function],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": MODULES, "MICROPYPATH": f"{MODULES}:.frozen"},
+                capture_output=True,
+                text=True,
+                timeout=WITHIN_S,
+                check=False,
+            )
         if ran.returncode:
             pytest.fail(f"{interpreter}:\n{ran.stdout}{ran.stderr}", pytrace=False)
 
