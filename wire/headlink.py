@@ -133,7 +133,13 @@ RELAY_MS_MAX = 10_000
 """A door's opener; what stays closed for longer is a fault."""
 
 SENSE = Op("sense", 0x30, answered="BBhHB")
-"""Ignition (1: on), tamper (1: opened), tenths of °C, mV of supply, faults (bits)."""
+"""Ignition (1: on), tamper (1: opened), tenths of °C, mV of supply, faults (bits). That the box was
+opened, and a fault, are kept until SENSE has told them."""
+FAULTS = ("too-hot", "fell-back", "was-cut")
+"""From the lowest bit: the head is hotter than it is made for; an update did not report healthy,
+and the former firmware runs; the computer was cut for its silence."""
+WATCH_S_MIN = 30
+"""A computer that lives asks more often; less would cut one that only thinks."""
 POWER = Op("power", 0x31, asked="B")
 WATCH = Op("watch", 0x32, asked="H")
 """Without a request for so many seconds the computer hangs, and its supply is cut; 0: never."""
