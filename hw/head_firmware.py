@@ -57,7 +57,7 @@ def compiled(path: Path) -> bytes:
     """Return a module's .mpy file for the RP2040. Raises ValueError with the compiler's words."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mpy"
-        command = [compiler(), "-O2", "-march=armv6m", "-o", str(out), str(path)]
+        command = [compiler(), "-O2", "-march=armv6m", "-s", path.name, "-o", str(out), str(path)]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
             raise ValueError(ran.stderr.strip().splitlines()[-1])

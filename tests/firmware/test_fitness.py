@@ -74,6 +74,7 @@ def _said(*command: str) -> str:
 
 def test_a_bundle_has_every_module_but_the_beginning() -> None:
     files = headbundle.unpack(bundle())
+    assert str(ROOT).encode() not in bundle()  # nor where it was made
     assert {name.removesuffix(".mpy") for name in files} == sources().keys() - {"main"}
     assert {"head.mpy", "headlink.mpy", "headbundle.mpy"} <= files.keys()
 
