@@ -15,7 +15,7 @@ import usb.device
 from face import Face
 from head import Head
 from nfc import Nfc
-from power import Power
+from power import ON, Power
 from relay import Relay
 from senses import Senses
 from update import Update
@@ -59,7 +59,7 @@ def make():
     )
     update = Update(
         sys.path[0],
-        lambda: not nfc.is_busy and not relay.is_closed,
+        lambda: not (nfc.is_busy or relay.is_closed) and power.state == ON,
         machine.reset,
         senses.note,
     )

@@ -28,13 +28,13 @@ class Incoming:
     def __init__(self, folder, size, open_file):
         self._folder, self._open = folder, open_file
         self.size, self.have = size, 0
-        self._index, self._files = b"", None
-        self._next_file, self._left, self._file = 0, 0, None
+        self._index, self._files = b"", []
+        self._to_come, self._left, self._file = [], 0, None
 
     def write(self, piece):
         """Write what comes next. Raises ValueError for what is no bundle of this size."""
         self.have += len(piece)
-        if self._files is None:
+        if not self._files:
             self._index += piece
             index = headbundle.read_index(self._index)
             if index is None and self.have == self.size:
@@ -45,6 +45,7 @@ class Incoming:
             if begins + sum([size for _, size in self._files]) != self.size:
                 raise ValueError("files of another size")
             piece, self._index = self._index[begins:], self._index[:begins]
+            self._to_come = list(self._files)
             self._turn()
         while self._file:
             part = piece[: self._left]
@@ -59,7 +60,7 @@ class Incoming:
     def digest(self):
         """Return the SHA-256 of the index and of what lies in flash."""
         digest = hashlib.sha256(self._index)
-        for name, _ in self._files or ():
+        for name, _ in self._files:
             with self._open(self._folder + "/" + name, "rb") as file:
                 while chunk := file.read(CHUNK):
                     digest.update(chunk)
@@ -74,10 +75,9 @@ class Incoming:
     def _turn(self):
         """Go on with the next file, if there is one."""
         self.close()
-        if self._next_file < len(self._files):
-            name, self._left = self._files[self._next_file]
+        if self._to_come:
+            name, self._left = self._to_come.pop(0)
             self._file = self._open(self._folder + "/" + name, "wb")
-            self._next_file += 1
 
 
 class Update:
