@@ -7,8 +7,9 @@ head: what one side can say the other knows. So it imports struct and binascii a
 it is only for one of them. COBS: Cheshire and Baker, «Consistent Overhead Byte Stuffing», 1999;
 CRC-32 is that of zlib, which both have in C.
 
-Rules: one request is outstanding · a request that is sent again is the same bytes, and is answered
-from `Memory` without being done again · an operation that the head does not know is answered with
+Rules: one request is outstanding · a request may be sent again at any time, in the same bytes: it
+is done once, and answered from `Memory` · a head that has begun anew, and so forgotten, does nothing
+before HELLO · an operation that the head does not know is answered with
 an error, so an old head works with a new agent · what an event tells is a state that can be asked
 for too, so a lost one heals · damaged bytes are counted and passed over up to the next zero.
 """
@@ -22,9 +23,10 @@ PROTOCOL = 1
 REQUEST, RESPONSE, EVENT, ERROR = 1, 2, 3, 4
 """Kinds of a frame. An ERROR answers a request; its payload is one byte of the errors below."""
 
-UNKNOWN, MALFORMED, BUSY, SILENT, DAMAGED, NOT_NOW = 1, 2, 3, 4, 5, 6
-"""Errors: no such operation here; not its payload; another request is under way; the NFC chip did
-not answer in time; what it answered was damaged; not in this state, as an update while driving."""
+UNKNOWN, MALFORMED, NOT_NOW, SILENT, GARBLED, NO_COMMAND, NO_HELLO = 1, 2, 3, 4, 5, 6, 7
+"""Errors: no such operation here; not its payload; not in this state, as a second pulse while one
+lasts; of the NFC chip: no answer in time; nothing but damaged ones; it knows no such command; the
+head has begun anew and nobody has said HELLO yet, so nothing is done that may have been done."""
 
 PAYLOAD_MAX = 288
 """Bytes. An extended frame of the PN532 carries 264 of data (UM0701-02, 6.2.1.2); a piece of an
@@ -115,10 +117,13 @@ PING = Op("ping", 0x02, answered="I")
 
 NFC = Op("nfc", 0x10, asked="H", bytes_after="both")
 """One command of the PN532, without frame, within so many ms; its answer likewise."""
-NFC_RESET = Op("nfc-reset", 0x11)
-"""Pull the chip's reset line, and bring it to where commands are taken."""
+NFC_RESET = Op("nfc-reset", 0x11, asked="I", bytes_after="answered")
+"""Pull the chip's reset line, and bring it to where commands are taken at this speed of its line in
+bits per second; its answer to GetFirmwareVersion."""
+NFC_SPEEDS = (115_200, 230_400, 460_800, 921_600)
 NFC_POLL = Op("nfc-poll", 0x12, asked="B")
-"""1: look for Type B cards by yourself and say CARD; 0: no more. NFC ends it too."""
+"""1: ask for Type B cards with what is loaded in the chip, over and over, until one answers, which
+CARD says; 0: no more. NFC and NFC_RESET end it too."""
 
 SHOW = Op("show", 0x20, asked="BB")
 """A number of MEANINGS; with its sound (1) or without (0)."""
@@ -128,7 +133,13 @@ RELAY_MS_MAX = 10_000
 """A door's opener; what stays closed for longer is a fault."""
 
 SENSE = Op("sense", 0x30, answered="BBhHB")
-"""Ignition (1: on), tamper (1: opened), tenths of °C, mV of supply, faults (bits)."""
+"""Ignition (1: on), tamper (1: opened), tenths of °C, mV of supply, faults (bits). That the box was
+opened, and a fault, are kept until SENSE has told them."""
+FAULTS = ("too-hot", "fell-back", "was-cut")
+"""From the lowest bit: the head is hotter than it is made for; an update did not report healthy,
+and the former firmware runs; the computer was cut for its silence."""
+WATCH_S_MIN = 30
+"""A computer that lives asks more often; less would cut one that only thinks."""
 POWER = Op("power", 0x31, asked="B")
 WATCH = Op("watch", 0x32, asked="H")
 """Without a request for so many seconds the computer hangs, and its supply is cut; 0: never."""

@@ -1,4 +1,4 @@
-"""A PN532 module on a serial line: nfcpy's chip class, and Type B found first and fastest.
+"""A PN532 module, on a line or behind the head: nfcpy's chip class, Type B found first and fastest.
 
 nfcpy's own `sense` takes 70 ms from a card in the field to its first answer at 115,200 baud: it
 lists each technology anew, lets the firmware select a Type B card, takes that back, and sets all
@@ -24,15 +24,7 @@ import nfc.clf.pn53x
 
 from edge.frontends import Crowded, FrontEndFault, Technology
 from edge.frontends.isodep import Atqb, FoundCard, Garbled, Silence, TypeBCard
-from edge.frontends.pn532_chip import (
-    FELICA_212,
-    TYPE_A,
-    change_speed,
-    find,
-    registers_of_type_b,
-    started,
-)
-from edge.frontends.serial_line import ACK, SPEEDS, SerialLine
+from edge.frontends.pn532_chip import FAULTS, FELICA_212, TYPE_A, Module, registers_of_type_b
 
 NO_ANSWER: Final = 0x01
 CHIP_FAULT: Final = 0x7F
@@ -70,8 +62,6 @@ TIMEOUTS_S: Final = tuple(100e-6 * 2.0**n for n in range(16))
 ROUNDED: Final = 0.97
 """25 ms and 100 ms are meant to be 25.6 and 102.4 ms."""
 
-_FAULTS: Final = (OSError, nfc.clf.pn53x.Chipset.Error, IndexError, ValueError, AssertionError)
-
 
 @contextlib.contextmanager
 def _faults(what: str) -> Iterator[None]:
@@ -80,30 +70,26 @@ def _faults(what: str) -> Iterator[None]:
         yield
     except FrontEndFault:
         raise
-    except _FAULTS as error:
+    except FAULTS as error:
         raise FrontEndFault(f"{what}: {error or type(error).__name__}") from error
 
 
 class Pn532:
     """See edge.frontends.FrontEnd. `felica_system` is four hex digits."""
 
-    def __init__(self, port: str, felica_system: str, baudrate: int = 115_200) -> None:
-        """Open a device such as `/dev/ttyAMA0`. Raises FrontEndFault."""
+    def __init__(self, module: Module, felica_system: str) -> None:
+        """Open a module on its line or behind the head. Raises FrontEndFault."""
         self.waited_ns = 0
         self._felica = bytes.fromhex(FELICA_POLLING.format(system=felica_system))
         self._type_b: list[tuple[str, int]] = []
         self._former: TypeBCard | None = None
         self._forget()
-        with _faults(f"{port} cannot be opened"):
-            self._line = SerialLine(port)
+        self._module = module
         try:
-            with _faults(f"no PN532 answers at {port} (wiring? switched to HSU?)"):
-                find(self._line)
-                if self._line.baudrate != baudrate:
-                    change_speed(self._line, baudrate)
-                self.restart()
+            module.open()
+            self.restart()
         except BaseException:
-            self._line.close()
+            module.close()
             raise
 
     def _forget(self) -> None:
@@ -117,7 +103,7 @@ class Pn532:
         """See edge.frontends.FrontEnd: the line is tested, and everything is set again."""
         self._forget()
         with _faults("the PN532 cannot be restarted"):
-            self._chip = started(self._line)
+            self._chip = self._module.start()
             self._type_b = registers_of_type_b(self._chip, self._felica)
         self._doubtful = False
 
@@ -280,16 +266,8 @@ class Pn532:
         return TIMEOUTS_S[index - 1]
 
     def close(self) -> None:
-        """See edge.frontends.FrontEnd: field off, and the speed at which the next open begins."""
-        try:
-            with _faults("closing"):
-                self._line.write(ACK)
-                self._chip.rf_configuration(FIELD, b"\x00")
-                change_speed(self._line, min(SPEEDS))
-        except FrontEndFault:
-            pass  # unplugged: it cannot be told goodbye, and the next open looks at every speed
-        finally:
-            self._line.close()
+        """See edge.frontends.FrontEnd."""
+        self._module.close()
 
 
 def _us_since(started_ns: int) -> int:

@@ -50,6 +50,16 @@ class SerialLine:
             return 0
         return _SPEEDS.get(termios.tcgetattr(self._master)[5], 0)
 
+    @property
+    def plugged(self) -> bool:
+        """False while the pty is away."""
+        return self._master >= 0
+
+    @property
+    def watched(self) -> list[int]:
+        """The descriptors that a `read` waits for, for one who waits for others beside them."""
+        return [self._woken] if self._master < 0 else [self._woken, self._master]
+
     def plug(self) -> None:
         """Make a new pty. The device holds its other end too, so that a host may come and go."""
         self.unplug()
@@ -83,8 +93,7 @@ class SerialLine:
 
     def read(self, within_s: float | None) -> bytes:
         """Return what the host has sent; empty after so long, or when woken."""
-        watched = [self._woken] if self._master < 0 else [self._woken, self._master]
-        ready = select.select(watched, [], [], within_s)[0]
+        ready = select.select(self.watched, [], [], within_s)[0]
         if self._woken in ready:
             os.read(self._woken, READ_BYTES_MAX)
         return os.read(self._master, READ_BYTES_MAX) if self._master in ready else b""

@@ -21,6 +21,7 @@ import nfc.clf.pn532
 from nfc.clf.transport import TTY
 
 from edge.frontends.pn532 import Pn532
+from edge.frontends.pn532_chip import OnLine
 from hw.sim.cards import Card, FeliCaCard, StaffToken
 from hw.sim.pn532 import COMMAND_MS, PN532
 from tests.bench.cards import by_connect
@@ -172,7 +173,7 @@ class _HeldSoon:
 def empty_poll_ms() -> list[float]:
     """Measure rounds without a card where Type B alone is polled, at the slow speed."""
     with PN532() as chip:
-        front_end = Pn532(chip.path, "0003", SPEEDS[0])
+        front_end = Pn532(OnLine(chip.path), "0003")
         front_end.sense(("106B",))
         took = timed_us(lambda: front_end.sense(("106B",)), 200)
         front_end.close()

@@ -11,6 +11,7 @@ import pytest
 from edge.frontends import Card, CardGone, Crowded, FrontEndFault, Technology
 from edge.frontends.opening import open_front_end
 from edge.frontends.pn532 import Pn532
+from edge.frontends.pn532_chip import OnLine
 from edge.frontends.recovery import (
     AGAIN,
     BACKOFF_MS_FIRST,
@@ -49,7 +50,7 @@ def chip() -> Iterator[PN532]:
 
 @pytest.fixture
 def front_end(chip: PN532) -> Iterator[Pn532]:
-    opened = Pn532(chip.path, "0003")
+    opened = Pn532(OnLine(chip.path), "0003")
     yield opened
     opened.close()
 
@@ -100,7 +101,7 @@ def test_what_is_on_the_air_is_only_what_is_needed() -> None:
     """WUPB, ATTRIB and one block for each command: no list, no DESELECT, no presence check."""
     air: list[Frame] = []
     with PN532(transcript=air.append) as chip:
-        front_end = Pn532(chip.path, "0003")
+        front_end = Pn532(OnLine(chip.path), "0003")
         chip.place(my_number_card(1))
         air.clear()
         read(found(front_end, ("106B",)), Scheme.COMMON_AP)
@@ -112,7 +113,7 @@ def test_what_is_on_the_air_is_only_what_is_needed() -> None:
 def test_the_first_technology_is_polled_before_each_of_the_others() -> None:
     air: list[Frame] = []
     with PN532(transcript=air.append) as chip:
-        front_end = Pn532(chip.path, "0003")
+        front_end = Pn532(OnLine(chip.path), "0003")
         chip.place(FeliCaCard(IDM, systems=(0x8008,)))  # there, and found by no poll of ours
         air.clear()
         front_end.sense(ALL)
@@ -210,7 +211,7 @@ def test_of_two_technologies_the_places_order_decides(chip: PN532, front_end: Pn
 @pytest.mark.parametrize("left_at", [115_200, 230_400, 460_800, 921_600])
 def test_it_opens_at_whatever_speed_a_crash_has_left_the_chip(left_at: int) -> None:
     with PN532(left_at=left_at) as chip:
-        front_end = Pn532(chip.path, "0003")
+        front_end = Pn532(OnLine(chip.path), "0003")
         assert chip.baud == 115_200
         chip.place(StaffToken(UID))
         assert found(front_end).sensed_id == UID
@@ -219,7 +220,7 @@ def test_it_opens_at_whatever_speed_a_crash_has_left_the_chip(left_at: int) -> N
 
 def test_a_module_that_is_deaf_with_nfcpys_own_setting_hears_with_ours() -> None:
     with PN532(type_b_mod_gsp_min=0x10) as chip:
-        front_end = Pn532(chip.path, "0003")
+        front_end = Pn532(OnLine(chip.path), "0003")
         chip.place(my_number_card(1))
         assert found(front_end).technology == "106B"
         front_end.close()
@@ -269,14 +270,14 @@ def test_a_chip_that_was_reset_by_a_dip_of_its_power_finds_cards_in_the_next_rou
 
 def test_a_second_program_cannot_open_the_line(chip: PN532, front_end: Pn532) -> None:
     with pytest.raises(FrontEndFault, match="another program"):
-        Pn532(chip.path, "0003")
+        Pn532(OnLine(chip.path), "0003")
     assert front_end.sense(ALL) is None
 
 
 def test_what_is_no_pn532_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "ordinary").write_text("")
     with pytest.raises(FrontEndFault, match="cannot be opened"):
-        Pn532(str(tmp_path / "ordinary"), "0003")
+        Pn532(OnLine(str(tmp_path / "ordinary")), "0003")
 
 
 def test_hot_plug_and_every_rung_of_the_ladder(tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ def test_hot_plug_and_every_rung_of_the_ladder(tmp_path: Path) -> None:
     counted: list[str] = []
     with PN532(link=tmp_path / "nfc0") as chip:
         ladder = Recovering(
-            lambda: Pn532(str(tmp_path / "nfc0"), "0003"), lambda: False, clock, counted.append
+            lambda: Pn532(OnLine(str(tmp_path / "nfc0")), "0003"), lambda: False, clock, counted.append
         )
         chip.place(StaffToken(UID))
         assert ladder.sense(ALL)

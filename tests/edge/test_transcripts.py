@@ -21,6 +21,7 @@ from edge.config import CardAp
 from edge.frontends import FrontEnd, Technology
 from edge.frontends.nfcpy import Nfcpy
 from edge.frontends.pn532 import Pn532
+from edge.frontends.pn532_chip import OnLine
 from edge.schemes import register
 from edge.schemes.allowlist import ALLOWED, CommandNotAllowed, Reading
 from edge.schemes.desk_allowlist import DeskCard
@@ -48,7 +49,7 @@ Talk = Callable[[FrontEnd, Any], None]
 @contextmanager
 def over_pn532(lines: Lines) -> Iterator[tuple[FrontEnd, Any]]:
     with PN532(transcript=lambda frame: lines.append(line(frame))) as chip:
-        front_end = Pn532(chip.path, "0003")
+        front_end = Pn532(OnLine(chip.path), "0003")
         yield front_end, chip
         front_end.close()
 

@@ -11,6 +11,7 @@ from edge.frontends import FrontEnd
 from edge.frontends.nfcpy import Nfcpy
 from edge.frontends.pcsc import Pcsc
 from edge.frontends.pn532 import Pn532
+from edge.frontends.pn532_chip import OnLine
 from hw.sim.antenna import Antenna
 from hw.sim.card import Card
 from hw.sim.pn532 import PN532, Fault
@@ -70,7 +71,7 @@ class Pn532Bench:
     def __init__(self, chip: PN532, path: str) -> None:
         self._chip = chip
         self.place = chip.place
-        self.front_end: FrontEnd = Pn532(path, FELICA_SYSTEM)
+        self.front_end: FrontEnd = Pn532(OnLine(path), FELICA_SYSTEM)
 
     def harm(self, rng: random.Random) -> Harm:
         faults = rng.choices(list(Fault), k=rng.randint(1, 2))

@@ -1,0 +1,205 @@
+"""Another firmware into the slot that is not in use, and the way back if it is no good.
+
+A bundle (`headbundle`) comes in pieces; its files are written while they come. Upheld: the slot
+that is kept is never written to · the hash is checked over what lies in flash, and only then is the
+other slot put on trial, by one rename · on trial nothing can be updated, so the way back stays
+whole · a trial that is not said to be healthy in time ends by itself · power may go at any write.
+"""
+
+import hashlib
+import os
+
+import headbundle
+import headlink
+
+TRIAL_MS = 300_000
+"""The agent opens the link anew in seconds; a Pi that begins anew meanwhile needs two minutes."""
+IDLE_MS = 60_000
+"""Without a piece for so long an update has been given up: the computer is watched again."""
+ANSWER_MS = 200
+"""From END's answer to the restart: it has gone over the line by then."""
+CHUNK = 512
+"""Bytes read at once."""
+
+
+class Incoming:
+    """A bundle that is being written into a folder, in order; `have` of `size` bytes are there."""
+
+    def __init__(self, folder, size, open_file):
+        self._folder, self._open = folder, open_file
+        self.size, self.have = size, 0
+        self._index, self._files = b"", None
+        self._next_file, self._left, self._file = 0, 0, None
+
+    def write(self, piece):
+        """Write what comes next. Raises ValueError for what is no bundle of this size."""
+        self.have += len(piece)
+        if self._files is None:
+            self._index += piece
+            index = headbundle.read_index(self._index)
+            if index is None and self.have == self.size:
+                raise ValueError("an index without an end")
+            if index is None:
+                return
+            begins, self._files = index
+            if begins + sum([size for _, size in self._files]) != self.size:
+                raise ValueError("files of another size")
+            piece, self._index = self._index[begins:], self._index[:begins]
+            self._turn()
+        while self._file:
+            part = piece[: self._left]
+            if part:
+                self._file.write(part)
+            self._left -= len(part)
+            piece = piece[len(part) :]
+            if self._left:
+                return
+            self._turn()
+
+    def digest(self):
+        """Return the SHA-256 of the index and of what lies in flash."""
+        digest = hashlib.sha256(self._index)
+        for name, _ in self._files or ():
+            with self._open(self._folder + "/" + name, "rb") as file:
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+        return digest.digest()
+
+    def close(self):
+        """Leave it as it is."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _turn(self):
+        """Go on with the next file, if there is one."""
+        self.close()
+        if self._next_file < len(self._files):
+            name, self._left = self._files[self._next_file]
+            self._file = self._open(self._folder + "/" + name, "wb")
+            self._next_file += 1
+
+
+class Update:
+    """Runs from `slot` ("a" or "b"); `disk` and `open_file` are os and open, from main.py's folder.
+
+    `is_free()` is true while nothing goes on that a slow write or a restart would disturb;
+    `restart()` restarts the head; `note` keeps a fault.
+    """
+
+    def __init__(self, slot, is_free, restart, note, disk=os, open_file=open):
+        self._slot, self._other = slot, "b" if slot == "a" else "a"
+        self._is_free, self._restart = is_free, restart
+        self._disk, self._open = disk, open_file
+        self._incoming, self._hash, self._heard_ms = None, b"", 0
+        self._restart_ms = None
+        tried = self._read("tried")
+        self.is_trial = tried == slot != (self._read("slot") or "a")
+        if tried == self._other:
+            note("fell-back")
+
+    def ops(self):
+        """Return what is carried out here."""
+        return {
+            headlink.UPDATE_BEGIN: self.begin,
+            headlink.UPDATE_DATA: self.data,
+            headlink.UPDATE_END: self.end,
+            headlink.HEALTHY: self.healthy,
+        }
+
+    @property
+    def is_under_way(self):
+        """True from BEGIN on, until the restart or until it is given up."""
+        return self._incoming is not None or self._restart_ms is not None
+
+    def begin(self, now_ms, size, sha256):
+        """Empty the other slot for so many bytes. Refuses NOT_NOW on trial or while not free."""
+        if self.is_trial or self._restart_ms is not None or not self._is_free():
+            raise headlink.Refused(headlink.NOT_NOW)
+        if not 0 < size <= headbundle.SIZE_MAX:
+            raise headlink.Damaged("no such size")
+        self._drop()
+        self._clear()
+        self._incoming = Incoming(self._other, size, self._open)
+        self._hash, self._heard_ms = sha256, now_ms
+        return ()
+
+    def data(self, now_ms, offset, piece):
+        """Take the next piece; one that was taken is taken again. Refuses NOT_NOW as `begin`."""
+        if self._incoming is None or not self._is_free():
+            raise headlink.Refused(headlink.NOT_NOW)
+        self._heard_ms = now_ms
+        ends = offset + len(piece)
+        if ends <= self._incoming.have:
+            return ()
+        if offset != self._incoming.have or ends > self._incoming.size:
+            raise headlink.Damaged("not the next piece")
+        if not self._is_written(piece):
+            self._drop()
+            raise headlink.Damaged("no bundle that fits")
+        return ()
+
+    def end(self, now_ms):
+        """Put the other slot on trial and restart. Raises Damaged for another hash: it is over.
+
+        Refuses NOT_NOW before the last piece, and as `begin`.
+        """
+        incoming = self._incoming
+        if incoming is None or incoming.have != incoming.size or not self._is_free():
+            raise headlink.Refused(headlink.NOT_NOW)
+        self._drop()
+        if incoming.digest() != self._hash:
+            raise headlink.Damaged("another hash")
+        self._put("trial", self._other)
+        self._restart_ms = now_ms + ANSWER_MS
+        return ()
+
+    def healthy(self, _now_ms):
+        """Keep what runs: begin from it from now on."""
+        if self.is_trial:
+            self._put("slot", self._slot)
+            self.is_trial = False
+        return ()
+
+    def tick(self, now_ms):
+        """Restart when that is due; give up what nobody goes on with."""
+        if self._incoming and now_ms - self._heard_ms >= IDLE_MS:
+            self._drop()
+        due = self._restart_ms is not None and now_ms >= self._restart_ms
+        if (due or (self.is_trial and now_ms >= TRIAL_MS)) and self._is_free():
+            self._restart()
+
+    def _is_written(self, piece):
+        try:
+            self._incoming.write(piece)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _drop(self):
+        if self._incoming:
+            self._incoming.close()
+            self._incoming = None
+
+    def _clear(self):
+        """Empty the other slot, and forget that anything was tried."""
+        for name in self._disk.listdir("."):
+            if name in ("trial", "tried"):
+                self._disk.remove(name)
+        if self._other not in self._disk.listdir("."):
+            self._disk.mkdir(self._other)
+        for name in self._disk.listdir(self._other):
+            self._disk.remove(self._other + "/" + name)
+
+    def _put(self, path, text):
+        """Write a small file, whole or not at all: it appears by its renaming."""
+        with self._open("new", "w") as file:
+            file.write(text)
+        self._disk.rename("new", path)
+
+    def _read(self, path):
+        try:
+            with self._open(path, "r") as file:
+                return file.read(8)
+        except OSError:
+            return ""
