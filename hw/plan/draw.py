@@ -7,13 +7,12 @@ so what a drawing was made of is kept beside it, and that tells whether it is st
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from hw.plan.build import Build, build
 from hw.plan.read import Plan, Wire
@@ -21,6 +20,9 @@ from hw.plan.read import Plan, Wire
 FONT = "Noto Sans CJK JP"
 COMMON = ("head", "rail")
 """Drawings of what is the same everywhere: the head, and its 5 V."""
+
+RANKS_INCH = 0.6
+"""Between a part and its wires: a third of WireViz's own, so that a drawing fits a page's width."""
 
 
 def drawings(plan: Plan) -> dict[str, str]:
@@ -36,12 +38,12 @@ def drawings(plan: Plan) -> dict[str, str]:
 
 
 def picture(text: str, folder: Path, name: str) -> None:
-    """Write `name`.svg, .png and .gv to a folder. Raises CalledProcessError with what was said."""
+    """Write `name`.svg and .png to a folder. Raises CalledProcessError with what was said."""
     source = folder / f"{name}.yml"
     source.write_text(text, encoding="utf-8")
     program = Path(sys.executable).parent / "wireviz"
     subprocess.run(
-        [program, "-f", "gps", "-o", folder, "-O", name, source],
+        [program, "-f", "ps", "-o", folder, "-O", name, source],
         check=True,
         capture_output=True,
         env={**os.environ, "PYTHONUTF8": "1"},
@@ -64,11 +66,12 @@ def _text(wires: tuple[Wire, ...], site: Build, title: str) -> str:
     drawn = {
         "metadata": {"title": title},
         "options": {"fontname": FONT, "color_mode": "SHORT", "bgcolor": "WH"},
+        "tweak": {"append": f"ranksep={RANKS_INCH}"},
         "connectors": {ref: _connector(site, ref, numbers[ref]) for ref in used},
         "cables": {name: _cable(site, group) for name, group in cables.items()},
         "connections": [_connection(name, group, numbers) for name, group in cables.items()],
     }
-    return yaml.safe_dump(drawn, allow_unicode=True, sort_keys=False, width=100)
+    return json.dumps(drawn, ensure_ascii=False, indent=1)  # which is YAML, too
 
 
 def _numbers(site: Build, ref: str, pins: list[str]) -> dict[str, int | str]:
@@ -85,18 +88,19 @@ def _numbers(site: Build, ref: str, pins: list[str]) -> dict[str, int | str]:
 def _connector(site: Build, ref: str, numbers: dict[str, int | str]) -> dict[str, Any]:
     nets, place, part = site.nets_of(), site.places[ref], site.parts.get(ref)
     shown = {
-        "type": f"{place.ja} / {place.en}",
+        "type": place.ja,
+        "notes": place.en,
         "pinlabels": [nets[f"{ref}.{pin}"][0] if pin.isdigit() else pin for pin in numbers],
         "pins": list(numbers.values()),
     }
-    return shown | ({"manufacturer": part.maker, "mpn": part.number} if part else {})
+    return shown | ({"mpn": part.number} if part else {})
 
 
 def _cable(site: Build, group: list[Wire]) -> dict[str, Any]:
     kind = site.kinds[group[0].type]
     return {
         "category": "bundle",
-        "type": f"{kind.en}, AWG {kind.awg}",
+        "type": f"AWG {kind.awg}",
         "gauge": f"{kind.mm2:g} mm2",
         "length": group[0].length_m,
         "colors": [wire.colour for wire in group],
