@@ -71,14 +71,15 @@ class Build(msgspec.Struct, frozen=True):
         members = self.members()
         while waiting:
             for pin in members.get(waiting.pop(), []):
-                for other in self._through(pin):
+                for other in self.through(pin):
                     for further in nets_of.get(other, []):
                         if further not in seen:
                             seen.add(further)
                             waiting.append(further)
         return seen
 
-    def _through(self, pin: str) -> Iterator[str]:
+    def through(self, pin: str) -> Iterator[str]:
+        """Yield the pins that a current at this one comes out of, on the other side of the part."""
         place, _, name = pin.partition(".")
         board = self.boards.get(place)
         for one, other in board.joins if board else ():

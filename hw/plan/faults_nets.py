@@ -83,6 +83,12 @@ def _driver(build: Build, net: Net) -> Iterator[str]:
         return
     members = build.members()
     for reached in build.reached_from(net.name):
-        if any(build.pins[pin].kind in DRIVES for pin in members[reached] if pin in build.pins):
+        if any(_is_driver(build, pin) for pin in members[reached]):
             return
     yield f"{build.name}: nothing drives {net.name} ({net.en}); join it to an output or a supply"
+
+
+def _is_driver(build: Build, pin: str) -> bool:
+    """Say whether a voltage begins here; a switch only hands on what it is given."""
+    hands_on = any(True for _ in build.through(pin))
+    return pin in build.pins and build.pins[pin].kind in DRIVES and not hands_on

@@ -316,24 +316,21 @@ class Plan(Row):
 
 def load(folder: Path = DATA) -> Plan:
     """Return what the files say. Raises DataRefused."""
-    tables: dict[str, Any] = {}
-    for name in ("boards", "pins", "parts", "head", "nets", "wires", "power", "overlay", "lamp"):
-        tables[name] = _table(folder, name)
-    tables["sites"] = {name: _table(folder, name) for name in SITES}
-    return plan_of(tables)
+    return plan_of(tables(folder))
 
 
-def plan_of(tables: dict[str, Any]) -> Plan:
-    """Return the plan that plain tables, as TOML gives them, make. Raises DataRefused."""
+def tables(folder: Path = DATA) -> dict[str, Any]:
+    """Return the files as plain tables, for who wants to change a copy of them."""
+    read = {name: _table(folder, name) for name in Plan.__struct_fields__ if name != "sites"}
+    return {**read, "sites": {name: _table(folder, name) for name in SITES}}
+
+
+def plan_of(read: dict[str, Any]) -> Plan:
+    """Return the plan that plain tables make. Raises DataRefused."""
     try:
-        return msgspec.convert(tables, Plan)
+        return msgspec.convert(read, Plan)
     except msgspec.ValidationError as error:
         raise DataRefused(f"hw/data: {error}; the path names file and key") from error
-
-
-def tables_of(folder: Path = DATA) -> dict[str, Any]:
-    """Return the plain tables of the files, for who wants to change a copy of them."""
-    return msgspec.to_builtins(load(folder))  # type: ignore[no-any-return]
 
 
 def _table(folder: Path, name: str) -> dict[str, Any]:
