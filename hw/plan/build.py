@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hw.plan.read import Board, HeadPin, Net, Part, Pin, Place, Plan, Site, Wire, WireKind
+from hw.plan.read import Plan
+from hw.plan.rows import Board, HeadPin, Net, Part, Pin, Place, Site, Wire, WireKind
 
 HEAD = "U1"
 """The place of the Pico: its GPIOs are named as in pins.toml."""

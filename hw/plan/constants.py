@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hw.plan.read import Pins
+from hw.plan.rows import Pins
 
 HEAD = '''"""The head's pins. GENERATED from hw/data/pins.toml by scripts/hw: change it there.
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hw.plan.build import Build, build
-from hw.plan.read import Plan, Wire
+from hw.plan.read import Plan
+from hw.plan.rows import Wire
 
 FONT = "Noto Sans CJK JP"
 COMMON = ("head", "rail")
@@ -75,14 +76,12 @@ def _text(wires: tuple[Wire, ...], site: Build, title: str) -> str:
 
 
 def _numbers(site: Build, ref: str, pins: list[str]) -> dict[str, int | str]:
-    """Return what stands beside each pin on its board; counted where that would not tell them apart."""
+    """Return what stands beside each pin on its board; where that is not one number each, count."""
     pins = sorted(pins) if all(pin.isdigit() for pin in pins) else pins
     stand = [pin if pin.isdigit() else site.pins[f"{ref}.{pin}"].at for pin in pins]
     if len(set(stand)) < len(pins) or "" in stand:
         stand = [str(at) for at in range(1, len(pins) + 1)]
-    return {
-        pin: int(at) if at.isdigit() else at for pin, at in zip(pins, stand, strict=True)
-    }
+    return {pin: int(at) if at.isdigit() else at for pin, at in zip(pins, stand, strict=True)}
 
 
 def _connector(site: Build, ref: str, numbers: dict[str, int | str]) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def pictures() -> dict[str, list[str]]:
 def _face() -> ModuleType:
     """Load face.py as the head does: flat, with `headlink` beside it."""
     spec = importlib.util.spec_from_file_location("_head_face", FIRMWARE / "face.py")
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise ImportError("firmware/face.py cannot be loaded")
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get("headlink")
     sys.modules["headlink"] = headlink

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from hw.plan.build import Build
-from hw.plan.read import Net
+from hw.plan.rows import Net
 
 DRIVES = ("power-out", "out", "both", "ground")
 """Kinds of pins that say what a net's voltage is."""
@@ -33,7 +33,7 @@ def _unknown(build: Build) -> Iterator[str]:
                 "mend the name, here or in boards.toml"
             )
         elif build.pins[pin].kind == "own":
-            yield f"{build.name}: {net} takes {pin}, which the board keeps for itself; leave it open"
+            yield f"{build.name}: {net} takes {pin}, which the board keeps to itself; leave it open"
         if net not in build.nets:
             yield f"{build.name}: {pin} is on {net}, which no file describes; add it to nets.toml"
 

@@ -20,7 +20,7 @@ def faults(plan: Plan, build: Build) -> Iterator[str]:
             yield f"{build.name}: {ref} is a {place.part!r}, which parts.toml has not; add it there"
         board = place.board or (build.parts[ref].board if ref in build.parts else "")
         if board and board not in plan.boards.boards:
-            yield f"{build.name}: {ref} is on board {board!r}, which boards.toml has not; add it there"
+            yield f"{build.name}: {ref} is on board {board!r}, which boards.toml has not; add it"
     counts = build.counts()
     for part in plan.parts.parts:
         bought = part.quantity.get(build.name, 0)

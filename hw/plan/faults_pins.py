@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hw.plan.read import Chip, Pins
+from hw.plan.rows import Chip, Pins
 
 ANY_PIN = ("gpio", "pwm", "pio")
 """What every GPIO of an RP2040 can be."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from hw.plan.build import Build
 from hw.plan.power import budget
-from hw.plan.read import Part, Plan
+from hw.plan.read import Plan
+from hw.plan.rows import Part
 
 CAPACITORS = "S1"
 """The place of the supply with capacitors."""
@@ -23,9 +24,9 @@ def faults(plan: Plan, build: Build) -> Iterator[str]:
     margin = 1 + required.margin_share
     if sums.ride_through_s < required.ride_through_s:
         yield (
-            f"{build.name}: the capacitors last {sums.ride_through_s:.1f} s at {sums.stopping_w:.1f} W, "
-            f"and a shutdown needs {required.ride_through_s:.0f} s; take larger ones or switch off "
-            "more while stopping"
+            f"{build.name}: the capacitors last {sums.ride_through_s:.1f} s at "
+            f"{sums.stopping_w:.1f} W, and a shutdown needs {required.ride_through_s:.0f} s; "
+            "take larger ones or switch off more while stopping"
         )
     if sums.peak_w * margin > supercap.out_w:
         yield (
@@ -39,8 +40,9 @@ def faults(plan: Plan, build: Build) -> Iterator[str]:
         )
     if sums.converter_w * margin > converter.out_w:
         yield (
-            f"{build.name}: {build.site.converter} ({converter.number}) gives {converter.out_w:.0f} W, "
-            f"and {sums.converter_w:.1f} W with margin are asked; take a larger one"
+            f"{build.name}: {build.site.converter} ({converter.number}) gives "
+            f"{converter.out_w:.0f} W, and {sums.converter_w:.1f} W with margin are asked; "
+            "take a larger one"
         )
     yield from _voltage(build, converter)
     yield from _amps(plan, build)
@@ -50,8 +52,8 @@ def _voltage(build: Build, converter: Part) -> Iterator[str]:
     low, high = converter.input_v
     if build.site.supply_v[0] < low:
         yield (
-            f"{build.name}: the supply falls to {build.site.supply_v[0]:g} V, and {converter.number} "
-            f"begins at {low:g} V; take one that begins lower"
+            f"{build.name}: the supply falls to {build.site.supply_v[0]:g} V, and "
+            f"{converter.number} begins at {low:g} V; take one that begins lower"
         )
     if max(build.site.surge_v, build.site.supply_v[1]) > high:
         yield (

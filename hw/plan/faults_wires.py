@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hw.plan.build import Build
-from hw.plan.read import FuseRules, Net, Part, Wire
+from hw.plan.rows import FuseRules, Net, Part, Wire
 
 SIGNAL_A_MAX = 0.1
-"""Up to here a net needs nothing that limits it: a pin of a chip gives 12 mA, and shorted some 50."""
+"""Up to here nothing need limit a net: a pin of a chip gives 12 mA, and shorted some 50."""
 
 
 def faults(build: Build, rules: FuseRules) -> Iterator[str]:
@@ -41,7 +41,7 @@ def _wire(build: Build, wire: Wire) -> Iterator[str]:
     kind = build.kinds[wire.type]
     size = f"{kind.mm2} mm² bears {kind.limit_a} A"
     if carried.amps_max > kind.limit_a:
-        yield f"{where} is too thin: {carried.amps_max} A of {carried.name}, {size}; take a thicker one"
+        yield f"{where} is too thin: {carried.amps_max} A flow, {size}; take a thicker one"
     limit = build.limit_a(carried)
     if limit > kind.limit_a:
         if "." in carried.limited_by:
@@ -51,8 +51,8 @@ def _wire(build: Build, wire: Wire) -> Iterator[str]:
             )
         else:
             yield (
-                f"{where} is thinner than its fuse: {carried.limited_by} blows at {limit} A, {size}; "
-                "take a smaller fuse or a thicker wire"
+                f"{where} is thinner than its fuse: {carried.limited_by} blows at {limit} A, "
+                f"{size}; take a smaller fuse or a thicker wire"
             )
 
 
@@ -60,14 +60,17 @@ def _limit(build: Build, net: Net) -> Iterator[str]:
     where = f"{build.name}: {net.name} ({net.en})"
     if not net.limited_by:
         if net.amps_max > SIGNAL_A_MAX and net.domain not in ("gnd", "dry"):
-            yield f"{where} carries {net.amps_max} A and nothing limits it; add a fuse near its source"
+            yield f"{where} carries {net.amps_max} A and nothing limits it; add a fuse"
         return
     limit = build.limit_a(net)
     if not limit:
-        yield f"{where} is limited by {net.limited_by}, which is no fuse and no source; mend the name"
+        yield f"{where} is limited by {net.limited_by}, which is no fuse or source; mend it"
         return
     if net.amps_max > limit:
-        yield f"{where} carries {net.amps_max} A, and {net.limited_by} gives {limit} A; take a larger one"
+        yield (
+            f"{where} carries {net.amps_max} A, and {net.limited_by} gives {limit} A; "
+            "take a larger one"
+        )
     place = net.limited_by.partition(".")[0]
     members = build.members()
     reached = {pin for name in build.reached_from(net.name) for pin in members[name]}

@@ -13,7 +13,8 @@ import jinja2
 from hw.plan.build import HEAD, Build, build
 from hw.plan.face import FIRMWARE, pictures
 from hw.plan.power import budget
-from hw.plan.read import Part, Plan
+from hw.plan.read import Plan
+from hw.plan.rows import Part
 
 WORDS = Path(__file__).parent / "words"
 BATCHES = (10, 100, 1000)

@@ -7,7 +7,7 @@ puts UART0 on the header's pins.
 
 from __future__ import annotations
 
-from hw.plan.read import Overlays, Poweroff, Uart
+from hw.plan.rows import Overlays, Poweroff, Uart
 
 ACTIVE_LOW = 1
 """Of a gpio specifier (include/dt-bindings/gpio/gpio.h)."""

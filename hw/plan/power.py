@@ -1,7 +1,7 @@
 """What a site takes and what its supply gives, in W, A and seconds.
 
 Ride-through: a capacitor of C farad gives C · (U1² - U2²) / 2 joule from U1 down to U2, the
-converter behind it passes on η of that, and P watt empty it in η · C · (U1² - U2²) / (2 · P) seconds.
+converter behind it passes on η of that, and P watt empty it in η · C · (U1² - U2²) / (2 · P) s.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from hw.plan.build import Build
-from hw.plan.read import Load, Plan, Supercap
+from hw.plan.read import Plan
+from hw.plan.rows import Load, Supercap
 
 RAIL_V, INPUT_V = 5.0, 12.0
 """What the capacitor supply gives, and what it is fed with."""

@@ -1,4 +1,4 @@
-"""What is wrong with the hardware's data is found: each class planted in a copy of the true files."""
+"""What is wrong with the hardware's data is found: each class planted in a copy of the files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ TABLES = tables_of()
 def one(rows: list[dict[str, Any]], **wanted: str) -> dict[str, Any]:
     """Return the row that has these values; `from` is asked for as `start`."""
     names = {"start": "from", "end": "to"}
-    fits = [
-        row for row in rows if all(row[names.get(key, key)] == wanted[key] for key in wanted)
-    ]
+    fits = [row for row in rows if all(row[names.get(key, key)] == wanted[key] for key in wanted)]
     assert len(fits) == 1, wanted
     return fits[0]
 
@@ -90,6 +88,10 @@ def unplaced(ref: str) -> Change:
     return change
 
 
+def renamed(ref: str, other: str) -> Change:
+    return lambda tables: one(tables["sites"]["bus"]["places"], ref=ref).update(ref=other)
+
+
 def bought(name: str, count: int) -> Change:
     return lambda tables: one(tables["parts"]["parts"], id=name)["quantity"].update(bus=count)
 
@@ -147,7 +149,7 @@ PLANTED: list[tuple[Change, str]] = [
     (unplaced("M1"), "bus: parts.toml buys 1 of sdcard, and 0 are placed"),
     (site_part("bus", "F1", "blade9"), "bus: F1 is a 'blade9', which parts.toml has not"),
     (part("pn532", board="pn533"), "N1 is on board 'pn533', which boards.toml has not"),
-    (lambda tables: one(tables["sites"]["bus"]["places"], ref="F1").update(ref="F3"), "stand at F3"),
+    (renamed("F1", "F3"), "bus: two parts stand at F3"),
     # the supply
     (power("supercap", farad=5.0), "bus: the capacitors last 5.1 s at 8.2 W"),
     (load_of("display7", peak_w=12.0), "bus: the loads' peak is 23.7 W"),

@@ -97,7 +97,7 @@ def test_an_overlay_that_names_what_a_pi_has_not_does_not_apply(plan: Plan, tmp_
     base = compiled(tmp_path, "base", BASE)
     text = overlays(plan.overlay)["kazasu-gnss"].replace("<&uart0>", "<&uart9>")
     wrong = compiled(tmp_path, "wrong", text)
-    applied = ["fdtoverlay", "-i", base, "-o", tmp_path / "out.dtb", wrong]
+    applied: list[str | Path] = ["fdtoverlay", "-i", base, "-o", tmp_path / "out.dtb", wrong]
     assert subprocess.run(applied, check=False, capture_output=True).returncode != 0
 
 
@@ -156,7 +156,10 @@ def test_a_stale_file_and_a_changed_picture_are_told(plan: Plan, tmp_path: Path)
 
 def test_the_command_tells_a_fault_and_writes_nothing() -> None:
     done = subprocess.run(
-        [ROOT / "scripts" / "hw", "--check"], check=False, capture_output=True, text=True,
+        [ROOT / "scripts" / "hw", "--check"],
+        check=False,
+        capture_output=True,
+        text=True,
         env={**os.environ, "LC_ALL": "C"},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
