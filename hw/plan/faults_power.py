@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hw.plan.build import Build
+from hw.plan.drop import drop_v
 from hw.plan.power import budget
 from hw.plan.read import Plan
 from hw.plan.rows import Part
@@ -43,6 +44,12 @@ def faults(plan: Plan, build: Build) -> Iterator[str]:
             f"{build.name}: {build.site.converter} ({converter.number}) gives "
             f"{converter.out_w:.0f} W, and {sums.converter_w:.1f} W with margin are asked; "
             "take a larger one"
+        )
+    lost_v = drop_v(build)
+    if lost_v > required.drop_v_max:
+        yield (
+            f"{build.name}: the wires to the Pi lose {lost_v:.2f} V of 5 V, and may lose "
+            f"{required.drop_v_max} V; take thicker or shorter ones"
         )
     yield from _voltage(build, converter)
     yield from _amps(plan, build)

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from hw.plan.build import HEAD, Build, build
+from hw.plan.drop import drop_v
 from hw.plan.face import FIRMWARE, pictures
 from hw.plan.power import budget
 from hw.plan.read import Plan
@@ -45,6 +46,7 @@ def guide(plan: Plan) -> str:
         plan=plan,
         builds=builds,
         budgets={name: budget(plan, site) for name, site in builds.items()},
+        drops={name: drop_v(site) for name, site in builds.items()},
         bought=_bought(plan),
         costs={name: costs(plan, site) for name, site in builds.items()},
         metres={name: metres(site) for name, site in builds.items()},

@@ -224,6 +224,7 @@ class Required(Row, frozen=True):
 
     ride_through_s: float
     margin_share: float
+    drop_v_max: float
 
 
 class Power(Row, frozen=True):

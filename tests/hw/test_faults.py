@@ -143,6 +143,7 @@ PLANTED: list[tuple[Change, str]] = [
     (site_net("bus", "VIN", limited_by="R1"), "is limited by R1, which is no fuse"),
     (site_net("bus", "VIN", limited_by="F3"), "is limited by F3, which it does not hang on"),
     (site_net("bus", "V12", amps_max=4.0), "V12 (12 V) carries 4.0 A, and K1.VO+ gives 3.4 A"),
+    (wire("head", "S1.5V OUT", length_m=3.0), "bus: the wires to the Pi lose 0.25 V of 5 V"),
     # parts bought and placed
     (bought("r10k", 4), "bus: parts.toml buys 4 of r10k, and 3 are placed"),
     (bought("pn532", 0), "bus: 1 of pn532 are placed, and parts.toml buys 0"),
