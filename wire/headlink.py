@@ -111,7 +111,8 @@ def _values(form: str, payload: bytes, has_tail: bool) -> tuple:  # type: ignore
 HELLO = Op("hello", 0x01, answered="BBBBBBI8s")
 """First of all, since whoever opens a line has lost what came before: protocol, firmware (three
 numbers), board revision, why it last began (RESETS), ms since then, the chip's own number."""
-RESETS = ("power-on", "watchdog", "update", "asked")
+RESETS = ("power-on", "watchdog")
+"""The second is also that of a restart of its own, as after an update."""
 PING = Op("ping", 0x02, answered="I")
 """The computer lives: ms since the head began. Any request says so too."""
 
