@@ -1,7 +1,7 @@
 """The reader head as the agent sees it: one request at a time over USB, by wire/headlink.
 
-Upheld: a request is sent again until it is answered or its time is over, and the head does it once ·
-no call lasts longer than its time and LINK_S · a head that was unplugged or has begun anew is found
+Upheld: a request is sent again until it is answered or its time is over; the head does it once · no
+call lasts longer than its time and LINK_S · a head that was unplugged or has begun anew is found
 again by what it is, at the next request, and greeted before anything else · what an event says is
 kept, the latest of each kind. Used by one thread.
 """
@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import select
+import termios
 import time
 import tty
 from glob import escape, glob
@@ -116,7 +117,7 @@ class Head:
             tty.setraw(self._fd)
         except BlockingIOError as error:
             raise OSError(errno.EBUSY, "another program uses it: stop the agent first") from error
-        except tty.error as error:
+        except termios.error as error:
             raise OSError(*error.args) from error
         protocol, one, two, three, board, cause, up_ms, number = self._ask(
             headlink.HELLO, b"", HELLO_S

@@ -45,8 +45,10 @@ class Head:
         self._ticks = time.ticks_ms()
 
     def fit(self, nfc, parts, heard):
-        """Let these do the work: parts have `ops()` and `tick(now_ms)`; `heard(now_ms)` is told of
-        each request."""
+        """Let these do the work: parts have `ops()` and `tick(now_ms)`.
+
+        `heard(now_ms)` is told of each request.
+        """
         self._nfc, self._parts, self._heard = nfc, parts, heard
         for part in parts:
             self._handlers.update(part.ops())

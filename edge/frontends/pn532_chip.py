@@ -79,24 +79,25 @@ class OnLine:
 
     def __init__(self, port: str, baudrate: int = min(SPEEDS)) -> None:
         self._port, self._baudrate = port, baudrate
-        self._line: SerialLine | None = None
+        self._line: SerialLine
 
     def open(self) -> None:
         """See Module."""
         try:
-            self._line = line = SerialLine(self._port)
+            line = SerialLine(self._port)
         except OSError as error:
             raise FrontEndFault(f"{self._port} cannot be opened: {error}") from error
         try:
             find(line)
             change_speed(line, self._baudrate)
         except FAULTS as error:
+            line.close()
             what = f"no PN532 answers at {self._port} (wiring? switched to HSU?)"
             raise FrontEndFault(f"{what}: {error}") from error
+        self._line = line
 
     def start(self) -> Any:
         """See Module."""
-        assert self._line
         self._line.write(ACK)  # ends a command that still runs
         chip = LineChip(self._line, logger=_log)
         chip.sam_configuration("normal")
@@ -104,14 +105,11 @@ class OnLine:
 
     def close(self) -> None:
         """See Module; the speed is that at which the next open begins."""
-        line, self._line = self._line, None
-        if line is None:
-            return
         with contextlib.suppress(*FAULTS):  # unplugged: the next open looks at every speed
-            line.write(ACK)
-            LineChip(line, logger=_log).rf_configuration(*FIELD_OFF)
-            change_speed(line, min(SPEEDS))
-        line.close()
+            self._line.write(ACK)
+            LineChip(self._line, logger=_log).rf_configuration(*FIELD_OFF)
+            change_speed(self._line, min(SPEEDS))
+        self._line.close()
 
 
 class LineChip(pn532.Chipset):  # type: ignore[misc]  # nfcpy has no types

@@ -242,7 +242,7 @@ class Head:
     def _step(self) -> None:
         if self._plugged != self._line.plugged:
             self._line.plug() if self._plugged else self._line.unplug()
-        watched = [self._usb, self._control, *self._line.watched]
+        watched: list[socket.socket | int] = [self._usb, self._control, *self._line.watched]
         ready = select.select(watched, [], [], LOOK_S)[0]
         if self._control in ready:
             self._hear(_received(self._control))
