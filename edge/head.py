@@ -9,6 +9,7 @@ kept, the latest of each kind. Used by one thread.
 import errno
 import fcntl
 import os
+import re
 import select
 import termios
 import time
@@ -173,6 +174,12 @@ class Head:
             self.events[op] = op.read_answered(payload)
         except headlink.Damaged:
             return  # of a newer head: its state can be asked for
+
+
+def named(path: str) -> str | None:
+    """Return where a front end's path says that its head is; None when it names none."""
+    found = re.fullmatch("head(?::([^@]+))?(?:@.*)?", path)
+    return (found[1] or "") if found else None
 
 
 def found(where: str) -> str:

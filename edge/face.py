@@ -1,0 +1,69 @@
+"""What the reader head's lamp and buzzer show, as the card half knows it.
+
+Upheld: a card waits for one request at most, and for none while the head is away · what stands
+between two cards is said once, and again to a head that was opened anew · a reader without a head
+has no face, and needs no other code.
+"""
+
+from typing import Final
+
+from edge.head import Head, HeadGone, HeadRefused
+from edge.looks import Meaning, answer
+from wire import headlink
+from wire.clock import Clock
+from wire.codes import Code, Outcome
+
+FAULT_MS: Final = 10_000
+"""A fault stands on the lamp until it is over; that of a single card as long as the screen shows a
+refusal (web/static/page.js)."""
+
+
+class Face:
+    """The face of `head`; `aloud`: answers sound. Used by the thread that decides."""
+
+    def __init__(self, head: Head | None, clock: Clock, *, aloud: bool = True) -> None:
+        self._head, self._clock, self._aloud = head, clock, aloud
+        self._stands: Meaning | None = None
+        """What the head was told to stand; None: nothing, or it is to be told again."""
+        self._opening = 0
+        self._fault_until_ns = 0
+
+    def stand(self, meaning: Meaning) -> None:
+        """Show this between two cards; costs nothing while it is shown already."""
+        if self._head is None or not self._head.is_open:
+            return
+        if self._opening != self._head.openings:
+            self._opening, self._stands, self._fault_until_ns = self._head.openings, None, 0
+        if self._fault_until_ns and self._clock.monotonic_ns() >= self._fault_until_ns:
+            self._stands, self._fault_until_ns = None, 0
+        if meaning != self._stands and not self._fault_until_ns and self._show(meaning):
+            self._stands = meaning
+
+    def reading(self) -> None:
+        """A card is being read."""
+        self._show("reading")
+
+    def answer(self, outcome: Outcome, code: Code) -> None:
+        """Show what became of a card."""
+        meaning = answer(outcome, code)
+        if self._fault_until_ns and meaning != "fault" and self._stands:
+            self._show(self._stands)  # what comes back after this answer
+        if self._show(meaning, self._aloud):
+            until_ns = self._clock.monotonic_ns() + FAULT_MS * 1_000_000
+            self._fault_until_ns = until_ns if meaning == "fault" else 0
+
+    def off(self) -> None:
+        """Nobody is meant to come here."""
+        self._show("off")
+
+    def _show(self, meaning: Meaning, aloud: bool = False) -> bool:
+        """Say it to a head that is there; False when nobody has heard it."""
+        if self._head is None or not self._head.is_open:
+            return False
+        try:
+            self._head.ask(headlink.SHOW, headlink.MEANINGS.index(meaning), int(aloud))
+        except HeadRefused:
+            return True  # it is there, and knows no such meaning: asking again helps nobody
+        except HeadGone:
+            return False  # the front end's recovery opens it again
+        return True
