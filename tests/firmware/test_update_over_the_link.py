@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from edge import head as agent
-from hw.head_firmware import bundle, compiler
+from hw import head_firmware
+from hw.head_firmware import compiler
 from hw.sim.head import Head
 from hw.sim.pn532 import PN532
 from tests.conftest import Eventually
@@ -22,6 +24,12 @@ PIECE = 256
 FLASH_S = 5.0
 """A moment here; on the board, BEGIN and END take up to a second."""
 KILLS = 6
+
+
+@functools.cache
+def bundle() -> bytes:
+    """This firmware, made once."""
+    return head_firmware.bundle()
 
 
 class Site:
