@@ -64,12 +64,13 @@ class Box:
         self._opening = 0
         self._sense_ns = self._began_ns = 0
         self._healthy = False
-        self._firmware = ""
 
     @property
     def name(self) -> str:
-        """The front end's path, and the firmware of the head before it."""
-        return f"{self._path[: NAME_MAX - len(self._firmware)]}{self._firmware}"
+        """The front end's path, and the firmware of the head before it while that is there."""
+        hello = self._head.hello if self._head else None
+        firmware = " " + ".".join(map(str, hello.firmware)) if hello else ""
+        return self._path[: NAME_MAX - len(firmware)] + firmware
 
     @property
     def leaves(self) -> bool:
@@ -99,7 +100,6 @@ class Box:
                 self._counted("head.restarted")
             self._began_ns = self._clock.monotonic_ns()
             self._opening, self._sense_ns, self._healthy = head.openings, 0, False
-            self._firmware = " " + ".".join(map(str, head.hello.firmware))
             self._ask(headlink.WATCH, WATCH_S)
         if self.front_end.device and not self._healthy:
             self._healthy = True

@@ -203,7 +203,7 @@ class Head:
         fds = (usb.fileno(), control.fileno(), uart)
         with (self._folder / SERIAL).open("ab") as serial:
             self._process = subprocess.Popen(
-                [micropython(), "-X", f"heapsize={HEAP}", "main.py"],
+                [micropython(), "-X", f"heapsize={HEAP}", str(self._folder / "main.py")],
                 cwd=self._folder,
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
