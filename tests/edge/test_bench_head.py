@@ -106,6 +106,13 @@ def firmware_of(link: Head) -> tuple[int, int, int]:
         return link.hello.firmware
 
 
+def test_a_head_that_is_busy_is_asked_again(reader: Headed, tmp_path: Path) -> None:
+    reader.head.ask(headlink.RELAY, 1_500)
+    reader.head.close()
+    assert head(reader, "update", str(changed(tmp_path, "board", newer))) == 0
+    assert reader.board.pulses("RELAY") == 1
+
+
 def test_a_firmware_that_cannot_begin_is_left_and_the_former_one_runs(
     reader: Headed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
