@@ -9,6 +9,7 @@ the will that the broker holds.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -45,8 +46,9 @@ _log = logging.getLogger(__name__)
 class Session:
     """One connection. `run` ends with MqttError, or when it is cancelled."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, alive: Callable[[], None]) -> None:
+        """`alive` is told of each round of the loop that sends entries."""
+        self._desk, self._alive = desk, alive
         self._said: Status | None = None
         self._said_s = 0.0
         self._unbelieved: tuple[int, float] | None = None
@@ -213,6 +215,7 @@ class Session:
     async def _send_entries(self) -> None:
         desk, uplink = self._desk, self._desk.uplink
         while True:
+            self._alive()
             desk.entries.clear()
             uplink.tick(desk.now_s())
             batch = uplink.take(desk.shelf.views(), desk.now_s())

@@ -25,6 +25,7 @@ from edge.box import Box
 from edge.clock import ReaderClock, boot_id
 from edge.config import Config, ConfigRefused, read_config
 from edge.decide import Circumstances, decide, press, stranger, tap_entry
+from edge.durable import make_folder
 from edge.frontends import Card, Crowded, FrontEndFault
 from edge.gate import Gate
 from edge.history import rebuild
@@ -34,6 +35,7 @@ from edge.journal_writer import Journal
 from edge.keeper import Keeper
 from edge.lock import InUse
 from edge.names import Names
+from edge.notify import Notify
 from edge.panel import (
     DECLARED_FOR_S,
     Acknowledged,
@@ -85,7 +87,7 @@ class Tap:
 
     def __init__(self, config: Config, clock: Clock) -> None:
         state = Path(config.state)
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(state)
         self._config, self._clock, self._folder = config, clock, state / FOLDER
         found = last_entry(self._folder, config.reader)
         self._time = ReaderClock(clock, found[1].entry.at_ms if found else 0)
@@ -126,6 +128,7 @@ class Tap:
         self._declared: tuple[Direction, int] = ("", 0)
         self._said_condition: Condition | None = None
         self._stopping = False
+        self._notify = Notify()
         for refused in (*self._rosters.load(), *self._usage.load()):
             self._refused(refused)
         self._hear(NamesReady())
@@ -139,6 +142,7 @@ class Tap:
             started_ns = self._clock.monotonic_ns()
             self._listen()
             self._look()
+            self._notify.alive()
             self._rest(started_ns)
 
     def _look(self) -> None:
@@ -386,6 +390,7 @@ class Tap:
 
     def close(self) -> None:
         """Let everything go: socket gone, journal closed, field off, and then the head."""
+        self._notify.stopping()
         self._panel.close()
         self._keeper.journal.close()
         self._box.close(orderly=self._stopping)

@@ -98,7 +98,7 @@ def _step(steps, ms):
 
 
 class Face:
-    """Shows one meaning at a time on `lamp` (a neopixel.NeoPixel) and `buzzer` (a machine.PWM)."""
+    """Shows one meaning at a time on `lamp` (a ring.Ring) and `buzzer` (a machine.PWM)."""
 
     def __init__(self, lamp, buzzer):
         self._lamp, self._buzzer = lamp, buzzer
@@ -140,7 +140,7 @@ class Face:
         if now_ms - self._heard_ms >= SILENT_MS and self._standing != "off":
             meaning = "fault"
         step = _step(LOOKS[meaning][1], now_ms - self._since_ms)
-        if (meaning, step) != self._drawn:  # what is drawn costs half a ms without interrupts
+        if (meaning, step) != self._drawn:
             self._drawn = (meaning, step)
             for number, pixel in enumerate(frame(meaning, now_ms - self._since_ms)):
                 self._lamp[number] = pixel

@@ -35,8 +35,8 @@ WHOLE_BYTES_MAX: Final = 32 * 1024
 code leaves room for what is done with it. In flash (2 MB, of which MicroPython's file system has
 1,408 kB) two slots in blocks of 4 kB take a fifteenth."""
 MODULES: Final = {
-    *("binascii", "gc", "hashlib", "machine", "micropython", "neopixel"),
-    *("os", "select", "struct", "sys", "time", "usb"),
+    *("array", "binascii", "gc", "hashlib", "machine", "micropython"),
+    *("os", "rp2", "select", "struct", "sys", "time", "usb"),
 }
 """What MicroPython has on a Pico and the firmware may need, and `usb` of micropython-lib."""
 ABSENT: Final = {"bit_length", "cast", "removeprefix", "removesuffix"}

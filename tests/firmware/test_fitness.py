@@ -77,19 +77,3 @@ def test_a_bundle_has_every_module_but_the_beginning() -> None:
     assert str(ROOT).encode() not in bundle()  # nor where it was made
     assert {name.removesuffix(".mpy") for name in files} == sources().keys() - {"main"}
     assert {"head.mpy", "headlink.mpy", "headbundle.mpy"} <= files.keys()
-
-
-def test_a_bundles_folder_begins_in_half_of_a_picos_heap(tmp_path: Path) -> None:
-    for name, content in headbundle.unpack(bundle()).items():
-        (tmp_path / name).write_bytes(content)
-    names = [name for name in sorted(sources()) if name not in ("main", "board")]
-    asked = f"import gc, {', '.join(names)}; gc.collect(); print(gc.mem_alloc())"
-    ran = subprocess.run(
-        [*micropython("95K"), "-c", asked],
-        env={"MICROPYPATH": f"{tmp_path}:{ROOT / 'hw/sim/head_port'}:.frozen"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert int(ran.stdout) < 64_000
