@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.frontends import Card, CardGone, FrontEndFault, Technology
+from edge.frontends.opening import open_front_end
 from edge.frontends.pn532 import Pn532
 from edge.head import LINK_S, Head, HeadGone, HeadRefused, found
 from edge.schemes import REGISTER
@@ -282,3 +283,23 @@ def test_a_head_is_found_by_what_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="none is plugged in"):
         found("*")
     assert found("/dev/ttyACM7") == "/dev/ttyACM7"
+
+
+def test_a_front_end_is_opened_by_the_heads_name_alone(reader: Headed) -> None:
+    device = open_front_end(f"head:{reader.board.path}@921600", "0003")
+    assert reader.chip.baud == 921_600
+    device.close()
+
+
+def test_a_head_that_somebody_else_opened_anew_leaves_no_deaf_chip_behind(reader: Headed) -> None:
+    """Such as the lamp's request: the chip was reset, and a poll would just find nothing."""
+    device = front_end(reader)
+    reader.board.reset()
+    eventually(lambda: reader.board.starts == 2)
+    with pytest.raises(HeadGone):
+        reader.head.ask(headlink.PING)
+    reader.head.ask(headlink.PING)
+    reader.chip.place(my_number_card(7))
+    with pytest.raises(FrontEndFault):
+        device.sense(ALL)
+    assert held(device).technology == "106B"
