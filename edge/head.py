@@ -150,10 +150,7 @@ class Head:
                 for kind, seq, code, came in self._receive(wait_s):
                     if seq != self._seq or code != op.code:
                         continue  # of a request that was given up
-                    if kind == ERROR:
-                        error = came[0] if came else 0
-                        raise HeadRefused(error, f"{op.name}: {REASONS.get(error, 'refused')}")
-                    return tuple(op.read_answered(came))
+                    return _understood(op, kind, came)
         raise OSError(errno.ETIMEDOUT, "it does not answer")
 
     def _write(self, line: bytes) -> None:
@@ -184,6 +181,18 @@ class Head:
             self.events[op] = op.read_answered(payload)
         except headlink.Damaged:
             return  # of a newer head: its state can be asked for
+
+
+def _understood(op: Op, kind: int, came: bytes) -> tuple[Any, ...]:
+    """Return the values of an answer. Raises HeadRefused, also for one of another form."""
+    if kind == ERROR:
+        error = came[0] if came else 0
+        raise HeadRefused(error, f"{op.name}: {REASONS.get(error, 'refused')}")
+    try:
+        return tuple(op.read_answered(came))
+    except headlink.Damaged as damaged:
+        what = "its answer has another form: update the older of the two"
+        raise HeadRefused(headlink.MALFORMED, f"{op.name}: {what}") from damaged
 
 
 def named(path: str) -> str | None:

@@ -115,6 +115,27 @@ def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
     assert reader.board.pulses("RELAY") == 1
 
 
+def test_what_was_given_up_makes_no_pulse_be_forgotten(reader: Headed) -> None:
+    """The chip is silent, the agent dies, another opens the door, and its answer is lost."""
+    reader.head.ask(headlink.PING)
+    reader.head.close()
+    reader.chip.fail_next(Fault.COMMAND_LOST)
+    asked = [
+        (1, headlink.NFC, headlink.NFC.ask(500, tail=b"\x02")),
+        (2, headlink.RELAY, headlink.RELAY.ask(20)),
+    ]
+    lines = [headlink.pack(headlink.REQUEST, seq, op.code, payload) for seq, op, payload in asked]
+    fd = os.open(reader.board.path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        os.write(fd, b"\0" + b"".join(lines))
+        time.sleep(0.3)  # by now the head has given up the chip
+        os.write(fd, b"\0" + lines[1])
+        time.sleep(0.2)
+    finally:
+        os.close(fd)
+    assert reader.board.pulses("RELAY") == 1
+
+
 def test_after_a_restart_of_the_head_no_pulse_is_made_that_may_have_been_made(
     reader: Headed,
 ) -> None:
