@@ -101,6 +101,39 @@ def test_a_new_agent_hears_of_an_old_head_that_it_does_not_know_an_operation(
     assert reader.head.ask(headlink.PING)
 
 
+def test_an_answer_of_another_form_is_refused_and_such_a_greeting_is_no_heads(
+    reader: Headed,
+) -> None:
+    reader.head.ask(headlink.PING)
+    reader.board.mangle = Longer()
+    with pytest.raises(HeadRefused, match="another form"):
+        reader.head.ask(headlink.PING)
+    with pytest.raises(HeadRefused, match="another form"):
+        reader.head.ask(headlink.SENSE)
+    reader.head.close()
+    opened = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(HeadGone, match="another form"):
+            reader.head.ask(headlink.PING)
+    assert len(os.listdir("/proc/self/fd")) == opened
+    reader.board.mangle = None
+    assert reader.head.ask(headlink.PING)
+
+
+class Longer:
+    """A later head, whose answers have a byte more."""
+
+    def __init__(self) -> None:
+        self._stream = headlink.Stream()
+
+    def __call__(self, data: bytes, to_head: bool) -> bytes:
+        """See sim.Head.mangle."""
+        if to_head:
+            return data
+        frames = self._stream.feed(data)
+        return b"".join([headlink.pack(*frame, payload + b"!") for *frame, payload in frames])
+
+
 def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
     reader.head.ask(headlink.PING)
     reader.head.close()
