@@ -232,7 +232,12 @@ def test_a_head_that_has_not_heard_of_the_end_of_a_journey_goes_on_watching(
     with boxed(tmp_path, "off-at-once") as bus:
         box = opened(bus)
         bus.board.set("IGNITION", 0)
-        eventually(lambda: box.watch(True, True, heard=True) or box.leaves)
+
+        def leaves() -> bool:
+            box.watch(True, True, heard=True)
+            return box.leaves
+
+        eventually(leaves)
 
         def cut(data: bytes, to_head: bool) -> bytes:
             heard = bus.heard(data, to_head)
