@@ -130,8 +130,10 @@ class Longer:
         """See sim.Head.mangle."""
         if to_head:
             return data
-        frames = self._stream.feed(data)
-        return b"".join([headlink.pack(*frame[:3], frame[3] + b"!") for frame in frames])
+        out = b""
+        for kind, seq, code, payload in self._stream.feed(data):
+            out += headlink.pack(kind, seq, code, payload + b"!")
+        return out
 
 
 def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
