@@ -206,7 +206,10 @@ class Nfc:
     def _command(self, command, within_ms):
         """Return the answer's data, without TFI and code."""
         self._uart.write(frame(bytes((HOST,)) + command))
-        if (yield ACK_MS) != ACK:
+        packet = yield ACK_MS
+        while packet not in (ACK, None):  # it may have begun to answer what was just ended
+            packet = yield ACK_MS
+        if packet is None:
             raise Failed(headlink.SILENT)
         packet = yield within_ms
         if packet == b"":

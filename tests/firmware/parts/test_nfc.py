@@ -122,6 +122,16 @@ def test_a_new_command_ends_the_one_under_way_which_says_nothing_any_more():
     assert bench.came == [(b"\x32", 0)]
 
 
+def test_an_answer_that_was_on_its_way_is_not_that_of_the_next_command():
+    bench = Bench()
+    bench.ask(headlink.NFC, 500, b"\x42\x01")
+    bench.says(nfc.ACK)
+    bench.ask(headlink.NFC, 500, b"\x42\x02")
+    bench.says(answer(0x42, b"\0first"))
+    bench.says(nfc.ACK, answer(0x42, b"\0second"))
+    assert bench.came == [(b"\0second", 0)]
+
+
 def test_what_the_chip_does_not_know_is_an_error_of_its_own():
     bench = Bench()
     bench.ask(headlink.NFC, 500, b"\x99")
