@@ -6,7 +6,7 @@ nfcpy's chip class → the agent's link → pty → firmware under MicroPython �
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,7 @@ def test_an_answer_of_another_form_is_refused_and_such_a_greeting_is_no_heads(
     reader: Headed,
 ) -> None:
     reader.head.ask(headlink.PING)
-    reader.board.mangle = Longer()
+    reader.board.mangle = Other(lambda payload: payload + b"!")
     with pytest.raises(HeadRefused, match="another form"):
         reader.head.ask(headlink.PING)
     with pytest.raises(HeadRefused, match="another form"):
@@ -120,11 +120,18 @@ def test_an_answer_of_another_form_is_refused_and_such_a_greeting_is_no_heads(
     assert reader.head.ask(headlink.PING)
 
 
-class Longer:
-    """A later head, whose answers have a byte more."""
+def test_a_head_of_another_protocol_is_not_spoken_to(reader: Headed) -> None:
+    reader.board.mangle = Other(lambda payload: b"\x02" + payload[1:])
+    with pytest.raises(HeadGone, match="protocol 2, not 1: update it"):
+        reader.head.ask(headlink.PING)
+    assert not reader.head.is_open
 
-    def __init__(self) -> None:
-        self._stream = headlink.Stream()
+
+class Other:
+    """A later head, whose answers are other ones."""
+
+    def __init__(self, change: Callable[[bytes], bytes]) -> None:
+        self._change, self._stream = change, headlink.Stream()
 
     def __call__(self, data: bytes, to_head: bool) -> bytes:
         """See sim.Head.mangle."""
@@ -132,7 +139,7 @@ class Longer:
             return data
         out = b""
         for kind, seq, code, payload in self._stream.feed(data):
-            out += headlink.pack(kind, seq, code, payload + b"!")
+            out += headlink.pack(kind, seq, code, self._change(payload))
         return out
 
 
