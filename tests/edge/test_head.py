@@ -130,6 +130,23 @@ def test_after_a_restart_of_the_head_no_pulse_is_made_that_may_have_been_made(
     assert eventually(lambda: reader.board.pulses("RELAY") == 1)
 
 
+def test_the_head_looks_for_cards_by_itself_and_says_so_once(reader: Headed) -> None:
+    device = front_end(reader)
+    assert device.sense(("106B",)) is None  # which loads what Type B needs into the chip
+    reader.head.ask(headlink.NFC_POLL, 1)
+    assert not reader.head.hear(0.2)
+    resident = my_number_card(7)
+    reader.chip.place(resident)
+    assert eventually(lambda: reader.head.hear(0.01) and headlink.CARD in reader.head.events)
+    number, atqb = reader.head.events.pop(headlink.CARD)
+    assert number == 1
+    assert atqb[0] == 0x50  # ISO/IEC 14443-3, 7.9
+    time.sleep(0.1)
+    reader.head.hear(0.01)
+    assert headlink.CARD not in reader.head.events
+    assert read(held(device)) == identifier(resident, Scheme.COMMON_AP)
+
+
 def test_a_chip_that_hangs_is_reset_by_its_line_whatever_speed_it_was_left_at(
     reader: Headed,
 ) -> None:

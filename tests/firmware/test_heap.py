@@ -15,7 +15,7 @@ from tests.firmware.interpreters import micropython
 from wire import headbundle, headlink
 
 HALF = 96 * 1024
-"""Of what a Pico has. It has 69 kB here, where pointers are twice as large as there."""
+"""Of what a Pico has. The firmware has 72 kB here, where pointers are twice as large as there."""
 WITHIN_S = 20
 ENDS = """
 import gc, os, sys

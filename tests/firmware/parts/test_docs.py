@@ -5,6 +5,7 @@ import sys
 import face
 import headlink
 import power
+import senses
 
 PAGE = sys.argv[1].split("/tests/")[0] + "/docs/reader-head.md"
 
@@ -28,6 +29,24 @@ def test_the_table_of_operations_is_the_link():
         asked, answered = form(op.asked, op.tail_asked), form(op.answered, op.tail_answered)
         declared.append((f"`{op.name}`", f"0x{op.code:02x}", asked, answered))
     assert written == declared, [pair for pair in zip(written, declared) if pair[0] != pair[1]]
+
+
+def test_limits_and_errors_are_the_links():
+    with open(PAGE) as file:
+        page = file.read()
+    for said in (
+        f"{headlink.PAYLOAD_MAX}\nbytes of payload",
+        f"{headlink.WATCH_S_MIN} s or more",
+        f"at most {headlink.RELAY_MS_MAX:,}",
+        f"{face.SILENT_MS // 1000} seconds is shown as a fault",
+        f"{power.BOUNDS_MS[power.LEAVING] // 1000} s to say what it does",
+        f"shutting down, {power.BOUNDS_MS[power.GOING] // 1000} s at most",
+        f"at most {power.PATIENCE_MS_MAX // 3_600_000} hours",
+        f"too-hot` from {senses.HOT_TENTHS // 10} °C",
+    ):
+        assert said.replace("\n", " ") in page.replace("\n", " "), said
+    errors = page.split("Errors: ")[1].split(". The link")[0].split(", ")
+    assert [int(error.split(" ")[0]) for error in errors] == list(range(1, headlink.NO_HELLO + 1))
 
 
 def test_every_meaning_is_described_in_the_links_order():
