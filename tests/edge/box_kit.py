@@ -67,6 +67,12 @@ def eventually(holds: Callable[[], object], within_s: float = WAIT_S) -> None:
         time.sleep(0.005)
 
 
+def shows(board: sim.Head, meaning: str) -> bool:
+    """Wait until the ring shows it."""
+    eventually(lambda: board.lamp in pictures(meaning))
+    return True
+
+
 @dataclass
 class Overheard:
     """Everything that is asked of the head over the USB."""
@@ -108,8 +114,7 @@ class Boxed:
 
     def shows(self, meaning: str) -> bool:
         """Wait until the ring shows it."""
-        eventually(lambda: self.board.lamp in pictures(meaning))
-        return True
+        return shows(self.board, meaning)
 
 
 @contextlib.contextmanager
