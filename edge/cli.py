@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["card"]:
         return _card(words[1:])
+    if words[:1] == ["head"]:
+        return _head(words[1:])
     arguments = _parser().parse_args(words)
     command: Callable[[argparse.Namespace], int] = arguments.command
     return command(arguments)
@@ -72,18 +74,23 @@ def _parser() -> argparse.ArgumentParser:
     unsent.add_argument("--reader", required=True, help="its full name, tenant/reader")
     unsent.add_argument("--key", type=Path, required=True, help="its private key (reader.key)")
     unsent.set_defaults(command=_unsent)
-    head = commands.add_parser("head", help="tell what a reader head is, or update it")
-    head.add_argument("path", metavar="PATH", help="as in edge.toml: head, head:NUMBER")
-    head.add_argument("--update", type=Path, metavar="BUNDLE", help="its new firmware")
-    head.set_defaults(command=_head)
     card = commands.add_parser("card", help="look at cards and readers, at a bench")
     card.set_defaults(command=lambda _: _card([]))
+    head = commands.add_parser("head", help="look after a reader head, at a bench")
+    head.set_defaults(command=lambda _: _head([]))
     return parser
 
 
 def _card(words: list[str]) -> int:
     """Hand all that follows `card` to the bench, which no half of the agent imports."""
     from edge.bench.cli import main as bench
+
+    return bench(words)
+
+
+def _head(words: list[str]) -> int:
+    """Hand all that follows `head` to the bench, likewise."""
+    from edge.bench.head import main as bench
 
     return bench(words)
 
@@ -236,25 +243,6 @@ def _unsent(arguments: argparse.Namespace) -> int:
     except (CardRefused, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return CONFIG_REFUSED
-    return 0
-
-
-def _head(arguments: argparse.Namespace) -> int:
-    """Tell what the head says of itself, after an update if that is wanted."""
-    from edge.head import Head, HeadGone, named
-    from edge.head_update import UpdateFailed, tell, update
-
-    head = Head(named(arguments.path) or "")
-    try:
-        if arguments.update:
-            update(head, arguments.update.read_bytes(), print)
-        else:
-            tell(head, print)
-    except (UpdateFailed, HeadGone, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    finally:
-        head.close()
     return 0
 
 

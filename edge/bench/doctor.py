@@ -19,6 +19,10 @@ USB_READERS: Final = {
 }
 """Readers that somebody may own: nfcpy's clf/device.py, libccid's list of readers."""
 USB_SERIAL: Final = ("ttyUSB", "ttyACM")
+BY_ID: Final = "dev/serial/by-id"
+HEAD: Final = "usb-Kazasu_Reader_head_"
+HEAD_END: Final = "-if00"
+"""Where udev puts a reader head (edge/head.py)."""
 LINES: Final = ("ttyAMA0", "ttyS0")
 """A Raspberry Pi's own: the good one, and the mini UART that its Bluetooth leaves (115,200)."""
 GRABBING: Final = ("port100", "pn533_usb", "pn533")
@@ -37,7 +41,7 @@ class Finding(NamedTuple):
 
 def examine(root: Path = ROOT) -> Iterator[Finding]:
     """Yield what is there and what is wrong, each with what to do."""
-    found = list(_usb(root)) + list(_serial(root))
+    found = [*_usb(root), *_heads(root), *_serial(root)]
     yield from found or [Finding(False, "no-reader", {})]
     yield from _grabbed(root)
     yield from _libraries()
@@ -59,12 +63,25 @@ def _usb(root: Path) -> Iterator[Finding]:
         yield Finding(usable, "usb-reader" if usable else "usb-no-right", about)
 
 
+def _heads(root: Path) -> Iterator[Finding]:
+    for link in _head_links(root):
+        number = link.name.removeprefix(HEAD).removesuffix(HEAD_END)
+        usable = _may_use(link)
+        about = {"path": f"head:{number}", "node": f"/dev/{link.resolve().name}"}
+        yield Finding(usable, "head" if usable else "serial-no-right", about)
+
+
+def _head_links(root: Path) -> list[Path]:
+    return sorted((root / BY_ID).glob(f"{HEAD}*{HEAD_END}"))
+
+
 def _serial(root: Path) -> Iterator[Finding]:
     devices = root / "dev"
+    heads = {link.resolve().name for link in _head_links(root)}
     names = [name for name in LINES if (devices / name).exists()]
     names += [one.name for kind in USB_SERIAL for one in sorted(devices.glob(f"{kind}*"))]
     console = _text(root / "proc/cmdline")
-    for name in names[:LINES_MAX]:
+    for name in [one for one in names if one not in heads][:LINES_MAX]:
         about = {"path": f"pn532:/dev/{name}", "node": f"/dev/{name}"}
         if f"console={name}" in console or (name in LINES and "console=serial0" in console):
             yield Finding(False, "serial-console", about)
