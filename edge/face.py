@@ -14,7 +14,7 @@ from wire.clock import Clock
 from wire.codes import Code, Outcome
 
 ANSWER_MS: Final = 2_000
-"""An answer stands at least so long: a yes, the shortest, ends by itself then (firmware/face.py)."""
+"""An answer stands at least so long: a yes, the shortest, ends then (firmware/face.py)."""
 FAULT_MS: Final = 10_000
 """The fault of a single card stands as long as the screen shows a refusal (web/static/page.js)."""
 

@@ -9,7 +9,7 @@ cannot be kept is not accepted · a card left lying is one presentation · nothi
 nor for a roster that is being verified · the programme keys are in this process alone. The parts:
 `frontends/` finds the card, `identify.py` and `schemes/` make a credential of it, `decide.py` asks
 the programme's rulebook, `keeper.py` and `journal_writer.py` keep the entry, `show.py` tells the
-page in the words of `panel.py`.
+page in the words of `panel.py`, `box.py` keeps front end, lamp and ignition.
 """
 
 import gc

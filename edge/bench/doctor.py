@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from edge.head import BY_ID
+
 ROOT: Final = Path("/")
 USB_READERS: Final = {
     "054c:06c1": ("RC-S380", "usb:054c:06c1"),
@@ -19,10 +21,7 @@ USB_READERS: Final = {
 }
 """Readers that somebody may own: nfcpy's clf/device.py, libccid's list of readers."""
 USB_SERIAL: Final = ("ttyUSB", "ttyACM")
-BY_ID: Final = "dev/serial/by-id"
-HEAD: Final = "usb-Kazasu_Reader_head_"
-HEAD_END: Final = "-if00"
-"""Where udev puts a reader head (edge/head.py)."""
+HEADS: Final = "dev/serial/by-id"
 LINES: Final = ("ttyAMA0", "ttyS0")
 """A Raspberry Pi's own: the good one, and the mini UART that its Bluetooth leaves (115,200)."""
 GRABBING: Final = ("port100", "pn533_usb", "pn533")
@@ -41,7 +40,7 @@ class Finding(NamedTuple):
 
 def examine(root: Path = ROOT) -> Iterator[Finding]:
     """Yield what is there and what is wrong, each with what to do."""
-    found = [*_usb(root), *_heads(root), *_serial(root)]
+    found = list(_usb(root)) + list(_serial(root))
     yield from found or [Finding(False, "no-reader", {})]
     yield from _grabbed(root)
     yield from _libraries()
@@ -63,31 +62,28 @@ def _usb(root: Path) -> Iterator[Finding]:
         yield Finding(usable, "usb-reader" if usable else "usb-no-right", about)
 
 
-def _heads(root: Path) -> Iterator[Finding]:
-    for link in _head_links(root):
-        number = link.name.removeprefix(HEAD).removesuffix(HEAD_END)
-        usable = _may_use(link)
-        about = {"path": f"head:{number}", "node": f"/dev/{link.resolve().name}"}
-        yield Finding(usable, "head" if usable else "serial-no-right", about)
-
-
-def _head_links(root: Path) -> list[Path]:
-    return sorted((root / BY_ID).glob(f"{HEAD}*{HEAD_END}"))
-
-
 def _serial(root: Path) -> Iterator[Finding]:
     devices = root / "dev"
-    heads = {link.resolve().name for link in _head_links(root)}
     names = [name for name in LINES if (devices / name).exists()]
     names += [one.name for kind in USB_SERIAL for one in sorted(devices.glob(f"{kind}*"))]
     console = _text(root / "proc/cmdline")
-    for name in [one for one in names if one not in heads][:LINES_MAX]:
-        about = {"path": f"pn532:/dev/{name}", "node": f"/dev/{name}"}
+    heads = dict(_heads(root))
+    for name in names[:LINES_MAX]:
+        about = {"path": heads.get(name, f"pn532:/dev/{name}"), "node": f"/dev/{name}"}
         if f"console={name}" in console or (name in LINES and "console=serial0" in console):
             yield Finding(False, "serial-console", about)
         else:
             usable = _may_use(devices / name)
-            yield Finding(usable, "serial-line" if usable else "serial-no-right", about)
+            fine = "head" if name in heads else "serial-line"
+            yield Finding(usable, fine if usable else "serial-no-right", about)
+
+
+def _heads(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the device of each reader head, and its path in a reader's configuration."""
+    form = Path(BY_ID).name
+    for link in sorted((root / HEADS).glob(form.format("*"))):
+        number = link.name.removeprefix(form.split("{}")[0]).removesuffix(form.split("{}")[1])
+        yield link.resolve().name, f"head:{number}"
 
 
 def _may_use(node: Path) -> bool:

@@ -23,17 +23,13 @@ from edge.bench.terminal import (
 from edge.config import ConfigRefused
 from edge.frontends.opening import head_of
 from edge.head import Head, HeadGone, HeadRefused
-from edge.head_update import sent
+from edge.head_update import begun, keep, sent
 from wire import headlink
 from wire.headlink import MEANINGS, RELAY_MS_MAX
 
 SHOWN_S: Final = 4.0
 """For each meaning when all are shown: twice as long as an answer stands."""
 PULSE_MS: Final = 500
-BACK_S: Final = 10.0
-"""For a head that restarts with a new firmware: it takes two."""
-RESET_S: Final = 0.5
-"""As edge/frontends/pn532_chip.py has it."""
 
 
 def main(words: list[str]) -> int:
@@ -139,36 +135,19 @@ def update(head: Head, arguments: argparse.Namespace) -> int:
         bundle = arguments.bundle.read_bytes()
         for done in sent(head, bundle):
             _progress(done, len(bundle))
-        sent_s = time.monotonic()
     except (OSError, ValueError) as error:
         if isinstance(error, HeadGone | HeadRefused):
             raise
         complain("head.no-bundle", path=str(arguments.bundle), error=str(error))
         return REFUSED
     tell(text("head.restarts"))
-    if not _runs(head, sent_s):
+    if not begun(head):
         complain("head.fell-back")
         return FAULT
-    head.ask(headlink.NFC_RESET, min(headlink.NFC_SPEEDS), within_s=RESET_S)
-    head.ask(headlink.HEALTHY)
+    keep(head)
     _tell_who(head)
     tell(text("head.kept"))
     return 0
-
-
-def _runs(head: Head, sent_s: float) -> bool:
-    """Wait until the head has restarted; True if it runs what was sent at `sent_s`."""
-    fell_back = 1 << headlink.FAULTS.index("fell-back")
-    while time.monotonic() < sent_s + BACK_S:
-        head.close()
-        try:
-            faults = head.ask(headlink.SENSE)[4]
-            if head.hello and time.monotonic() - head.hello.up_ms / 1000 > sent_s:
-                return not faults & fell_back  # which is told once
-        except HeadGone:
-            pass  # it is restarting
-        time.sleep(0.1)
-    return False
 
 
 def _progress(done: int, whole: int) -> None:

@@ -29,14 +29,14 @@ def head_of(path: str) -> Head | None:
 
 
 def open_front_end(path: str, felica_system: str, head: Head | None = None) -> FrontEnd:
-    """Open it. Raises FrontEndFault with what to do.
+    """Open it. `felica_system` is four hex digits. Raises FrontEndFault.
 
-    `felica_system` is four hex digits, `head` that of `head_of` where others use it too.
+    `head`: that of `head_of`, where its caller has more to say to it.
     """
-    head = head or head_of(path)
     if not re.match(FRONT_END_PATH, path):
         raise FrontEndFault(f"{path} is no front end: see docs/cards.md for the forms of a path")
     kind, _, _ = path.partition(":")
+    head = head or head_of(path)
     if kind == "pcsc":
         from edge.frontends.pcsc import Pcsc
 

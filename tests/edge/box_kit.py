@@ -1,4 +1,4 @@
-"""A reader in its box for tests: the card half behind a virtual head, and what lamp and link say."""
+"""A reader in its box for tests: the card half behind a virtual head, and what its lamp says."""
 
 import contextlib
 import importlib.util
@@ -27,7 +27,8 @@ ORDERS: Final = {
 def _face() -> ModuleType:
     sys.modules.setdefault("headlink", headlink)
     spec = importlib.util.spec_from_file_location("firmware_face", FIRMWARE / "face.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edge.bench.doctor import Finding, examine
 from edge.cli import main
 from edge.head import Head
 from hw import head_firmware
@@ -106,6 +105,13 @@ def firmware_of(link: Head) -> tuple[int, int, int]:
         return link.hello.firmware
 
 
+def test_a_head_that_is_busy_is_asked_again(reader: Headed, tmp_path: Path) -> None:
+    reader.head.ask(headlink.RELAY, 1_500)
+    reader.head.close()
+    assert head(reader, "update", str(changed(tmp_path, "board", newer))) == 0
+    assert reader.board.pulses("RELAY") == 1
+
+
 def test_a_firmware_that_cannot_begin_is_left_and_the_former_one_runs(
     reader: Headed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,18 +155,3 @@ def test_a_card_is_looked_at_through_the_head(
 ) -> None:
     assert main(["card", "doctor", f"head:{reader.board.path}"]) == 0
     assert f"head:{reader.board.path}" in capsys.readouterr().out
-
-
-def test_the_doctor_finds_a_head_and_does_not_take_it_for_a_line(tmp_path: Path) -> None:
-    by_id = tmp_path / "dev/serial/by-id"
-    by_id.mkdir(parents=True)
-    for name in ("ttyACM0", "ttyACM1"):
-        (tmp_path / "dev" / name).touch()
-    link = by_id / "usb-Kazasu_Reader_head_e661410403123456-if00"
-    link.symlink_to(tmp_path / "dev/ttyACM0")
-    found = list(examine(tmp_path))
-    about = {"path": "head:e661410403123456", "node": "/dev/ttyACM0"}
-    assert Finding(True, "head", about) in found
-    assert [one.about["path"] for one in found if one.message == "serial-line"] == [
-        "pn532:/dev/ttyACM1"
-    ]

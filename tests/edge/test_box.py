@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.box import POWEROFF, WATCH_S, Box
+from edge.face import Face
 from edge.head import LINK_S
 from edge.journal import FOLDER
 from edge.panel import Condition, Counted, Reach, Shown
@@ -18,6 +19,7 @@ from edge.verify import Missing, verify
 from hw.sim.cards import Card, TornAway
 from hw.sim.isodep import Reply
 from tests.edge.box_kit import Boxed, boxed, eventually, process, told
+from tests.edge.head_kit import headed
 from tests.edge.reader_kit import Link, lift, make_reader, my_number_card, running
 from wire import headlink
 from wire.clock import SystemClock
@@ -171,6 +173,22 @@ def test_a_head_that_is_away_costs_a_reader_nothing(tmp_path: Path) -> None:
         box.watch(True, True, heard=True)
     assert time.monotonic() - began_s < LINK_S
     box.close(orderly=True)
+
+
+def test_a_head_that_dies_costs_one_request_and_no_second_one(tmp_path: Path) -> None:
+    with headed(tmp_path) as reader:
+        reader.head.ask(headlink.PING)
+        face = Face(reader.head, SystemClock())
+        reader.board.mangle = lambda data, to_head: b""
+        took_s = []
+        for _ in range(3):
+            began_s = time.monotonic()
+            face.reading()
+            face.answer(Outcome.ACCEPTED, Code.OK)
+            face.stand("ready")
+            took_s.append(time.monotonic() - began_s)
+        assert took_s[0] < LINK_S + 0.2
+        assert max(took_s[1:]) < 0.05
 
 
 def test_the_watch_is_on_while_it_runs_and_off_when_it_was_told_to_end(bus: Boxed) -> None:

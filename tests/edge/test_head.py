@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.frontends import Card, CardGone, FrontEndFault, Technology
+from edge.frontends.opening import open_front_end
 from edge.frontends.pn532 import Pn532
 from edge.head import LINK_S, Head, HeadGone, HeadRefused, found
 from edge.schemes import REGISTER
@@ -127,6 +128,23 @@ def test_after_a_restart_of_the_head_no_pulse_is_made_that_may_have_been_made(
     reader.head.ask(headlink.RELAY, 30)  # which looks for it, and greets it
     assert reader.head.openings == openings + 1
     assert eventually(lambda: reader.board.pulses("RELAY") == 1)
+
+
+def test_the_head_looks_for_cards_by_itself_and_says_so_once(reader: Headed) -> None:
+    device = front_end(reader)
+    assert device.sense(("106B",)) is None  # which loads what Type B needs into the chip
+    reader.head.ask(headlink.NFC_POLL, 1)
+    assert not reader.head.hear(0.2)
+    resident = my_number_card(7)
+    reader.chip.place(resident)
+    assert eventually(lambda: reader.head.hear(0.01) and headlink.CARD in reader.head.events)
+    number, atqb = reader.head.events.pop(headlink.CARD)
+    assert number == 1
+    assert atqb[0] == 0x50  # ISO/IEC 14443-3, 7.9
+    time.sleep(0.1)
+    reader.head.hear(0.01)
+    assert headlink.CARD not in reader.head.events
+    assert read(held(device)) == identifier(resident, Scheme.COMMON_AP)
 
 
 def test_a_chip_that_hangs_is_reset_by_its_line_whatever_speed_it_was_left_at(
@@ -265,3 +283,23 @@ def test_a_head_is_found_by_what_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="none is plugged in"):
         found("*")
     assert found("/dev/ttyACM7") == "/dev/ttyACM7"
+
+
+def test_a_front_end_is_opened_by_the_heads_name_alone(reader: Headed) -> None:
+    device = open_front_end(f"head:{reader.board.path}@921600", "0003")
+    assert reader.chip.baud == 921_600
+    device.close()
+
+
+def test_a_head_that_somebody_else_opened_anew_leaves_no_deaf_chip_behind(reader: Headed) -> None:
+    """Such as the lamp's request: the chip was reset, and a poll would just find nothing."""
+    device = front_end(reader)
+    reader.board.reset()
+    eventually(lambda: reader.board.starts == 2)
+    with pytest.raises(HeadGone):
+        reader.head.ask(headlink.PING)
+    reader.head.ask(headlink.PING)
+    reader.chip.place(my_number_card(7))
+    with pytest.raises(FrontEndFault):
+        device.sense(ALL)
+    assert held(device).technology == "106B"
