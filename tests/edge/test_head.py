@@ -19,7 +19,7 @@ from edge.schemes import REGISTER
 from edge.schemes.allowlist import Reading
 from hw.sim.cards import FeliCaCard, StaffToken
 from hw.sim.pn532 import Fault
-from tests.edge.head_kit import NOISES, Headed, Noise, front_end, headed
+from tests.edge.head_kit import NOISES, SPLIT, Headed, Noise, front_end, headed
 from tests.edge.reader_kit import identifier, my_number_card
 from tests.timing import IN_TIME
 from wire import headlink
@@ -178,7 +178,7 @@ def test_what_goes_wrong_between_head_and_chip_is_mended_or_said_in_time(
     assert held(device).sensed_id == UID
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", [*NOISES, SPLIT])
 def test_on_a_bad_link_no_card_is_taken_for_another_and_no_call_hangs(
     reader: Headed, kind: str
 ) -> None:
@@ -202,7 +202,7 @@ def test_on_a_bad_link_no_card_is_taken_for_another_and_no_call_hangs(
     assert read(held(device)) == right
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", [*NOISES, SPLIT])
 def test_on_a_bad_link_each_pulse_that_was_answered_was_made_once(
     reader: Headed, kind: str
 ) -> None:
