@@ -22,11 +22,12 @@ from hw.sim.isodep import Reply
 from tests.edge.box_kit import Boxed, boxed, eventually, meaning_of, process, shows, told
 from tests.edge.head_kit import headed
 from tests.edge.reader_kit import Link, lift, make_reader, my_number_card, running
+from tests.timing import IN_TIME
 from wire import headlink
 from wire.clock import SystemClock
 from wire.codes import Code, Outcome
 
-# PMpytestmark = IN_TIME  # a head that is silent for 0.3 s is given up
+pytestmark = IN_TIME  # a head that is silent for 0.3 s is given up
 
 CARD, OTHER = my_number_card(1), my_number_card(2)
 
@@ -201,7 +202,7 @@ def test_a_head_that_dies_costs_one_request_and_no_second_one(tmp_path: Path) ->
 def test_the_watch_is_on_while_it_runs_and_off_when_it_was_told_to_end(bus: Boxed) -> None:
     with process(bus.kit) as (tap, _):
         eventually(lambda: bus.heard.of("watch") == [(WATCH_S,)])
-        assert bus.heard.of("healthy")
+        eventually(lambda: bus.heard.of("healthy"))
         tap.send_signal(signal.SIGTERM)
         assert tap.wait(10) == 0
     eventually(lambda: bus.heard.of("watch") == [(WATCH_S,), (0,)])
