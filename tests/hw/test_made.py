@@ -46,6 +46,11 @@ BASE = """
 			status = "disabled";
 			bt: bluetooth { compatible = "brcm,bcm43438-bt"; status = "okay"; };
 		};
+		uart1: serial@7e215040 {
+			compatible = "brcm,bcm2835-aux-uart";
+			reg = <0x7e215040 0x40>;
+			status = "okay";
+		};
 	};
 };
 """
@@ -90,6 +95,7 @@ def test_both_overlays_apply_to_a_pi_and_say_what_the_data_says(plan: Plan, tmp_
     serial = "/soc/serial@7e201000"
     assert value(tree, serial, "status", "s") == "okay"
     assert value(tree, serial, "pinctrl-0") == value(tree, f"{gpio}/kazasu_gnss", "phandle")
+    assert value(tree, "/soc/serial@7e215040", "status", "s") == "disabled"
     assert value(tree, f"{serial}/bluetooth", "status", "s") == "disabled"
 
 
