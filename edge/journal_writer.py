@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from edge.clock import Stamp
-from edge.durable import synchronise_folder
+from edge.durable import file_mode, make_folder, synchronise_folder
 from edge.journal import (
     FRAME_BYTES_MAX,
     JOURNAL_BYTES_MAX,
@@ -61,7 +61,7 @@ class Journal:
     ) -> None:
         self._folder, self._reader = folder, reader
         self._boot, self._agent, self._now = boot, agent, now
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         self._lock = take(folder / LOCK)
         self._fd: int | None = None
         self._bytes = 0
@@ -126,7 +126,7 @@ class Journal:
             v=1, n=1, boot=self._boot, agent=self._agent, former=self._former, **stamp._asdict()
         )
         try:
-            self._fd = os.open(path, flags, 0o600)
+            self._fd = os.open(path, flags, file_mode(self._folder))
             self._put(start)
             synchronise_folder(self._folder)
         except OSError as error:

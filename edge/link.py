@@ -28,11 +28,12 @@ from edge.board import Board
 from edge.clock import ReaderClock
 from edge.config import Config, ConfigRefused, read_config
 from edge.desk import Desk
-from edge.durable import replace_file
+from edge.durable import make_folder, replace_file
 from edge.gps import Gps
 from edge.identity import Identity, IdentityRefused, read_identity
 from edge.journal import FOLDER, last_entry
 from edge.lock import LINK_LOCK, InUse, hold
+from edge.notify import Notify
 from edge.panel import (
     Aboard,
     Appended,
@@ -106,6 +107,7 @@ class Link:
             meter=Meter(self._time.now_ms()),
             requests=self._requests,
         )
+        self._notify = Notify()
         self._gps = Gps(config.gpsd, self._line.say, self._desk.now_s, self._desk.meter.count)
 
     async def run(self) -> None:
@@ -113,7 +115,7 @@ class Link:
 
         Raises InUse when another network half runs here, OSError when the state folder is unusable.
         """
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._state)
         with hold(self._state / LINK_LOCK):
             self._start()
             await self._run_parts()
@@ -134,6 +136,7 @@ class Link:
         try:
             await asyncio.gather(*tasks)
         finally:
+            self._notify.stopping()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -162,9 +165,10 @@ class Link:
         """Keep one connection to the broker."""
         backoff, desk = Backoff(), self._desk
         while True:
+            self._notify.alive()
             began_s = desk.now_s()
             try:
-                await Session(desk).run()
+                await Session(desk, self._notify.alive).run()
             except MqttError as error:
                 desk.meter.count("broker.lost")
                 _log.info("broker: %s", error)
@@ -243,6 +247,7 @@ class Link:
             self._board.gate.gone()
         elif not was_there:
             self._requests.card_half_came()
+            self._board.reach(self._board.online)
             self._gps.card_half_came()
 
     def _asked(self) -> None:
@@ -294,7 +299,8 @@ def main(argv: list[str] | None = None, clock: Clock | None = None) -> int:
     parser.add_argument("config", type=Path, help="the reader's edge.toml")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="link: %(message)s")
-    os.nice(NICE)
+    if os.getpriority(os.PRIO_PROCESS, 0) < NICE:  # systemd has seen to it, and forbids it
+        os.nice(NICE)
     try:
         config = read_config(arguments.config)
         identity = read_identity(config)

@@ -22,7 +22,7 @@ import msgspec
 
 from edge.backoff import Backoff
 from edge.config import Config
-from edge.durable import PARTIAL, remove_partial, replace_file, replacing
+from edge.durable import PARTIAL, make_folder, remove_partial, replace_file, replacing
 from edge.fetching import FetchFailed, Source, bring, download, open_session
 from edge.identity import Identity
 from edge.panel import (
@@ -147,7 +147,7 @@ class Pull:
 
     def start(self) -> None:
         """Read what is kept and remove what is half-done. Raises OSError."""
-        self._rosters.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._rosters)
         for folder in (self._state, self._rosters):
             remove_partial(folder)
         for name in SEALED:

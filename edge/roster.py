@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from edge.config import Config, ConfigRefused
+from edge.durable import make_folder
 from edge.frontends import Technology
 from edge.panel import RosterCurrent
 from edge.schemes import register
@@ -130,7 +131,7 @@ class Rosters:
         self._to_open: SimpleQueue[str | Roster] = SimpleQueue()
         self._opened: SimpleQueue[tuple[str, Roster | HoldingRefused]] = SimpleQueue()
         self._worker: threading.Thread | None = None
-        (self._state / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._state / FOLDER)
 
     def path(self, programme: str, suffix: str) -> Path:
         """Return where a programme's file lies; `suffix` is `roster` or `current`."""

@@ -9,6 +9,7 @@ the will that the broker holds.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -45,8 +46,9 @@ _log = logging.getLogger(__name__)
 class Session:
     """One connection. `run` ends with MqttError, or when it is cancelled."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, alive: Callable[[], None]) -> None:
+        """`alive` is told of each round of the loop that sends entries."""
+        self._desk, self._alive = desk, alive
         self._said: Status | None = None
         self._said_s = 0.0
         self._unbelieved: tuple[int, float] | None = None
@@ -66,13 +68,11 @@ class Session:
             await self._listen_for_desks()
             await self._say_status()
             desk.uplink.connected()
-            desk.board.online = True
-            desk.board.changed()
+            desk.board.reach(True)
             await self._talk()
         finally:
             desk.uplink.disconnected()
-            desk.board.online = False
-            desk.board.changed()
+            desk.board.reach(False)
             await self._farewell()
 
     async def _listen_for_desks(self) -> None:
@@ -215,6 +215,7 @@ class Session:
     async def _send_entries(self) -> None:
         desk, uplink = self._desk, self._desk.uplink
         while True:
+            self._alive()
             desk.entries.clear()
             uplink.tick(desk.now_s())
             batch = uplink.take(desk.shelf.views(), desk.now_s())

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from edge.durable import file_mode
 from edge.panel import LINE_BYTES_MAX, SOCKET_NAME, UNREADABLE, FromLink, FromTap
 
 OUT_BYTES_MAX: Final = 256 * 1024
@@ -34,7 +35,7 @@ class Panel:
         self._path = state / SOCKET_NAME
         self._path.unlink(missing_ok=True)  # the journal's lock says that no other agent runs
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        former = os.umask(0o177)  # 0600 from the first moment
+        former = os.umask(0o777 & ~file_mode(state))  # from the first moment
         try:
             self._listener.bind(str(self._path))
         finally:

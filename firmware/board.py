@@ -9,14 +9,14 @@ import sys
 
 import headlink
 import machine
-import neopixel
 import pins
 import usb.device
 from face import Face
 from head import Head
 from nfc import Nfc
-from power import Power
+from power import ON, Power
 from relay import Relay
+from ring import Ring
 from senses import Senses
 from update import Update
 from usb.device.cdc import CDCInterface
@@ -44,7 +44,7 @@ def make():
     head = Head(_link(), uart, _hello, machine.WDT(timeout=WDT_MS).feed)
     nfc = Nfc(uart, pin(pins.NFC_RESET, pin.OUT, value=1), head.say)
     face = Face(
-        neopixel.NeoPixel(pin(pins.LAMP, pin.OUT), pins.LAMPS),
+        Ring(pin(pins.LAMP, pin.OUT), pins.LAMPS),
         machine.PWM(pin(pins.BUZZER, pin.OUT), freq=1000, duty_u16=0),
     )
     relay = Relay(pin(pins.RELAY, pin.OUT, value=0))
@@ -59,7 +59,7 @@ def make():
     )
     update = Update(
         sys.path[0],
-        lambda: not nfc.is_busy and not relay.is_closed,
+        lambda: not (nfc.is_busy or relay.is_closed) and power.state == ON,
         machine.reset,
         senses.note,
     )

@@ -90,9 +90,9 @@ class Head:
             return
         if asked == self._under_way:
             return
-        op = headlink.BY_CODE.get(code)
         try:
-            values = self._allowed(op).read_asked(payload)
+            op = self._allowed(headlink.BY_CODE.get(code))
+            values = op.read_asked(payload)
             if op in NFC_OPS:
                 self._under_way = asked
                 self._nfc.begin(now_ms, op, values, lambda *came: self._nfc_came(asked, *came))
@@ -104,7 +104,7 @@ class Head:
             self._answer(asked, b"", headlink.MALFORMED)
 
     def _allowed(self, op):
-        if op not in NFC_OPS and op not in self._handlers:
+        if op is None or (op not in NFC_OPS and op not in self._handlers):
             raise headlink.Refused(headlink.UNKNOWN)
         self._greeted = self._greeted or op is headlink.HELLO
         if not self._greeted:

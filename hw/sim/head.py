@@ -4,7 +4,7 @@
                             │
                    pins, lamp, buzzer, watchdog: a line each (hw/sim/head_port/machine.py)
 
-The files are those that an RP2040 runs, with a heap as small as it has; only `machine`, `neopixel`
+The files are those that an RP2040 runs, with a heap as small as it has; only `machine`, `rp2`
 and the USB device are played. Upheld: whatever goes over the USB takes its time · a head that is
 reset, by itself or by its watchdog, is gone from the USB and comes back · its chip is reset by its
 pin · what ends the firmware against its will is raised by `close`.
@@ -203,7 +203,7 @@ class Head:
         fds = (usb.fileno(), control.fileno(), uart)
         with (self._folder / SERIAL).open("ab") as serial:
             self._process = subprocess.Popen(
-                [micropython(), "-X", f"heapsize={HEAP}", "main.py"],
+                [micropython(), "-X", f"heapsize={HEAP}", str(self._folder / "main.py")],
                 cwd=self._folder,
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The link's frames on both sides: what is said arrives whole or not at all, whatever the line does."""
+"""The link's frames on both sides: what is said arrives whole, or not at all."""
 
 import random
 
@@ -19,7 +19,8 @@ def test_a_frame_of_every_length_comes_back_as_it_was():
     for size in range(headlink.PAYLOAD_MAX + 1):
         for fill in (b"\0", b"\x01", b"\xff"):
             line = headlink.pack(headlink.REQUEST, 7, 0x10, fill * size)
-            assert len(line) <= headlink.WIRE_MAX and line.find(b"\0") == len(line) - 1
+            assert len(line) <= headlink.WIRE_MAX
+            assert line.find(b"\0") == len(line) - 1
             assert headlink.unpack(line[:-1]) == (headlink.REQUEST, 7, 0x10, fill * size)
     try:
         headlink.pack(headlink.REQUEST, 7, 0x10, bytes(headlink.PAYLOAD_MAX + 1))
@@ -45,7 +46,8 @@ def test_whatever_comes_in_pieces_is_put_together():
         stream, found = headlink.Stream(), []
         for at in range(0, len(line), size):
             found += stream.feed(line[at : at + size])
-        assert found == frames and stream.damaged == 0
+        assert found == frames
+        assert stream.damaged == 0
 
 
 def test_of_a_changed_frame_nothing_arrives_and_the_next_one_does():
