@@ -146,7 +146,7 @@ def test_what_is_no_firmware_or_no_head_is_said_to_be_none(
     assert main(["head", "state", "--head", "head:/dev/no-such-head"]) == 1
     said = capsys.readouterr().err
     assert said.count("ヘッドのファームウェアではありません") == 2
-    assert "pcsc はリーダーヘッドではありません" in said
+    assert "pcsc は読み取りヘッドではありません" in said
     assert "cannot be reached" in said
 
 
