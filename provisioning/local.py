@@ -261,7 +261,7 @@ def _registered(place: Place) -> RegisteredPlace:
 
 
 def _toml(values: dict[str, object]) -> bytes:
-    """Write strings, numbers and lists of strings: TOML's basic strings are JSON's."""
+    """Write strings, numbers, booleans and lists of strings: TOML writes them as JSON does."""
     lines = ["# Made by kazasu-provision; change town.toml and run it again."]
     lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return ("\n".join(lines) + "\n").encode()

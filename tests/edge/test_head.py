@@ -292,7 +292,7 @@ def test_a_front_end_is_opened_by_the_heads_name_alone(reader: Headed) -> None:
 
 
 def test_a_head_that_somebody_else_opened_anew_leaves_no_deaf_chip_behind(reader: Headed) -> None:
-    """Such as the lamp's request: the chip was reset, and a poll would just find nothing."""
+    """Such as the lamp's request. The chip was reset: it sleeps, and does not just find nothing."""
     device = front_end(reader)
     reader.board.reset()
     eventually(lambda: reader.board.starts == 2)
