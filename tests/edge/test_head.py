@@ -134,7 +134,8 @@ def test_the_head_looks_for_cards_by_itself_and_says_so_once(reader: Headed) -> 
     device = front_end(reader)
     assert device.sense(("106B",)) is None  # which loads what Type B needs into the chip
     reader.head.ask(headlink.NFC_POLL, 1)
-    assert not reader.head.hear(0.2)
+    reader.head.hear(0.2)  # of its senses, perhaps
+    assert headlink.CARD not in reader.head.events
     resident = my_number_card(7)
     reader.chip.place(resident)
     assert eventually(lambda: reader.head.hear(0.01) and headlink.CARD in reader.head.events)
