@@ -22,11 +22,12 @@ from hw.sim.isodep import Reply
 from tests.edge.box_kit import Boxed, boxed, eventually, meaning_of, process, shows, told
 from tests.edge.head_kit import headed
 from tests.edge.reader_kit import Link, lift, make_reader, my_number_card, running
+from tests.timing import IN_TIME
 from wire import headlink
 from wire.clock import SystemClock
 from wire.codes import Code, Outcome
 
-# PMpytestmark = IN_TIME  # a head that is silent for 0.3 s is given up
+pytestmark = IN_TIME  # a head that is silent for 0.3 s is given up
 
 CARD, OTHER = my_number_card(1), my_number_card(2)
 
@@ -180,6 +181,18 @@ def test_a_head_that_is_away_costs_a_reader_nothing(tmp_path: Path) -> None:
         box.watch(True, True, heard=True)
     assert time.monotonic() - began_s < LINK_S
     box.close(orderly=True)
+
+
+def test_a_card_that_leaves_without_an_answer_leaves_what_stood(tmp_path: Path) -> None:
+    with headed(tmp_path) as reader:
+        reader.head.ask(headlink.PING)
+        face = Face(reader.head, SystemClock())
+        face.stand("ready")
+        assert shows(reader.board, "ready")
+        face.reading()
+        assert shows(reader.board, "reading")
+        face.stand("ready")
+        assert shows(reader.board, "ready")
 
 
 def test_a_head_that_dies_costs_one_request_and_no_second_one(tmp_path: Path) -> None:
