@@ -40,8 +40,9 @@ class Face:
             self._stands = meaning
 
     def reading(self) -> None:
-        """A card is being read."""
-        self._show("reading")
+        """A card is being read; should it leave without an answer, what stands is told again."""
+        if self._show("reading"):
+            self._stands = None
 
     def answer(self, outcome: Outcome, code: Code) -> None:
         """Show what became of a card."""

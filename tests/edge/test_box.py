@@ -183,6 +183,18 @@ def test_a_head_that_is_away_costs_a_reader_nothing(tmp_path: Path) -> None:
     box.close(orderly=True)
 
 
+def test_a_card_that_leaves_without_an_answer_leaves_what_stood(tmp_path: Path) -> None:
+    with headed(tmp_path) as reader:
+        reader.head.ask(headlink.PING)
+        face = Face(reader.head, SystemClock())
+        face.stand("ready")
+        assert shows(reader.board, "ready")
+        face.reading()
+        assert shows(reader.board, "reading")
+        face.stand("ready")
+        assert shows(reader.board, "ready")
+
+
 def test_a_head_that_dies_costs_one_request_and_no_second_one(tmp_path: Path) -> None:
     with headed(tmp_path) as reader:
         reader.head.ask(headlink.PING)
