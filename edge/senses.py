@@ -17,8 +17,8 @@ IN_VEHICLES: Final = frozenset({"bus", "taxi"})
 """Kinds of places that have a battery."""
 LEAVE_MS: Final = 3_000
 """From «ignition off», which the head believes after 3 s, to an orderly stop: who stalls turns the
-key again at once, and most failures of mains are shorter. Where the ignition is the only supply, the capacitor carries 20 s
-(hw/data/power.toml), of which the machine's end takes 10."""
+key again at once, and most failures of mains are shorter. Where the ignition is the only supply,
+the capacitor carries 20 s (hw/data/power.toml), of which the machine's end takes 10."""
 UNWIRED_MV: Final = 1_000
 EMPTY_MV: Final = ((UNWIRED_MV, 11_000), (17_000, 22_000))
 """From and below: a lead-acid battery of 12 V and one of 24 V with nothing left for the starter;
