@@ -115,7 +115,11 @@ class Box:
 
     def _ask(self, op: Op, *values: object) -> tuple[Any, ...] | None:
         """Ask a head that is there; None: it is gone, or does not do that."""
-        if self._head is None or not self._head.is_open:
+        return self._reach(op, *values) if self._head and self._head.is_open else None
+
+    def _reach(self, op: Op, *values: object) -> tuple[Any, ...] | None:
+        """Likewise, and look first for one that was gone."""
+        if self._head is None:
             return None
         try:
             return self._head.ask(op, *values)
@@ -132,9 +136,10 @@ class Box:
         self.front_end.close()
         if orderly or leaves:
             self.face.off()
-            self._ask(headlink.WATCH, 0)
+            # A head that has not heard of the end goes on watching: it then brings the machine back.
+            if not leaves or self._reach(headlink.POWER, headlink.OFF) is not None:
+                self._reach(headlink.WATCH, 0)
         if leaves:
-            self._ask(headlink.POWER, headlink.OFF)
             with contextlib.suppress(OSError):  # the head cuts it after its own time
                 replace_file(self._state / POWEROFF, b"")
         if self._head:

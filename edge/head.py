@@ -6,6 +6,7 @@ again by what it is, at the next request, and greeted before anything else · wh
 kept, the latest of each kind. Used by one thread.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -94,7 +95,7 @@ class Head:
         except HeadRefused as refused:
             if self.is_open and refused.errno != headlink.NO_HELLO:
                 raise
-            raise self._gone("it has begun anew") from refused
+            raise self._gone(refused.strerror) from refused
         except OSError as error:
             raise self._gone(error.strerror) from error
 
@@ -114,16 +115,20 @@ class Head:
     def close(self) -> None:
         """Let the device go; never raises."""
         self.hello = None
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError, termios.error):
+                termios.tcflush(fd, termios.TCOFLUSH)  # else close waits 30 s for a head that hangs
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     def _open(self) -> None:
         self._stream = headlink.Stream()
         self._fd = os.open(found(self._where), os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            tty.setraw(self._fd)
+            tty.setraw(self._fd, termios.TCSANOW)
+            termios.tcflush(self._fd, termios.TCIOFLUSH)  # what was said to who had it before
         except BlockingIOError as error:
             raise OSError(errno.EBUSY, "another program uses it: stop the agent first") from error
         except termios.error as error:
@@ -150,10 +155,7 @@ class Head:
                 for kind, seq, code, came in self._receive(wait_s):
                     if seq != self._seq or code != op.code:
                         continue  # of a request that was given up
-                    if kind == ERROR:
-                        error = came[0] if came else 0
-                        raise HeadRefused(error, f"{op.name}: {REASONS.get(error, 'refused')}")
-                    return tuple(op.read_answered(came))
+                    return _understood(op, kind, came)
         raise OSError(errno.ETIMEDOUT, "it does not answer")
 
     def _write(self, line: bytes) -> None:
@@ -184,6 +186,18 @@ class Head:
             self.events[op] = op.read_answered(payload)
         except headlink.Damaged:
             return  # of a newer head: its state can be asked for
+
+
+def _understood(op: Op, kind: int, came: bytes) -> tuple[Any, ...]:
+    """Return the values of an answer. Raises HeadRefused, also for one of another form."""
+    if kind == ERROR:
+        error = came[0] if came else 0
+        raise HeadRefused(error, f"{op.name}: {REASONS.get(error, 'refused')}")
+    try:
+        return tuple(op.read_answered(came))
+    except headlink.Damaged as damaged:
+        what = "its answer has another form: update the older of the two"
+        raise HeadRefused(headlink.MALFORMED, f"{op.name}: {what}") from damaged
 
 
 def named(path: str) -> str | None:

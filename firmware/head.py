@@ -4,7 +4,8 @@ Read `Head.turn`: link → request → part → answer. A part is one module (`n
 `senses`, `power`, `update`) with the operations it carries out and a `tick`. Upheld: nothing in the
 loop waits, so that lamp, relay and both watchdogs go on whatever the chip or the computer does ·
 what the loop raises ends in a restart by `main`, and one that hangs in the head's own watchdog · a
-request that comes again is answered from memory, and while it is under way not begun again.
+request that comes again is answered from memory, and while it is under way not begun again · what
+was given up for another request is answered no more.
 """
 
 import select
@@ -94,11 +95,11 @@ class Head:
             return
         if asked == self._under_way:
             return
+        self._under_way = asked
         try:
             op = self._allowed(headlink.BY_CODE.get(code))
             values = op.read_asked(payload)
             if op in NFC_OPS:
-                self._under_way = asked
                 self._nfc.begin(now_ms, op, values, lambda *came: self._nfc_came(asked, *came))
             else:
                 self._answer(asked, op.answer(*self._handlers[op](now_ms, *values)), 0)
@@ -116,10 +117,11 @@ class Head:
         return op
 
     def _nfc_came(self, asked, payload, error):
-        self._under_way = ()
-        self._answer(asked, payload, error)
+        if asked == self._under_way:  # else nobody waits for it, and what came since is remembered
+            self._answer(asked, payload, error)
 
     def _answer(self, asked, payload, error):
+        self._under_way = ()
         kind = headlink.ERROR if error else headlink.RESPONSE
         body = bytes((error,)) if error else payload
         line = headlink.pack(kind, asked[1], asked[2], body)

@@ -58,9 +58,9 @@ class Incoming:
 
     def close(self):
         """Leave it as it is."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file:
+            file.close()
 
     def _turn(self):
         """Go on with the next file, if there is one."""

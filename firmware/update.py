@@ -3,7 +3,8 @@
 A bundle (`headbundle`) comes in pieces; its files are written while they come. Upheld: the slot
 that is kept is never written to · the hash is checked over what lies in flash, and only then is the
 other slot put on trial, by one rename · on trial nothing can be updated, so the way back stays
-whole · a trial that is not said to be healthy in time ends by itself · power may go at any write.
+whole · a trial that is not said to be healthy in time ends by itself · power may go at any write,
+and the flash may refuse any.
 """
 
 import os
@@ -41,10 +42,10 @@ class Update:
     def ops(self):
         """Return what is carried out here."""
         return {
-            headlink.UPDATE_BEGIN: self.begin,
-            headlink.UPDATE_DATA: self.data,
-            headlink.UPDATE_END: self.end,
-            headlink.HEALTHY: self.healthy,
+            headlink.UPDATE_BEGIN: self._borne(self.begin),
+            headlink.UPDATE_DATA: self._borne(self.data),
+            headlink.UPDATE_END: self._borne(self.end),
+            headlink.HEALTHY: self._borne(self.healthy),
         }
 
     @property
@@ -109,6 +110,18 @@ class Update:
         if (due or (self.is_trial and now_ms >= TRIAL_MS)) and self._is_free():
             self._restart()
 
+    def _borne(self, do):
+        """Return `do` as it is asked for: what the flash refuses ends the update, not the head."""
+
+        def done(now_ms, *values):
+            try:
+                return do(now_ms, *values)
+            except OSError:
+                self._drop()
+                raise headlink.Damaged("the flash takes no more")
+
+        return done
+
     def _is_written(self, piece):
         try:
             self._incoming.write(piece)
@@ -117,9 +130,13 @@ class Update:
         return True
 
     def _drop(self):
-        if self._incoming:
-            self._incoming.close()
-            self._incoming = None
+        """Give up what comes; what lies there is emptied by the next BEGIN."""
+        incoming, self._incoming = self._incoming, None
+        if incoming:
+            try:
+                incoming.close()
+            except OSError:  # a flash that is full may say so only then
+                pass
 
     def _clear(self):
         """Empty the other slot, and forget that anything was tried."""

@@ -223,6 +223,46 @@ def test_the_watch_is_on_while_it_runs_and_off_when_it_was_told_to_end(bus: Boxe
     assert not (bus.kit.state / POWEROFF).exists()
 
 
+def opened(bus: Boxed) -> Box:
+    """The box of a reader, whose head has been told everything."""
+    box = Box(bus.kit.config, SystemClock(), lambda name: None)
+    eventually(lambda: box.front_end.sense(("106B",)) or box.front_end.device)
+    box.watch(True, True, heard=True)
+    assert bus.heard.of("watch") == [(WATCH_S,)]
+    return box
+
+
+def test_the_watch_is_off_also_where_the_plug_was_loose_at_the_end(bus: Boxed) -> None:
+    """Else whoever mends the machine loses its supply two minutes later."""
+    box, head = opened(bus), Path(bus.board.path)
+    bus.board.unplug()
+    eventually(lambda: not head.exists())
+    box.face.reading()  # which finds it gone
+    bus.board.plug()
+    eventually(head.exists)
+    box.close(orderly=True)
+    assert bus.heard.of("watch") == [(WATCH_S,), (0,)]
+
+
+def test_a_head_that_has_not_heard_of_the_end_of_a_journey_goes_on_watching(
+    tmp_path: Path,
+) -> None:
+    """Else nobody brings back a machine that ended while the ignition came on again."""
+    with boxed(tmp_path, "off-at-once") as bus:
+        box = opened(bus)
+        bus.board.set("IGNITION", 0)
+        eventually(lambda: box.watch(True, True, heard=True) or box.leaves)
+
+        def cut(data: bytes, to_head: bool) -> bytes:
+            heard = bus.heard(data, to_head)
+            return b"" if bus.heard.of("power") else heard
+
+        bus.board.mangle = cut
+        box.close(orderly=False)
+        assert bus.heard.of("power")
+        assert bus.heard.of("watch") == [(WATCH_S,)]
+
+
 def test_a_frozen_loop_is_cut_by_the_head_and_one_that_was_told_to_end_is_not(
     tmp_path: Path,
 ) -> None:

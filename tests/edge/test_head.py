@@ -101,6 +101,39 @@ def test_a_new_agent_hears_of_an_old_head_that_it_does_not_know_an_operation(
     assert reader.head.ask(headlink.PING)
 
 
+def test_an_answer_of_another_form_is_refused_and_such_a_greeting_is_no_heads(
+    reader: Headed,
+) -> None:
+    reader.head.ask(headlink.PING)
+    reader.board.mangle = Longer()
+    with pytest.raises(HeadRefused, match="another form"):
+        reader.head.ask(headlink.PING)
+    with pytest.raises(HeadRefused, match="another form"):
+        reader.head.ask(headlink.SENSE)
+    reader.head.close()
+    opened = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(HeadGone, match="another form"):
+            reader.head.ask(headlink.PING)
+    assert len(os.listdir("/proc/self/fd")) == opened
+    reader.board.mangle = None
+    assert reader.head.ask(headlink.PING)
+
+
+class Longer:
+    """A later head, whose answers have a byte more."""
+
+    def __init__(self) -> None:
+        self._stream = headlink.Stream()
+
+    def __call__(self, data: bytes, to_head: bool) -> bytes:
+        """See sim.Head.mangle."""
+        if to_head:
+            return data
+        frames = self._stream.feed(data)
+        return b"".join([headlink.pack(*frame, payload + b"!") for *frame, payload in frames])
+
+
 def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
     reader.head.ask(headlink.PING)
     reader.head.close()
@@ -110,6 +143,27 @@ def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
         for _ in range(5):
             os.write(fd, b"\0" + line)
             time.sleep(0.1)
+    finally:
+        os.close(fd)
+    assert reader.board.pulses("RELAY") == 1
+
+
+def test_what_was_given_up_makes_no_pulse_be_forgotten(reader: Headed) -> None:
+    """The chip is silent, the agent dies, another opens the door, and its answer is lost."""
+    reader.head.ask(headlink.PING)
+    reader.head.close()
+    reader.chip.fail_next(Fault.COMMAND_LOST)
+    asked = [
+        (1, headlink.NFC, headlink.NFC.ask(500, tail=b"\x02")),
+        (2, headlink.RELAY, headlink.RELAY.ask(20)),
+    ]
+    lines = [headlink.pack(headlink.REQUEST, seq, op.code, payload) for seq, op, payload in asked]
+    fd = os.open(reader.board.path, os.O_RDWR | os.O_NOCTTY)
+    try:
+        os.write(fd, b"\0" + b"".join(lines))
+        time.sleep(0.3)  # by now the head has given up the chip
+        os.write(fd, b"\0" + lines[1])
+        time.sleep(0.2)
     finally:
         os.close(fd)
     assert reader.board.pulses("RELAY") == 1
@@ -125,6 +179,7 @@ def test_after_a_restart_of_the_head_no_pulse_is_made_that_may_have_been_made(
     with pytest.raises(HeadGone):
         reader.head.ask(headlink.RELAY, 30)
     assert reader.board.pulses("RELAY") == 0
+    eventually(Path(reader.board.path).exists)
     reader.head.ask(headlink.RELAY, 30)  # which looks for it, and greets it
     assert reader.head.openings == openings + 1
     assert eventually(lambda: reader.board.pulses("RELAY") == 1)
@@ -299,6 +354,7 @@ def test_a_head_that_somebody_else_opened_anew_leaves_no_deaf_chip_behind(reader
     eventually(lambda: reader.board.starts == 2)
     with pytest.raises(HeadGone):
         reader.head.ask(headlink.PING)
+    eventually(Path(reader.board.path).exists)
     reader.head.ask(headlink.PING)
     reader.chip.place(my_number_card(7))
     with pytest.raises(FrontEndFault):

@@ -21,6 +21,9 @@ class Disk:
             raise Cut
         self.left -= 1
 
+    def closed(self):
+        """A file that was written is closed."""
+
     def rename(self, one, other):
         self.step()
         os.rename(one, other)
@@ -39,14 +42,26 @@ class Disk:
     def open(self, path, mode):
         if "w" in mode:
             self.step()
-        return File(self, open(path, mode))
+        return File(self, open(path, mode), "w" in mode)
+
+
+class Refusing(Disk):
+    """A flash that takes so many changes, and refuses one: full, or worn out."""
+
+    def step(self):
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(28)
+
+    def closed(self):
+        self.step()  # littlefs may only then notice
 
 
 class File:
     """An open file; power that goes while it is written leaves half of it."""
 
-    def __init__(self, disk, file):
-        self.disk, self.file = disk, file
+    def __init__(self, disk, file, written):
+        self.disk, self.file, self.written = disk, file, written
 
     def read(self, size):
         return self.file.read(size)
@@ -62,12 +77,14 @@ class File:
 
     def close(self):
         self.file.close()
+        if self.written:
+            self.disk.closed()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        self.file.close()
+        self.close()
 
 
 def fill(slot, files):

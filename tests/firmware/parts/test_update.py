@@ -9,7 +9,7 @@ import headlink
 import main
 import update
 from hardware import refused
-from slots import FORMER, LATTER, Cut, Disk, content, fresh
+from slots import FORMER, LATTER, Cut, Disk, Refusing, content, fresh
 
 BUNDLE = headbundle.pack(LATTER)
 HASH = hashlib.sha256(BUNDLE).digest()
@@ -293,3 +293,47 @@ def test_power_may_go_at_any_write_and_a_whole_slot_begins():
             break
         steps += 1
     assert steps > 15
+
+
+def asked(board, op, *values):
+    """Ask as the link does; True if it was done, False if it was refused. Nothing else comes."""
+    try:
+        board.update.ops()[op](0, *values)
+    except (headlink.Damaged, headlink.Refused):
+        return False
+    return True
+
+
+def test_a_flash_that_refuses_ends_an_update_and_never_the_head():
+    refusals = 0
+    for steps in range(1, 30):
+        fresh("head")
+        board = Board(Refusing(steps))
+        done = asked(board, headlink.UPDATE_BEGIN, len(BUNDLE), HASH)
+        for offset in range(0, len(BUNDLE), PIECE):
+            done &= asked(board, headlink.UPDATE_DATA, offset, BUNDLE[offset : offset + PIECE])
+        done &= asked(board, headlink.UPDATE_END)
+        board.update.tick(update.IDLE_MS)
+        assert not board.update.is_under_way or done
+        if not done:
+            refusals += 1
+            assert Board().slot == "a"
+            assert not live(Disk())
+        else:
+            Board().update.healthy(0)
+        assert content(Board().slot) == LATTER, steps
+        os.chdir("..")
+        os.rename("head", f"refused{steps}")
+    assert 10 < refusals < 29
+
+
+def test_a_flash_that_cannot_keep_a_trial_refuses_that_too():
+    fresh("head")
+    board = Board()
+    send(board)
+    board.update.end(0)
+    board = Board(Refusing(1))
+    assert not asked(board, headlink.HEALTHY)
+    assert board.update.is_trial
+    assert asked(board, headlink.HEALTHY)  # another time it may
+    assert Board().slot == "b"
