@@ -46,12 +46,12 @@ class NotNow(Exception):
 
 
 def enrol(config: Config, card: Path) -> bool:
-    """Become the reader of the configuration; False when it is one already, and needs no claim.
+    """Become the reader of the configuration; False when it is one already and has no new claim.
 
+    A claim on the card is asked for also by who has a certificate: it may end soon. Keys stay.
     Raises EnrolRefused, NotNow and OSError.
     """
-    if Path(config.certificate).exists():
-        _forget(card)
+    if Path(config.certificate).exists() and not (card / CLAIM).exists():
         return False
     claim, door = _word(card / CLAIM), _word(card / DOOR)
     key, sealing = _key(Path(config.key)), _key(Path(config.sealing_key))
@@ -151,8 +151,6 @@ def _judge(answer: bytes, config: Config, key: ec.EllipticCurvePrivateKey) -> x5
 def _forget(card: Path) -> None:
     """Remove the claim from the card, for good: it is spent, and stays a secret all the same."""
     path = card / CLAIM
-    if not path.exists():
-        return
     with path.open("r+b") as file:
         file.write(b"0" * path.stat().st_size)
         file.flush()
