@@ -174,10 +174,13 @@ def test_an_answer_that_was_lost_strands_no_reader(tmp_path: Path, made: tuple[P
     with open_door(folder, town):
         assert pi.enrol().returncode == 0
         first = (pi.home / "reader.pem").read_bytes()
+        (pi.card / "claim").write_text(claim)  # the certificate was kept, the claim not removed
+        assert pi.enrol().returncode == 0
         (pi.home / "reader.pem").unlink()
         (pi.card / "claim").write_text(claim)
         assert pi.enrol().returncode == 0
         assert (pi.home / "reader.pem").read_bytes() == first
+        assert not (pi.card / "claim").exists()
         assert ask(folder, town, claim, base64.encodebytes(request())) == 401
 
 
