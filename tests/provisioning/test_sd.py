@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from provisioning.sd import CLOUD_INIT, FORMS, Form, form_of, place_of
 from provisioning.town import Town
