@@ -2,9 +2,9 @@
 
     python tests/edge/sandbox.py UNIT WRITABLE COMMAND...       as root
 
-Its own network namespace and its own /proc where the unit has them; everything read-only but WRITABLE; no capability;
-no page that is writable and executable; the unit's system calls and address families alone. Not
-here: users, devices, /tmp. What the unit says is read from it, so both cannot drift apart.
+Its own network namespace and its own /proc where the unit has them; everything read-only but
+WRITABLE; no capability; no page that is writable and executable; the unit's system calls and
+address families alone. Not here: users, devices, /tmp. What the unit says is read from it, so both cannot drift apart.
 """
 
 import ctypes
