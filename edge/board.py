@@ -13,7 +13,8 @@ import msgspec
 
 from edge.at_gate import GateScreen
 from edge.drives import Drives
-from edge.panel import Condition, FromLink, Shown
+from edge.looks import Look, look
+from edge.panel import Condition, FromLink, Reach, Shown
 from edge.requests import Requests
 from edge.today import PRESS, Today
 from edge.voice import clips
@@ -26,8 +27,6 @@ EVENTS_MAX: Final = 64
 """Waiting for one page; a page that is so far behind is closed and connects again."""
 REFUSED: Final = "refused."
 """How the message ids of refusals begin that are no rulebook's own."""
-AGAIN: Final = frozenset({Code.HOLD_AGAIN, Code.TWO_CARDS})
-"""Refusals after which the same person just tries again."""
 
 
 class ShownEvent(msgspec.Struct, frozen=True):
@@ -38,8 +37,8 @@ class ShownEvent(msgspec.Struct, frozen=True):
     at_ms: int
     outcome: Outcome
     code: Code
-    look: str
-    """accepted, repeat, again or refused: shape, colour and sound."""
+    look: Look
+    """Shape, colour and sound."""
     message: str
     ja: str
     en: str
@@ -87,11 +86,6 @@ class _Waiting(NamedTuple):
 
 class TooManyPages(Exception):
     """CLIENTS_MAX pages are open: close one of them."""
-
-
-def look(outcome: Outcome, code: Code) -> str:
-    """Return how a result looks and sounds."""
-    return "again" if code in AGAIN else str(outcome)
 
 
 def sentence(shown: Shown, language: Language) -> str:
@@ -208,6 +202,12 @@ class Board:
         if not event.stages_us:  # of a press (edge.panel.Shown)
             self._answer(event)
         self._tell(event)
+        self.changed()
+
+    def reach(self, online: bool) -> None:
+        """Be connected to the broker or not; the card half's lamp is told of it too."""
+        self.online = online
+        self.say(Reach(online))
         self.changed()
 
     def changed(self) -> None:

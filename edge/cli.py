@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words[:1] == ["card"]:
         return _card(words[1:])
+    if words[:1] == ["head"]:
+        return _head(words[1:])
     arguments = _parser().parse_args(words)
     command: Callable[[argparse.Namespace], int] = arguments.command
     return command(arguments)
@@ -78,12 +80,21 @@ def _parser() -> argparse.ArgumentParser:
     unsent.set_defaults(command=_unsent)
     card = commands.add_parser("card", help="look at cards and readers, at a bench")
     card.set_defaults(command=lambda _: _card([]))
+    head = commands.add_parser("head", help="look after a reader head, at a bench")
+    head.set_defaults(command=lambda _: _head([]))
     return parser
 
 
 def _card(words: list[str]) -> int:
     """Hand all that follows `card` to the bench, which no half of the agent imports."""
     from edge.bench.cli import main as bench
+
+    return bench(words)
+
+
+def _head(words: list[str]) -> int:
+    """Hand all that follows `head` to the bench, likewise."""
+    from edge.bench.head import main as bench
 
     return bench(words)
 

@@ -61,6 +61,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpsd: Annotated[str, Meta(pattern=GPSD_ADDRESS)] = ""
     """Where gpsd of this machine or vehicle listens, such as `127.0.0.1:2947`. Empty: nobody knows
     where the vehicle is."""
+    buzzer: bool = True
+    """Answers sound at the reader head too; false where the screen's own chime and voice do."""
     felica_system: Annotated[str, Meta(pattern="^[0-9A-F]{4}$")] = "0003"
     """The system code whose IDm identifies a FeliCa card: 0003 is Japanese transit IC."""
     card_ap: CardAp | None = None

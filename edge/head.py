@@ -1,7 +1,7 @@
 """The reader head as the agent sees it: one request at a time over USB, by wire/headlink.
 
-Upheld: a request is sent again until it is answered or its time is over, and the head does it once ·
-no call lasts longer than its time and LINK_S · a head that was unplugged or has begun anew is found
+Upheld: a request is sent again until it is answered or its time is over; the head does it once · no
+call lasts longer than its time and LINK_S · a head that was unplugged or has begun anew is found
 again by what it is, at the next request, and greeted before anything else · what an event says is
 kept, the latest of each kind. Used by one thread.
 """
@@ -9,7 +9,9 @@ kept, the latest of each kind. Used by one thread.
 import errno
 import fcntl
 import os
+import re
 import select
+import termios
 import time
 import tty
 from glob import escape, glob
@@ -28,6 +30,15 @@ the head is neither begun again nor disturbed by that."""
 HELLO_S: Final = 1.0
 """For a head that has just been plugged in."""
 READ_BYTES: Final = 4096
+REASONS: Final = {
+    headlink.UNKNOWN: "its firmware is too old for that",
+    headlink.MALFORMED: "it does not take these values",
+    headlink.NOT_NOW: "not in this state, or not while something else goes on",
+    headlink.SILENT: "the PN532 behind it does not answer (wired? switched to HSU?)",
+    headlink.GARBLED: "what the PN532 answers comes damaged",
+    headlink.NO_COMMAND: "the PN532 knows no such command",
+    headlink.NO_HELLO: "it has begun anew",
+}
 
 
 class HeadGone(OSError):
@@ -115,7 +126,7 @@ class Head:
             tty.setraw(self._fd)
         except BlockingIOError as error:
             raise OSError(errno.EBUSY, "another program uses it: stop the agent first") from error
-        except tty.error as error:
+        except termios.error as error:
             raise OSError(*error.args) from error
         protocol, one, two, three, board, cause, up_ms, number = self._ask(
             headlink.HELLO, b"", HELLO_S
@@ -140,7 +151,8 @@ class Head:
                     if seq != self._seq or code != op.code:
                         continue  # of a request that was given up
                     if kind == ERROR:
-                        raise HeadRefused(came[0] if came else 0, f"{op.name} was refused")
+                        error = came[0] if came else 0
+                        raise HeadRefused(error, f"{op.name}: {REASONS.get(error, 'refused')}")
                     return tuple(op.read_answered(came))
         raise OSError(errno.ETIMEDOUT, "it does not answer")
 
@@ -172,6 +184,12 @@ class Head:
             self.events[op] = op.read_answered(payload)
         except headlink.Damaged:
             return  # of a newer head: its state can be asked for
+
+
+def named(path: str) -> str | None:
+    """Return where a front end's path says that its head is; None when it names none."""
+    found = re.fullmatch("head(?::([^@]+))?(?:@.*)?", path)
+    return (found[1] or "") if found else None
 
 
 def found(where: str) -> str:

@@ -247,6 +247,7 @@ class Link:
             self._board.gate.gone()
         elif not was_there:
             self._requests.card_half_came()
+            self._board.reach(self._board.online)
             self._gps.card_half_came()
 
     def _asked(self) -> None:

@@ -223,6 +223,12 @@ class Position(_Said, frozen=True, tag="position"):
     spot: Spot
 
 
+class Reach(_Said, frozen=True, tag="reach"):
+    """Whether the fleet can be reached, by the rule of the page; said when it changes."""
+
+    online: bool
+
+
 class RiderRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rider, by the tap that put him on the list."""
 
@@ -383,6 +389,7 @@ FromLink = (
     | DeskOver
     | DeskCancelled
     | Position
+    | Reach
     | RideAct
     | GateWord
 )

@@ -38,6 +38,11 @@ class Presence:
         self._empty_rounds = 0
         self._crowded_rounds = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """No card was asked since the field was empty: the next one is answered, whatever it is."""
+        return not self._seen
+
     def crowded(self) -> bool:
         """Several cards answered at once; True when their holder is to be told so, once."""
         self._empty_rounds = 0

@@ -68,13 +68,11 @@ class Session:
             await self._listen_for_desks()
             await self._say_status()
             desk.uplink.connected()
-            desk.board.online = True
-            desk.board.changed()
+            desk.board.reach(True)
             await self._talk()
         finally:
             desk.uplink.disconnected()
-            desk.board.online = False
-            desk.board.changed()
+            desk.board.reach(False)
             await self._farewell()
 
     async def _listen_for_desks(self) -> None:

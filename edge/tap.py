@@ -9,7 +9,7 @@ cannot be kept is not accepted · a card left lying is one presentation · nothi
 nor for a roster that is being verified · the programme keys are in this process alone. The parts:
 `frontends/` finds the card, `identify.py` and `schemes/` make a credential of it, `decide.py` asks
 the programme's rulebook, `keeper.py` and `journal_writer.py` keep the entry, `show.py` tells the
-page in the words of `panel.py`.
+page in the words of `panel.py`, `box.py` keeps front end, lamp and ignition.
 """
 
 import gc
@@ -21,14 +21,12 @@ from pathlib import Path
 from typing import Final
 
 from edge.asked import Asked
+from edge.box import Box
 from edge.clock import ReaderClock, boot_id
 from edge.config import Config, ConfigRefused, read_config
 from edge.decide import Circumstances, decide, press, stranger, tap_entry
 from edge.durable import make_folder
 from edge.frontends import Card, Crowded, FrontEndFault
-from edge.frontends.opening import open_front_end
-from edge.frontends.power import power_cycle
-from edge.frontends.recovery import Recovering
 from edge.gate import Gate
 from edge.history import rebuild
 from edge.identify import DEVICE_FAULT, TWO_CARDS, Identified, identify
@@ -56,6 +54,7 @@ from edge.panel import (
     NamesReady,
     Position,
     Pressed,
+    Reach,
     RideAct,
     RosterCurrent,
     RosterReady,
@@ -119,18 +118,13 @@ class Tap:
             clock,
             self._names.of,
         )
-        self._front_end = Recovering(
-            lambda: open_front_end(config.front_end, config.felica_system),
-            lambda: power_cycle(config.front_end),
-            clock,
-            self._count,
-        )
+        self._box = Box(config, clock, self._count)
         self._presence = Presence()
         self._asked = Asked(
             self._rosters, self._presence, clock, self._time.now_ms, self._panel.say
         )
         self._vehicle = Vehicle(duty="", stop="", line=config.line)
-        self._spot = ""
+        self._spot, self._online = "", False
         self._declared: tuple[Direction, int] = ("", 0)
         self._said_condition: Condition | None = None
         self._stopping = False
@@ -143,8 +137,8 @@ class Tap:
     # --- the story -------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve cards until `stop`."""
-        while not self._stopping:
+        """Serve cards until `stop`, or until the vehicle's journey is over."""
+        while not (self._stopping or self._box.leaves):
             started_ns = self._clock.monotonic_ns()
             self._listen()
             self._look()
@@ -154,10 +148,10 @@ class Tap:
     def _look(self) -> None:
         """One round over the place's technologies."""
         try:
-            card = self._front_end.sense(self._config.technologies)
+            card = self._box.front_end.sense(self._config.technologies)
         except Crowded:
             if self._presence.crowded():
-                self._answer(TWO_CARDS, Stages(self._clock, self._front_end.device, {}))
+                self._answer(TWO_CARDS, Stages(self._clock, self._box.front_end.device, {}))
             return
         if card is None:
             self._presence.nothing_found()
@@ -167,7 +161,9 @@ class Tap:
 
     def _presented(self, card: Card) -> None:
         """Somebody holds a card: from the field to the screen."""
-        stages = Stages(self._clock, self._front_end.device, card.times_us)
+        stages = Stages(self._clock, self._box.front_end.device, card.times_us)
+        if card.speaks_apdu and self._presence.is_empty:  # else there is nothing to wait for
+            self._box.face.reading()
         identified = self._identify(card)
         stages.end("identify")
         if self._presence.is_new(card, identified):
@@ -179,6 +175,7 @@ class Tap:
         n, decision = self._keep(entry, decision)
         stages.end("journal")
         self._show(decision, n, entry.at_ms, stages)
+        self._box.face.answer(decision.outcome, decision.code)
         self._gate.tapped(entry, decision.seen)
         self._asked.answered(identified, kept=n > 0)
         if identified.match:
@@ -188,7 +185,7 @@ class Tap:
                 self._panel.say(found)
 
     def _identify(self, card: Card) -> Identified:
-        device = self._front_end.device
+        device = self._box.front_end.device
         if device is None:
             return DEVICE_FAULT
         try:
@@ -196,7 +193,7 @@ class Tap:
             desk = self._asked.holding
             return identify(card, device, self._rosters, self._clock, not leaving, desk)
         except FrontEndFault as error:
-            self._front_end.failed(error)
+            self._box.front_end.failed(error)
             return DEVICE_FAULT
 
     def _decide(self, identified: Identified) -> tuple[TapEntry, Decision]:
@@ -265,7 +262,7 @@ class Tap:
     def _listen(self) -> None:
         """Hear what `link` has to say, mend what can be mended, and say how we are."""
         if self._panel.newcomer():
-            self._said_condition, self._spot = None, ""
+            self._said_condition, self._spot, self._online = None, "", False
             self._asked.forget()
             self._rides.forget_told()
             self._gate.forget_told()
@@ -284,6 +281,7 @@ class Tap:
             self._said_condition = condition
             self._panel.say(condition)
         self._asked.watch(heard=self._panel.is_heard, ready=condition.ready)
+        self._box.watch(condition.ready, self._online, heard=self._panel.is_heard)
         self._rides.tell(self._time.now_ms())
         self._gate.watch()
 
@@ -321,8 +319,12 @@ class Tap:
             case Declared():
                 until_ns = self._clock.monotonic_ns() + DECLARED_FOR_S * 1_000_000_000
                 self._declared = (said.direction, until_ns)
-            case Vehicle() | Position():
-                self._moved(said)
+            case Vehicle():
+                self._vehicle = said
+            case Position():
+                self._spot = said.spot
+            case Reach():
+                self._online = said.online
             case FleetTime():
                 self._stepped(self._time.take_fleet_time(said.at_ms))
             case Acknowledged():
@@ -342,12 +344,6 @@ class Tap:
             case NamesReady():
                 self._names.take()
 
-    def _moved(self, said: Vehicle | Position) -> None:
-        if isinstance(said, Position):
-            self._spot = said.spot
-        else:
-            self._vehicle = said
-
     def _pressed(self, said: Pressed) -> None:
         """Count a rider who is let on without a tap; a reader without rosters counts them too."""
         now = self._circumstances()
@@ -361,14 +357,14 @@ class Tap:
             self._say_appended()
 
     def _condition(self) -> Condition:
-        works = self._front_end.device is not None and bool(self._rosters.holdings)
+        works = self._box.front_end.device is not None and bool(self._rosters.holdings)
         trouble = None if works else Code.DEVICE_FAULT
         if not self._keeper.works:
             trouble = Code.JOURNAL_FULL
         return Condition(
             ready=trouble is None,
             trouble=trouble,
-            front_end=self._config.front_end[:40],
+            front_end=self._box.name,
             clock=self._time.state,
             rosters=self._rosters.versions(),
             keys=self._rosters.keys_sha256,
@@ -393,11 +389,11 @@ class Tap:
         self._stopping = True
 
     def close(self) -> None:
-        """Let everything go: field off, socket gone, journal closed."""
+        """Let everything go: socket gone, journal closed, field off, and then the head."""
         self._notify.stopping()
-        self._front_end.close()
         self._panel.close()
         self._keeper.journal.close()
+        self._box.close(orderly=self._stopping)
 
 
 def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:

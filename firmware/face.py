@@ -2,8 +2,9 @@
 
 Upheld: each meaning differs from every other in shape and movement alone, and what answers a card
 differs in rhythm alone · nothing flashes more often than three times a second (WCAG 2.2, 2.3.1) ·
-an answer ends by itself, and what stood before comes back · a computer that has fallen silent is
-shown as a fault, since «ready» would be a lie · the ring never takes more than CURRENT_MA_MAX.
+an answer ends by itself, and what stands comes back; none is cut short because the network came or
+went · a computer that has fallen silent is shown as a fault, since «ready» would be a lie · the
+ring never takes more than CURRENT_MA_MAX.
 """
 
 import headlink
@@ -80,6 +81,10 @@ SOUNDS = {
 can sound, from about 500 Hz, and what old ears hear well, up to 2.5 kHz (JIS S 0013)."""
 
 
+CALM, ANSWERS = ("ready", "offline"), ("yes", "no", "repeat", "hold-again")
+"""What waits for the end of what."""
+
+
 def frame(meaning, ms):
     """Return the 16 pixels, each (red, green, blue), that `meaning` shows `ms` after it began."""
     colour, steps, _ = LOOKS[meaning]
@@ -98,7 +103,7 @@ def _step(steps, ms):
 
 
 class Face:
-    """Shows one meaning at a time on `lamp` (a neopixel.NeoPixel) and `buzzer` (a machine.PWM)."""
+    """Shows one meaning at a time on `lamp` (a ring.Ring) and `buzzer` (a machine.PWM)."""
 
     def __init__(self, lamp, buzzer):
         self._lamp, self._buzzer = lamp, buzzer
@@ -125,6 +130,8 @@ class Face:
         lasts_ms = LOOKS[meaning][2]
         if not lasts_ms:
             self._standing = meaning
+        if meaning in CALM and self._shown in ANSWERS:
+            return ()
         if meaning != self._shown or lasts_ms:
             self._begin(now_ms, meaning)
         self._sound = list(SOUNDS.get(meaning, ())) if aloud else []
@@ -140,7 +147,7 @@ class Face:
         if now_ms - self._heard_ms >= SILENT_MS and self._standing != "off":
             meaning = "fault"
         step = _step(LOOKS[meaning][1], now_ms - self._since_ms)
-        if (meaning, step) != self._drawn:  # what is drawn costs half a ms without interrupts
+        if (meaning, step) != self._drawn:
             self._drawn = (meaning, step)
             for number, pixel in enumerate(frame(meaning, now_ms - self._since_ms)):
                 self._lamp[number] = pixel

@@ -12,9 +12,11 @@ import time
 
 import headlink
 
-WAIT_MS = 10
-"""The longest that the loop sleeps: parts are ticked so often, and the chip's time-outs are that
-exact."""
+WAIT_MS = 5
+"""The longest that the loop sleeps: the chip's time-outs are that exact."""
+TICK_MS = 5
+"""Parts are ticked so often, and not with each byte of the chip: its answer waits for none of them
+in between."""
 LINK_BYTES = 512
 """Read at once; more waits in the USB buffers."""
 NFC_OPS = (headlink.NFC, headlink.NFC_RESET, headlink.NFC_POLL)
@@ -41,12 +43,14 @@ class Head:
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._poll.register(uart, select.POLLIN)
-        self.now_ms = 0
+        self.now_ms = self._ticked_ms = 0
         self._ticks = time.ticks_ms()
 
     def fit(self, nfc, parts, heard):
-        """Let these do the work: parts have `ops()` and `tick(now_ms)`; `heard(now_ms)` is told of
-        each request."""
+        """Let these do the work: parts have `ops()` and `tick(now_ms)`.
+
+        `heard(now_ms)` is told of each request.
+        """
         self._nfc, self._parts, self._heard = nfc, parts, heard
         for part in parts:
             self._handlers.update(part.ops())
@@ -61,8 +65,10 @@ class Head:
             for asked in self._stream.feed(data):
                 self._asked(now_ms, asked)
         self._nfc.tick(now_ms)
-        for part in self._parts:
-            part.tick(now_ms)
+        if now_ms - self._ticked_ms >= TICK_MS:
+            self._ticked_ms = now_ms
+            for part in self._parts:
+                part.tick(now_ms)
 
     def say(self, op, *values, tail=b""):
         """Tell the computer of an event; one that is lost heals, as its state can be asked for."""
@@ -88,9 +94,9 @@ class Head:
             return
         if asked == self._under_way:
             return
-        op = headlink.BY_CODE.get(code)
         try:
-            values = self._allowed(op).read_asked(payload)
+            op = self._allowed(headlink.BY_CODE.get(code))
+            values = op.read_asked(payload)
             if op in NFC_OPS:
                 self._under_way = asked
                 self._nfc.begin(now_ms, op, values, lambda *came: self._nfc_came(asked, *came))
@@ -102,7 +108,7 @@ class Head:
             self._answer(asked, b"", headlink.MALFORMED)
 
     def _allowed(self, op):
-        if op not in NFC_OPS and op not in self._handlers:
+        if op is None or (op not in NFC_OPS and op not in self._handlers):
             raise headlink.Refused(headlink.UNKNOWN)
         self._greeted = self._greeted or op is headlink.HELLO
         if not self._greeted:

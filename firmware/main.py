@@ -55,7 +55,7 @@ def begin():
         import head
 
         head.run()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         sys.print_exception(error)  # to who has the serial line: a developer, or the virtual board
     finally:
         machine.reset()

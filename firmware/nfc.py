@@ -1,7 +1,7 @@
-"""The PN532 behind the head, command by command: this side owns its frames, its speed and its reset.
+"""The PN532 behind the head, command by command: this side owns frames, speed and reset.
 
 What stands in NXP's user manual UM0701-02 by section: frames 6.2.1, HSU wake-up 7.2.11, SAM 7.2.10,
-SetSerialBaudrate 7.2.9, InCommunicateThru 7.3.9. Upheld: one command at a time · nothing here waits,
+SetSerialBaudrate 7.2.9, InCommunicateThru 7.3.9. Upheld: one command at a time · nothing waits:
 what takes time is a generator that yields how many ms it waits for the chip's next packet and gets
 that packet, or None when none came · a command that nobody waits for any more is ended by an ACK ·
 an answer that came damaged is asked for again once (NACK) · a chip that hangs is reset when that is
@@ -173,7 +173,7 @@ class Nfc:
         if self._polls and self._job is None and now_ms >= self._until_ms:
             self._start(now_ms, self._command(ASK_TYPE_B, POLL_MS), self._polled)
 
-    # --- what takes time ---------------------------------------------------------------------------
+    # --- what takes time --------------------------------------------------------------------------
 
     def _start(self, now_ms, job, done):
         self._decoder.forget()

@@ -6,11 +6,11 @@ other slot put on trial, by one rename · on trial nothing can be updated, so th
 whole · a trial that is not said to be healthy in time ends by itself · power may go at any write.
 """
 
-import hashlib
 import os
 
 import headbundle
 import headlink
+from incoming import Incoming
 
 TRIAL_MS = 300_000
 """The agent opens the link anew in seconds; a Pi that begins anew meanwhile needs two minutes."""
@@ -18,66 +18,6 @@ IDLE_MS = 60_000
 """Without a piece for so long an update has been given up: the computer is watched again."""
 ANSWER_MS = 200
 """From END's answer to the restart: it has gone over the line by then."""
-CHUNK = 512
-"""Bytes read at once."""
-
-
-class Incoming:
-    """A bundle that is being written into a folder, in order; `have` of `size` bytes are there."""
-
-    def __init__(self, folder, size, open_file):
-        self._folder, self._open = folder, open_file
-        self.size, self.have = size, 0
-        self._index, self._files = b"", None
-        self._next_file, self._left, self._file = 0, 0, None
-
-    def write(self, piece):
-        """Write what comes next. Raises ValueError for what is no bundle of this size."""
-        self.have += len(piece)
-        if self._files is None:
-            self._index += piece
-            index = headbundle.read_index(self._index)
-            if index is None and self.have == self.size:
-                raise ValueError("an index without an end")
-            if index is None:
-                return
-            begins, self._files = index
-            if begins + sum([size for _, size in self._files]) != self.size:
-                raise ValueError("files of another size")
-            piece, self._index = self._index[begins:], self._index[:begins]
-            self._turn()
-        while self._file:
-            part = piece[: self._left]
-            if part:
-                self._file.write(part)
-            self._left -= len(part)
-            piece = piece[len(part) :]
-            if self._left:
-                return
-            self._turn()
-
-    def digest(self):
-        """Return the SHA-256 of the index and of what lies in flash."""
-        digest = hashlib.sha256(self._index)
-        for name, _ in self._files or ():
-            with self._open(self._folder + "/" + name, "rb") as file:
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-        return digest.digest()
-
-    def close(self):
-        """Leave it as it is."""
-        if self._file:
-            self._file.close()
-            self._file = None
-
-    def _turn(self):
-        """Go on with the next file, if there is one."""
-        self.close()
-        if self._next_file < len(self._files):
-            name, self._left = self._files[self._next_file]
-            self._file = self._open(self._folder + "/" + name, "wb")
-            self._next_file += 1
 
 
 class Update:

@@ -255,6 +255,7 @@ def _edge_config(town: Town, place: Place) -> dict[str, object]:
         "page_port": place.page_port,
         **(tablets if place.tablet_host else {}),
         **({"gpsd": place.gpsd} if place.gpsd else {}),
+        **({} if place.buzzer else {"buzzer": False}),
     }
 
 

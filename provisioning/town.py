@@ -24,6 +24,7 @@
     tablet_host = ""    # a taxi's own address on its Wi-Fi, where its tablets call; empty: none
     tablet_port = 0
     gpsd = ""           # where a taxi's gpsd listens, such as 127.0.0.1:2947; empty: no receiver
+    buzzer = true       # false: the reader head's buzzer is silent, as where the screen speaks
 
     [[organisation]]    # what people call an `organisation`; without, it is shown as it is
     name = "hokuto-taxi"
@@ -87,6 +88,8 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tablet_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     gpsd: Annotated[str, Meta(pattern=GPSD_ADDRESS)] = ""
     """Of a taxi: where its receiver is asked for the spot."""
+    buzzer: bool = True
+    """Answers sound at the reader head, beside what the screen says aloud."""
 
 
 class Town(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,8 +7,8 @@ head: what one side can say the other knows. So it imports struct and binascii a
 it is only for one of them. COBS: Cheshire and Baker, «Consistent Overhead Byte Stuffing», 1999;
 CRC-32 is that of zlib, which both have in C.
 
-Rules: one request is outstanding · a request may be sent again at any time, in the same bytes: it
-is done once, and answered from `Memory` · a head that has begun anew, and so forgotten, does nothing
+Rules: one request is outstanding · a request may be sent again at any time in the same bytes: it is
+done once, and answered from `Memory` · a head that has begun anew, and so forgotten, does nothing
 before HELLO · an operation that the head does not know is answered with
 an error, so an old head works with a new agent · what an event tells is a state that can be asked
 for too, so a lost one heals · damaged bytes are counted and passed over up to the next zero.
@@ -56,7 +56,7 @@ class Refused(Exception):
 
 
 class Op:
-    """One operation: what is asked and answered, each a struct and, where there are, bytes after it.
+    """One operation: what is asked and what answered, each a struct and, where named, bytes after.
 
     `asked` and `answered` are formats of struct, little-endian; `bytes_after` names which of the
     two has a tail: "", "asked", "answered", "both". Of an event only `answered` is used.
@@ -111,7 +111,8 @@ def _values(form: str, payload: bytes, has_tail: bool) -> tuple:  # type: ignore
 HELLO = Op("hello", 0x01, answered="BBBBBBI8s")
 """First of all, since whoever opens a line has lost what came before: protocol, firmware (three
 numbers), board revision, why it last began (RESETS), ms since then, the chip's own number."""
-RESETS = ("power-on", "watchdog", "update", "asked")
+RESETS = ("power-on", "watchdog")
+"""The second is also that of a restart of its own, as after an update."""
 PING = Op("ping", 0x02, answered="I")
 """The computer lives: ms since the head began. Any request says so too."""
 

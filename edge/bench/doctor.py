@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from edge.head import BY_ID
+
 ROOT: Final = Path("/")
 USB_READERS: Final = {
     "054c:06c1": ("RC-S380", "usb:054c:06c1"),
@@ -19,6 +21,7 @@ USB_READERS: Final = {
 }
 """Readers that somebody may own: nfcpy's clf/device.py, libccid's list of readers."""
 USB_SERIAL: Final = ("ttyUSB", "ttyACM")
+HEADS: Final = "dev/serial/by-id"
 LINES: Final = ("ttyAMA0", "ttyS0")
 """A Raspberry Pi's own: the good one, and the mini UART that its Bluetooth leaves (115,200)."""
 GRABBING: Final = ("port100", "pn533_usb", "pn533")
@@ -64,13 +67,23 @@ def _serial(root: Path) -> Iterator[Finding]:
     names = [name for name in LINES if (devices / name).exists()]
     names += [one.name for kind in USB_SERIAL for one in sorted(devices.glob(f"{kind}*"))]
     console = _text(root / "proc/cmdline")
+    heads = dict(_heads(root))
     for name in names[:LINES_MAX]:
-        about = {"path": f"pn532:/dev/{name}", "node": f"/dev/{name}"}
+        about = {"path": heads.get(name, f"pn532:/dev/{name}"), "node": f"/dev/{name}"}
         if f"console={name}" in console or (name in LINES and "console=serial0" in console):
             yield Finding(False, "serial-console", about)
         else:
             usable = _may_use(devices / name)
-            yield Finding(usable, "serial-line" if usable else "serial-no-right", about)
+            fine = "head" if name in heads else "serial-line"
+            yield Finding(usable, fine if usable else "serial-no-right", about)
+
+
+def _heads(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the device of each reader head, and its path in a reader's configuration."""
+    form = Path(BY_ID).name
+    for link in sorted((root / HEADS).glob(form.format("*"))):
+        number = link.name.removeprefix(form.split("{}")[0]).removesuffix(form.split("{}")[1])
+        yield link.resolve().name, f"head:{number}"
 
 
 def _may_use(node: Path) -> bool:

@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from edge.frontends import FrontEnd, FrontEndFault
-from edge.head import Head
+from edge.head import Head, named
 from wire.limits import FRONT_END_PATH
 
 BAUD: Final = 115_200
@@ -24,15 +24,19 @@ BAUD: Final = 115_200
 
 def head_of(path: str) -> Head | None:
     """Return the reader head that a path names, not opened yet; None when it names none."""
-    named = re.fullmatch("head(?::([^@]+))?(?:@.*)?", path)
-    return Head(named[1] or "") if named else None
+    where = named(path)
+    return None if where is None else Head(where)
 
 
 def open_front_end(path: str, felica_system: str, head: Head | None = None) -> FrontEnd:
-    """Open it. `felica_system`: four hex digits; `head`: that of `head_of`. Raises FrontEndFault."""
+    """Open it. `felica_system` is four hex digits. Raises FrontEndFault.
+
+    `head`: that of `head_of`, where its caller has more to say to it.
+    """
     if not re.match(FRONT_END_PATH, path):
         raise FrontEndFault(f"{path} is no front end: see docs/cards.md for the forms of a path")
     kind, _, _ = path.partition(":")
+    head = head or head_of(path)
     if kind == "pcsc":
         from edge.frontends.pcsc import Pcsc
 

@@ -85,8 +85,8 @@ class Pn532:
         self._former: TypeBCard | None = None
         self._forget()
         self._module = module
+        module.open()
         try:
-            module.open()
             self.restart()
         except BaseException:
             module.close()

@@ -79,24 +79,25 @@ class OnLine:
 
     def __init__(self, port: str, baudrate: int = min(SPEEDS)) -> None:
         self._port, self._baudrate = port, baudrate
-        self._line: SerialLine | None = None
+        self._line: SerialLine
 
     def open(self) -> None:
         """See Module."""
         try:
-            self._line = line = SerialLine(self._port)
+            line = SerialLine(self._port)
         except OSError as error:
             raise FrontEndFault(f"{self._port} cannot be opened: {error}") from error
         try:
             find(line)
             change_speed(line, self._baudrate)
         except FAULTS as error:
+            line.close()
             what = f"no PN532 answers at {self._port} (wiring? switched to HSU?)"
             raise FrontEndFault(f"{what}: {error}") from error
+        self._line = line
 
     def start(self) -> Any:
         """See Module."""
-        assert self._line
         self._line.write(ACK)  # ends a command that still runs
         chip = LineChip(self._line, logger=_log)
         chip.sam_configuration("normal")
@@ -104,14 +105,11 @@ class OnLine:
 
     def close(self) -> None:
         """See Module; the speed is that at which the next open begins."""
-        line, self._line = self._line, None
-        if line is None:
-            return
         with contextlib.suppress(*FAULTS):  # unplugged: the next open looks at every speed
-            line.write(ACK)
-            LineChip(line, logger=_log).rf_configuration(*FIELD_OFF)
-            change_speed(line, min(SPEEDS))
-        line.close()
+            self._line.write(ACK)
+            LineChip(self._line, logger=_log).rf_configuration(*FIELD_OFF)
+            change_speed(self._line, min(SPEEDS))
+        self._line.close()
 
 
 class LineChip(pn532.Chipset):  # type: ignore[misc]  # nfcpy has no types
@@ -128,6 +126,7 @@ class BehindHead:
 
     def __init__(self, head: Head, baudrate: int = min(SPEEDS)) -> None:
         self._head, self._baudrate = head, baudrate
+        self._chip: HeadChip | None = None
 
     def open(self) -> None:
         """See Module; the chip is reset in `start`, whatever state a crash has left it in."""
@@ -135,16 +134,26 @@ class BehindHead:
     def start(self) -> Any:
         """See Module."""
         self._head.ask(headlink.NFC_RESET, self._baudrate, within_s=RESET_S)
-        return set_up(HeadChip(self._head, logger=_log))
+        self._chip = HeadChip(self._head, logger=_log)
+        return set_up(self._chip)
 
     def close(self) -> None:
         """See Module."""
-        with contextlib.suppress(*FAULTS):
-            HeadChip(self._head, logger=_log).rf_configuration(*FIELD_OFF)
+        if self._chip:
+            with contextlib.suppress(*FAULTS):
+                self._chip.rf_configuration(*FIELD_OFF)
 
 
 class HeadChip(pn532.Chipset):  # type: ignore[misc]  # nfcpy has no types
-    """nfcpy's chip behind the head: a command goes there without a frame."""
+    """nfcpy's chip behind the head: a command goes there without a frame.
+
+    It is over when the head is opened anew, by whomever: a head that has begun anew has reset the
+    chip, which says nothing of it and is deaf.
+    """
+
+    def __init__(self, head: Head, logger: logging.Logger) -> None:
+        super().__init__(head, logger)
+        self._opening = head.openings
 
     def command(self, cmd_code: int, cmd_data: bytes | None, timeout: float) -> bytearray:
         """Return the data of the chip's answer within so many seconds.
@@ -152,6 +161,8 @@ class HeadChip(pn532.Chipset):  # type: ignore[misc]  # nfcpy has no types
         Raises OSError (ETIMEDOUT when the chip is silent), or nfcpy's Chipset.Error.
         """
         head: Head = self.transport
+        if not head.is_open or head.openings != self._opening:
+            raise OSError(errno.ENODEV, "the reader head was opened anew")
         command = bytes([cmd_code]) + bytes(cmd_data or b"")
         within_ms = min(int(1000 * timeout), 0xFFFF)
         try:

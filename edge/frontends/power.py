@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from edge.head import found, named
+
 SYSFS: Final = Path("/sys")
 OFF_S: Final = 0.2
 """For the kernel to let the driver go."""
@@ -17,7 +19,8 @@ OFF_S: Final = 0.2
 def power_cycle(path: str, sysfs: Path = SYSFS) -> bool:
     """Restart the USB device behind a front end's path; False when there is none that we may.
 
-    A PC/SC reader is pcscd's, which finds it again by itself: there is nothing for us to restart.
+    Of a head it is the head itself. A PC/SC reader is pcscd's, which finds it again by itself:
+    there is nothing for us to restart.
     """
     device = _usb_device(path, sysfs)
     if device is None:
@@ -34,15 +37,24 @@ def power_cycle(path: str, sysfs: Path = SYSFS) -> bool:
 def _usb_device(path: str, sysfs: Path) -> Path | None:
     """Return the folder of the device in sysfs, such as /sys/bus/usb/devices/1-1.2."""
     kind, _, rest = path.partition(":")
-    if kind == "pn532":
-        name = Path(rest.partition("@")[0]).resolve().name  # of a link that udev has made
-        node = sysfs / "class" / "tty" / name / "device"
+    if tty := _tty(path):
+        node = sysfs / "class" / "tty" / tty / "device"
         return next((one for one in node.resolve().parents if (one / "idVendor").exists()), None)
     if kind == "usb":
         for one in sorted((sysfs / "bus" / "usb" / "devices").glob("*")):
             if _name(one) == rest.lower():
                 return one
     return None
+
+
+def _tty(path: str) -> str:
+    """Return the name of the serial device that a path leads to, as the kernel has it, or ""."""
+    try:
+        where = named(path)
+        device = path.removeprefix("pn532:").partition("@")[0] if where is None else found(where)
+    except OSError:  # a head that is not plugged in
+        return ""
+    return Path(device).resolve().name if device.startswith("/") else ""
 
 
 def _name(device: Path) -> str | None:

@@ -2,6 +2,11 @@
 
     sense again → restart the device → close it and open it again, ever slower → power-cycle it
 
+A PN532 behind the reader head is restarted by its reset line; what is power-cycled is then the
+head, on its USB port, and only while it cannot be reached. A ladder cannot climb when the loop on
+it hangs: then systemd kills the agent, the SoC's watchdog the kernel, and last of all the head, to
+whom the loop's own requests are the sign of life, cuts the computer's supply (edge/box.py).
+
 Upheld: one that finds cards and fails when it talks to them climbs too · nobody waits here longer
 than a restart takes · while the device is away the agent goes on listening and says so · each rung
 is counted, so that operators see a loose cable before it breaks · a device that nobody used for a

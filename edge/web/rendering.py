@@ -11,7 +11,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from edge.board import look
+from edge.looks import look
 from edge.voice import clips
 from programmes.calendar import local
 from programmes.texts import say

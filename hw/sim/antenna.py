@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from threading import Thread
-from typing import Final
+from typing import Protocol
 
 from hw.sim.air import FIELD_ON_US, TECHNOLOGIES, exchange_us
 from hw.sim.cards import Card
@@ -33,6 +33,26 @@ POLL_MS = {"A": 10.0, "B": 12.0, "F": 10.0}
 PORT_DRAWS_MAX = 20
 
 Address = tuple[str, int]
+
+
+class Holder(Protocol):
+    """Where people hold cards to a reader: an antenna, or a head (`heads.py`)."""
+
+    turn: asyncio.Lock
+    """Whose turn it is: for people of one event loop who may not hold cards together."""
+
+    @property
+    def device(self) -> str:
+        """The front end's path for the reader's configuration."""
+
+    def place(self, *cards: Card) -> None:
+        """Hold these cards, and no others."""
+
+    def remove(self) -> None:
+        """Take away what is held there."""
+
+    def close(self) -> None:
+        """Take the device away."""
 
 
 class Antenna:
@@ -60,8 +80,7 @@ class Antenna:
         self._ready_s = 0.0  # when the field has been on long enough
         self._held: tuple[bytes, Address] | None = None  # came while a card was thinking
         self._closed = False
-        self.turn: Final = asyncio.Lock()
-        """Whose turn it is: for people of one event loop who may not hold cards together."""
+        self.turn = asyncio.Lock()
         self._thread = Thread(target=self._serve, name=f"antenna {self.port}", daemon=True)
         self._thread.start()
 
@@ -158,7 +177,7 @@ class Antenna:
         return True
 
 
-async def hold(antenna: Antenna, card: Card, seconds: float) -> None:
+async def hold(antenna: Holder, card: Card, seconds: float) -> None:
     """Hold a card over an antenna for so long, then take it away, also when cancelled."""
     antenna.place(card)
     try:

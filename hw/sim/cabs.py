@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from hw.sim.antenna import Antenna
+from hw.sim.antenna import Holder
 from hw.sim.people import TAXIS, Person
 from hw.sim.report import Sighting
 from hw.sim.tablet import Tablet
@@ -101,7 +101,7 @@ class Cab:
     def __init__(
         self,
         gate: Gate,
-        antenna: Antenna,
+        antenna: Holder,
         screen: Screen,
         tablet: Tablet,
         clock: TownClock,

@@ -47,11 +47,15 @@ def demo(
         Path | None,
         typer.Option(help="Keep everything in this new folder; else it goes at the end."),
     ] = None,
+    heads: Annotated[
+        bool,
+        typer.Option("--heads", help="Each reader has a head: its firmware runs on MicroPython."),
+    ] = False,
 ) -> None:
     """Start broker, fleet and seven readers, let people tap, and give account at the end."""
     from hw.sim.demo import Options, run
 
-    options = Options(seconds, report, seed, rate, people, card_ms, folder)
+    options = Options(seconds, report, seed, rate, people, card_ms, folder, heads)
     raise typer.Exit(asyncio.run(run(options, _out)))
 
 

@@ -64,6 +64,7 @@ class Options:
     people: int | None = None
     card_ms: float = 10
     folder: Path | None = None
+    heads: bool = False
 
     @property
     def headcount(self) -> int:
@@ -128,7 +129,7 @@ class Demo:
         self._people = draw_people(*drawn, options.headcount, options.card_ms)
         self._riders = draw_riders(*drawn, options.riders, options.card_ms)
         everybody = [*self._people, *self._riders]
-        self._site = Site(folder, self._clock, self._day, everybody)
+        self._site = Site(folder, self._clock, self._day, everybody, heads=options.heads)
         self._stop = asyncio.Event()
         self._up = False
 

@@ -4,7 +4,7 @@
                             │
                    pins, lamp, buzzer, watchdog: a line each (hw/sim/head_port/machine.py)
 
-The files are those that an RP2040 runs, with a heap as small as it has; only `machine`, `neopixel`
+The files are those that an RP2040 runs, with a heap as small as it has; only `machine`, `rp2`
 and the USB device are played. Upheld: whatever goes over the USB takes its time · a head that is
 reset, by itself or by its watchdog, is gone from the USB and comes back · its chip is reset by its
 pin · what ends the firmware against its will is raised by `close`.
@@ -41,6 +41,10 @@ USB_S_PER_BYTE: Final = 50e-6 / 64
 BOOT_S: Final = 0.05
 """Gone from the bus: a Pico takes longer, and nobody waits for more."""
 READ_BYTES: Final = 4096
+AS_BUILT: Final = {"IGNITION": 1, "TAMPER": 0, "PI_RUNNING": 1, "SUPPLY": 24_900}
+"""Ignition on, lid closed, the computer running, 13.8 V where 65,535 are 36.3 V."""
+SERIAL: Final = "serial.log"
+"""In the flash's folder: what the firmware says when it fails."""
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parents[1]
 PORT: Final = HERE / "head_port"
@@ -59,7 +63,7 @@ class Told(NamedTuple):
 def pins() -> dict[str, int]:
     """Return the board's pins by name, as the firmware has them."""
     text = (ROOT / "firmware" / "pins.py").read_text("utf-8")
-    return {name: int(n) for name, n in re.findall(r"^([A-Z_]+) = const\((\d+)\)$", text, re.M)}
+    return {name: int(n) for name, n in re.findall(r"^([A-Z_]+) = const\((\d+)\)", text, re.M)}
 
 
 def flash(folder: Path) -> None:
@@ -68,7 +72,8 @@ def flash(folder: Path) -> None:
     slot.mkdir(parents=True, exist_ok=True)
     for file in (ROOT / "firmware").glob("*.py"):
         shutil.copy(file, folder if file.name == "main.py" else slot)
-    shutil.copy(ROOT / "wire" / "headlink.py", slot)
+    for shared in ("headlink.py", "headbundle.py"):
+        shutil.copy(ROOT / "wire" / shared, slot)
 
 
 def micropython() -> str:
@@ -108,6 +113,8 @@ class Head:
         self._shown: dict[tuple[str, int], str] = {}
         self._pins = pins()
         self._inputs: dict[tuple[str, int], int] = {}
+        for name, value in AS_BUILT.items():
+            self._inputs["adc" if name == "SUPPLY" else "pin", self._pins[name]] = value
         if not (folder / "main.py").exists():
             flash(folder)
         self._line = SerialLine(link)
@@ -190,23 +197,27 @@ class Head:
         self._usb, usb = socket.socketpair()
         self._control, control = socket.socketpair()
         uart = os.open(self._chip.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        usb.setblocking(False)
+        for end in (usb, control):
+            end.setblocking(False)
         self._usb.setblocking(False)
         fds = (usb.fileno(), control.fileno(), uart)
-        self._process = subprocess.Popen(
-            [micropython(), "-X", f"heapsize={HEAP}", "main.py"],
-            cwd=self._folder,
-            pass_fds=fds,
-            stdin=subprocess.DEVNULL,
-            env={
-                "MICROPYPATH": f"{PORT}:.frozen",
-                "LINK_FD": str(fds[0]),
-                "CONTROL_FD": str(fds[1]),
-                "CHIP_FD": str(fds[2]),
-                "RESET_CAUSE": str(cause),
-                "UNIQUE_ID": self._unique_id,
-            },
-        )
+        with (self._folder / SERIAL).open("ab") as serial:
+            self._process = subprocess.Popen(
+                [micropython(), "-X", f"heapsize={HEAP}", str(self._folder / "main.py")],
+                cwd=self._folder,
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                stdout=serial,
+                stderr=serial,
+                env={
+                    "MICROPYPATH": f"{PORT}:.frozen",
+                    "LINK_FD": str(fds[0]),
+                    "CONTROL_FD": str(fds[1]),
+                    "CHIP_FD": str(fds[2]),
+                    "RESET_CAUSE": str(cause),
+                    "UNIQUE_ID": self._unique_id,
+                },
+            )
         usb.close()
         control.close()
         os.close(uart)
@@ -231,7 +242,7 @@ class Head:
     def _step(self) -> None:
         if self._plugged != self._line.plugged:
             self._line.plug() if self._plugged else self._line.unplug()
-        watched = [self._usb, self._control, *self._line.watched]
+        watched: list[socket.socket | int] = [self._usb, self._control, *self._line.watched]
         ready = select.select(watched, [], [], LOOK_S)[0]
         if self._control in ready:
             self._hear(_received(self._control))

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from hw.sim import papers
-from hw.sim.antenna import Antenna
+from hw.sim.antenna import Antenna, Holder
 from hw.sim.control import Answer, Order
 from hw.sim.gps import driving
+from hw.sim.heads import HeadHolder
 from hw.sim.network import Network
 from hw.sim.page import Page
 from hw.sim.papers import COMPANIES, HOST, PLACES, SCHOOL_OF, TENANT, Ports, ReaderPorts
@@ -88,15 +89,23 @@ class Site:
     """All of it, in one folder, on one clock."""
 
     def __init__(
-        self, folder: Path, clock: TownClock, day: datetime.date, people: Sequence[Person]
+        self,
+        folder: Path,
+        clock: TownClock,
+        day: datetime.date,
+        people: Sequence[Person],
+        *,
+        heads: bool = False,
     ) -> None:
-        """Nothing is started yet."""
+        """Nothing is started yet, but where cards are held; `heads`: at reader heads."""
         ports = free_ports(len(Ports._fields) + len(PLACES) + 2 * len(TAXIS))
         self.tablet_ports: Final = {taxi: ports.pop() for taxi in TAXIS}
         self._gpsd_ports = {taxi: ports.pop() for taxi in TAXIS}
         self._receivers = contextlib.AsyncExitStack()
         self.ports: Final = Ports(*ports[len(PLACES) :])
-        self.antennas: Final = {place: Antenna() for place in PLACES}
+        self.antennas: Final[dict[str, Holder]] = {
+            place: HeadHolder(folder / "heads" / place) if heads else Antenna() for place in PLACES
+        }
         self.pages: Final = {
             place: Page(f"{TENANT}/{place}", port)
             for place, port in zip(PLACES, ports, strict=False)

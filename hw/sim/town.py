@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from hw.sim.antenna import Antenna
+from hw.sim.antenna import Holder
 from hw.sim.cards import Card, TornAway
 from hw.sim.people import HIRED, Habit, Person
 from hw.sim.report import Sighting
@@ -71,7 +71,7 @@ class Tally:
 class Gate:
     """One place with its reader: people in front of it, one at a time."""
 
-    def __init__(self, place: str, antenna: Antenna, screen: Screen, clock: TownClock) -> None:
+    def __init__(self, place: str, antenna: Holder, screen: Screen, clock: TownClock) -> None:
         self.place: Final = place
         self.tally: Final = Tally()
         self.queue = 0
@@ -212,7 +212,7 @@ class Town:
     def __init__(
         self,
         plan: Plan,
-        antennas: Mapping[str, Antenna],
+        antennas: Mapping[str, Holder],
         screens: Mapping[str, Screen],
         clock: TownClock,
     ) -> None:

@@ -113,18 +113,25 @@ def _reader(folder: Path, path: str, scheme: Scheme, cards: Sequence[Any]) -> Re
     return kit
 
 
-def ours(name: str, scheme: Scheme, apdu_ms: int, runs: int = RUNS) -> list[float]:
+def ours(name: str, scheme: Scheme, apdu_ms: int) -> list[float]:
     """Measure the agent over one front end."""
+    return present_over(FRONT_ENDS[name], scheme, apdu_ms)
+
+
+def present_over(
+    opened: Callable[[], AbstractContextManager[Place]], scheme: Scheme, apdu_ms: int
+) -> list[float]:
+    """Measure the agent over a front end: ms from the field to the decision."""
     cards = _cards(scheme, apdu_ms)
     with (
         tempfile.TemporaryDirectory(prefix="kazasu-bench-") as folder,
-        FRONT_ENDS[name]() as place,
+        opened() as place,
         agent(_reader(Path(folder) / "bus-1", place.path, scheme, cards)) as link,
     ):
-        return _present(place, cards, link, runs)
+        return _present(place, cards, link, RUNS)
 
 
-class _FixedLine(TTY):  # type: ignore[misc]  # nfcpy has no types
+class FixedLine(TTY):  # type: ignore[misc]  # nfcpy has no types
     """A line whose speed `stty` cannot change, as nfcpy finds it on a Raspberry Pi's ttyS0."""
 
     def __init__(self, path: str) -> None:
@@ -143,7 +150,7 @@ def obvious(baudrate: int, apdu_ms: int, runs: int = OBVIOUS_RUNS) -> list[float
     """Measure `connect()` and the whole certificate, over the same chip."""
     rng, took = random.Random(3), []
     with PN532() as chip:
-        line = _FixedLine(chip.path) if baudrate == SPEEDS[0] else TTY(chip.path)
+        line = FixedLine(chip.path) if baudrate == SPEEDS[0] else TTY(chip.path)
         front_end = nfc.ContactlessFrontend()
         front_end.device = nfc.clf.pn532.init(line)
         front_end.device._path = chip.path

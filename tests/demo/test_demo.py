@@ -138,10 +138,10 @@ def test_a_gap_that_the_fleet_has_open_is_named_at_the_end(folder: Path) -> None
     assert "1 of these are not explained by the journals and the ledger" in demo.text
 
 
-def test_a_card_is_read_for_a_clerk_while_the_town_runs_fast_and_a_stop_gives_account(
+def test_at_reader_heads_a_card_is_read_for_a_clerk_and_a_stop_gives_account(
     folder: Path, eventually: Eventually
 ) -> None:
-    with Demo(folder, "--people", "8", "--rate", "60") as demo:
+    with Demo(folder, "--people", "8", "--rate", "60", "--heads") as demo:
         demo.until_open()
         office = Visitor(office_of(demo))
         name, password = re.findall(r"office +http://\S+/ +(\S+) / (\S+)", demo.text)[0]
@@ -165,9 +165,9 @@ def test_a_card_is_read_for_a_clerk_while_the_town_runs_fast_and_a_stop_gives_ac
 
 
 def test_processes_of_a_demo_that_is_killed_end_by_themselves(folder: Path) -> None:
-    with Demo(folder, "--people", "8") as demo:
+    with Demo(folder, "--people", "8", "--heads") as demo:
         demo.until_open()
-        assert len(demo.left_running()) >= 21
+        assert len(demo.left_running()) >= 28
         demo.process.kill()
         demo.process.wait()
         deadline_s = time.monotonic() + START_S_MAX

@@ -37,6 +37,7 @@ from edge.tap import Tap
 from hw.sim.antenna import Antenna
 from hw.sim.cards import FeliCaCard, StaffToken
 from hw.sim.mynumber import ChipData, MyNumberCard
+from hw.sim.pn532 import PN532
 from wire.clock import Clock, SystemClock
 from wire.credential import Credential, Scheme, credential
 from wire.entries import Tap as TapEntry
@@ -362,7 +363,7 @@ class _NoCard:
         self.looked[technology] += 1
 
 
-def lift(antenna: Antenna) -> None:
+def lift(antenna: Antenna | PN532) -> None:
     """Take the card away until the reader has noticed: EMPTY_ROUNDS full rounds without a card."""
     nothing = _NoCard()
     antenna.place(nothing)

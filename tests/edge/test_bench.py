@@ -23,6 +23,7 @@ from hw.sim.cards import FeliCaCard, Phone, StaffToken, TornAway
 from hw.sim.licence import driving_licence
 from hw.sim.mynumber import MyNumberCard
 from hw.sim.pn532 import PN532
+from programmes.texts import LANGUAGES, say
 from tests.edge.reader_kit import identifier, make_reader, my_number_card
 from tests.timing import IN_TIME
 from wire.credential import Scheme
@@ -393,9 +394,21 @@ def test_doctor_sees_a_console_on_the_line(machine: Machine) -> None:
     assert found["serial-line"].about["path"] == "pn532:/dev/ttyUSB0"
 
 
-def test_every_finding_has_its_sentence_in_both_languages(machine: Machine) -> None:
-    from programmes.texts import LANGUAGES, say
+def test_doctor_knows_a_reader_head_by_its_name(machine: Machine) -> None:
+    machine.file("dev/ttyACM0")
+    machine.file("dev/ttyACM1")
+    by_id = machine.root / "dev/serial/by-id"
+    by_id.mkdir(parents=True)
+    head = by_id / "usb-Kazasu_Reader_head_e661410403123456-if00"
+    head.symlink_to("../../ttyACM1")
+    found = machine.found()
+    assert found["head"].about == {"path": "head:e661410403123456", "node": "/dev/ttyACM1"}
+    assert found["serial-line"].about["path"] == "pn532:/dev/ttyACM0"
+    assert say("bench.doctor.head", "ja", **found["head"].about)
+    assert say("bench.doctor.head", "en", **found["head"].about)
 
+
+def test_every_finding_has_its_sentence_in_both_languages(machine: Machine) -> None:
     machine.usb("054c", "0dc9")
     machine.file("dev/ttyS0")
     machine.file("dev/ttyACM0")

@@ -14,13 +14,14 @@ from edge import link as link_module
 from edge import session, uplink
 from edge.journal import FOLDER, Follower, journals
 from edge.link import MARKS_FILE, read_marks
-from edge.panel import Acknowledged, Counted, FleetTime, Shown, Stranger
+from edge.panel import Acknowledged, Counted, FleetTime, FromLink, Reach, Shown, Stranger
 from edge.telemetry import COUNTERS_MAX, DROPPED, OVERFLOW, QUEUE_MAX, Meter
 from edge.uplink import Marks
 from tests.edge.link_kit import (
     PASS,
     READER,
     READY,
+    CardHalf,
     Fleet,
     Reader,
     fill,
@@ -143,6 +144,23 @@ async def test_a_broker_killed_and_started_again_loses_nothing(reader: Reader) -
         async with running_fleet(reader) as fleet:
             await balanced(reader, fleet)
     journal.close()
+
+
+async def test_the_lamp_hears_what_the_page_says_of_the_network(reader: Reader) -> None:
+    """Also of a card half that comes later."""
+    async with running_link(reader) as link:
+        await until(lambda: link._board.online, "connected")
+        async with running_tap(reader) as tap:
+            await until(lambda: said(tap) == [Reach(online=True)], "it is told at its beginning")
+            reader.broker.stop(signal.SIGKILL)
+            await until(lambda: said(tap)[-1:] == [Reach(online=False)], "it is told of the loss")
+            assert not link._board.state().online
+            await reader.broker.start()
+            await until(lambda: said(tap)[-1:] == [Reach(online=True)], "and of the return")
+
+
+def said(tap: CardHalf) -> list[FromLink]:
+    return [one for one in tap.heard if isinstance(one, Reach)]
 
 
 async def test_answers_of_another_key_are_ignored_and_counted(reader: Reader) -> None:

@@ -12,11 +12,12 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
-from edge.board import AGAIN, CLIENTS_MAX, EVENTS_MAX, Board, look
+from edge.board import CLIENTS_MAX, EVENTS_MAX, Board
 from edge.clock import ReaderClock, Stamp
 from edge.config import Config
 from edge.journal import FOLDER
 from edge.journal_writer import Journal
+from edge.looks import AGAIN, look
 from edge.panel import Condition, Declared, FromLink, Pressed, Shown, Vehicle
 from edge.requests import Requests
 from edge.today import RESULTS_MAX, Today

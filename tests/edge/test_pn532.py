@@ -293,7 +293,10 @@ def test_hot_plug_and_every_rung_of_the_ladder(tmp_path: Path) -> None:
     counted: list[str] = []
     with PN532(link=tmp_path / "nfc0") as chip:
         ladder = Recovering(
-            lambda: Pn532(OnLine(str(tmp_path / "nfc0")), "0003"), lambda: False, clock, counted.append
+            lambda: Pn532(OnLine(str(tmp_path / "nfc0")), "0003"),
+            lambda: False,
+            clock,
+            counted.append,
         )
         chip.place(StaffToken(UID))
         assert ladder.sense(ALL)

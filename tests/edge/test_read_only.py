@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.box import POWEROFF
 from hw.sim.pn532 import PN532
 from tests.edge.reader_kit import Link, make_reader, my_number_card
 from tests.edge.sandbox import UNITS
@@ -78,5 +79,6 @@ def test_what_ends_the_machine_s_day_is_one_file_and_gone_before_it_ends() -> No
         for line in (UNITS / "kazasu-poweroff.service").read_text().splitlines()
         if line.startswith("ExecStart=")
     ]
+    assert Path(path).name == POWEROFF
     assert acts == [f"/bin/rm {path}", "/bin/systemctl --no-block poweroff"]
     assert f"r! {path}\n" in (UNITS / "tmpfiles.conf").read_text()

@@ -260,6 +260,17 @@ def test_so_is_the_adapter_of_a_serial_line(tmp_path: Path) -> None:
     assert (device / "authorized").read_text() == "1"
 
 
+def test_so_is_a_reader_head_that_cannot_be_reached(tmp_path: Path) -> None:
+    device = usb(tmp_path, "1-1.1", "2e8a", "0005")
+    (device / "1-1.1:1.0" / "ttyACM0").mkdir(parents=True)
+    node = tmp_path / "class" / "tty" / "ttyACM0"
+    node.mkdir(parents=True)
+    (node / "device").symlink_to(device / "1-1.1:1.0" / "ttyACM0")
+    assert power_cycle("head:/dev/ttyACM0@921600", tmp_path)
+    assert (device / "authorized").read_text() == "1"
+    assert not power_cycle("head:e66141040123", tmp_path)  # none is plugged in
+
+
 def test_a_serial_line_may_be_named_by_a_link(tmp_path: Path) -> None:
     device = usb(tmp_path, "1-1.4", "1a86", "7523")
     node = tmp_path / "class" / "tty" / "ttyUSB0"

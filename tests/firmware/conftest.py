@@ -10,24 +10,19 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.firmware.interpreters import INTERPRETERS
+
 ROOT = Path(__file__).parents[2]
 PARTS = Path(__file__).with_name("parts")
 RUNNER = Path(__file__).with_name("runner.py")
 MODULES = f"{ROOT / 'firmware'}:{ROOT / 'wire'}"
-HEAP = "192K"
-"""About what a Pico leaves to a program; objects here are twice as large as there."""
 WITHIN_S = 60
-INTERPRETERS = {
-    "cpython": [sys.executable, "-S"],
-    "micropython": [str(Path(sys.executable).with_name("micropython")), "-X", f"heapsize={HEAP}"],
-}
 
 
 class Twice(pytest.File):

@@ -47,7 +47,7 @@ def _listen():
     global _heard
     while _poll.poll(0):
         data = _control.read(4096)
-        if data == b"":
+        if not data:
             sys.exit(0)  # the world has ended
         _heard += data
     *lines, _heard = _heard.split(b"\n")
@@ -105,7 +105,9 @@ class PWM:
 
 
 class ADC:
-    """One analogue input, 0 to 65,535 of 3.3 V; 4 is the chip's own temperature."""
+    """One analogue input, 0 to 65,535 of 3.3 V; CORE_TEMP is the chip's own temperature."""
+
+    CORE_TEMP = 4
 
     def __init__(self, pin):
         self._number = pin if isinstance(pin, int) else pin.number

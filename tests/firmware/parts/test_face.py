@@ -120,6 +120,30 @@ def test_an_answer_ends_and_what_stood_before_comes_back():
             assert lamp.pixels == face.frame(standing, 0), (answer, standing)
 
 
+def test_a_network_that_comes_or_goes_cuts_no_answer_short():
+    for calm, before in (("ready", "offline"), ("offline", "ready")):
+        lamp, buzzer, shown = made()
+        show(shown, 0, before)
+        show(shown, 0, "yes", aloud=1)
+        show(shown, 20, calm)
+        assert buzzer.duty
+        run(shown, 20, 2_000)
+        assert lamp.pixels == face.frame("yes", 0)
+        run(shown, 2_000, 2_020)
+        assert lamp.pixels == face.frame(calm, 0)
+        show(shown, 3_000, "reading")
+        show(shown, 3_010, calm)  # the card was taken away
+        assert lamp.pixels == face.frame(calm, 0)
+
+
+def test_a_fault_or_the_end_of_service_ends_an_answer():
+    lamp, _, shown = made()
+    show(shown, 0, "ready")
+    show(shown, 0, "yes")
+    show(shown, 10, "off")
+    assert lamp.pixels == face.frame("off", 0)
+
+
 def test_a_new_standing_meaning_ends_an_answer():
     lamp, _, shown = made()
     show(shown, 0, "ready")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 
 import headbundle
 import headlink
@@ -219,6 +220,48 @@ def test_an_update_that_nobody_goes_on_with_is_given_up():
     assert board.update.is_under_way
     board.update.tick(2 * update.IDLE_MS)
     assert not board.update.is_under_way
+
+
+def test_whatever_is_asked_in_whatever_order_a_whole_slot_begins():
+    fresh("head")
+    random.seed(29)
+    board, tried = Board(), 0
+    for step in range(600):
+        ask = random.choice((begin_right, begin_wrong, next_piece, next_piece, any_piece, end, end))
+        refused(ask, board)
+        if random.randrange(20) == 0:
+            refused(board.update.healthy, 0)
+        if board.restarts or random.randrange(30) == 0:
+            board = Board()
+            tried += board.update.is_trial
+            assert content(board.slot) in (FORMER, LATTER), step
+    assert tried
+
+
+def begin_right(board):
+    if board.update._incoming is None:
+        board.update.begin(0, len(BUNDLE), HASH)
+
+
+def begin_wrong(board):
+    if random.randrange(4) == 0:
+        board.update.begin(0, random.randrange(2 * len(BUNDLE)), HASH)
+
+
+def next_piece(board):
+    have = board.update._incoming.have if board.update._incoming else 0
+    board.update.data(0, have, BUNDLE[have : have + random.randrange(1, 900)])
+
+
+def any_piece(board):
+    if random.randrange(4) == 0:
+        offset = random.randrange(len(BUNDLE))
+        board.update.data(0, offset, bytes(random.randrange(300)))
+
+
+def end(board):
+    board.update.end(0)
+    board.update.tick(update.ANSWER_MS)
 
 
 def live(disk):
