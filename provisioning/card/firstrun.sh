@@ -16,14 +16,16 @@ echo LANG=ja_JP.UTF-8 >"$ROOT/etc/default/locale"
 run locale-gen
 
 # Nobody signs in: no user is made, no password is set, and ssh stays off.
-run systemctl disable userconfig.service ssh.service
+for unit in userconfig.service ssh.service; do
+  run systemctl disable "$unit" || echo "kazasu: this image has no $unit"
+done
 run passwd --lock root
 
 if [ -e "$BOOT/kazasu/wifi.nmconnection" ]; then
   connections=$ROOT/etc/NetworkManager/system-connections
   mkdir -p "$connections"
   install -m 600 "$BOOT/kazasu/wifi.nmconnection" "$connections/kazasu.nmconnection"
-  run raspi-config nonint do_wifi_country JP
+  run raspi-config nonint do_wifi_country JP || run rfkill unblock wifi
   rm "$BOOT/kazasu/wifi.nmconnection"
 fi
 

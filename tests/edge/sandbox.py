@@ -4,7 +4,7 @@
 
 Its own network namespace and its own /proc where the unit has them; everything read-only but
 WRITABLE; no capability; no page that is writable and executable; the unit's system calls and
-address families alone. Not here: users, devices, /tmp. What the unit says is read from it, so both cannot drift apart.
+address families alone. Not here: users, devices, /tmp. What the unit says is read from it.
 """
 
 import ctypes
