@@ -89,6 +89,9 @@ def sd(
     wheels: Annotated[
         Path | None, typer.Option("--wheels", help="Folder of the program's wheels.")
     ] = None,
+    overlay: Annotated[
+        list[Path], typer.Option("--overlay", help="A device-tree overlay (.dtbo); may repeat.")
+    ] = [],  # noqa: B006  # typer's way to say none
 ) -> None:
     """Write one reader's card: who it is, where it calls, and a claim that is good once."""
     from provisioning.claims import DAYS
@@ -105,7 +108,7 @@ def sd(
         place = place_of(read, reader)
         password = typer.prompt("Wi-Fi password", hide_input=True, err=True) if wifi else ""
         network = Wifi.of(wifi, password) if wifi else None
-        card = Card(place, chosen, network, wheels)
+        card = Card(place, chosen, network, wheels, tuple(overlay))
         prepare(folder, read, card, boot, SystemClock())
     except (ProvisioningRefused, OSError) as error:
         _refused(error)

@@ -33,6 +33,9 @@ RUN: Final = (
 """As Raspberry Pi Imager has it."""
 SCRIPT: Final = "kazasu/first-boot.sh"
 PUBLIC: Final = ("edge.toml", "authority.pem", "fleet.pub")
+DTB_MAGIC: Final = bytes.fromhex("D00DFEED")
+"""Devicetree Specification 5.2."""
+CONFIG_MARK: Final = "\n[all]\n# Made by kazasu-provision sd.\n"
 STATIC: Final = ("first-boot.sh", "fstab", "journald.conf", "system.conf")
 
 
@@ -43,6 +46,8 @@ class Card(NamedTuple):
     form: Form
     wifi: Wifi | None = None
     wheels: Path | None = None
+    overlays: tuple[Path, ...] = ()
+    """Compiled device-tree overlays (.dtbo), such as the head's."""
 
 
 def form_of(boot: Path) -> Form:
@@ -88,6 +93,8 @@ def prepare(folder: Path, town: Town, card: Card, boot: Path, clock: Clock) -> N
     _put(ours / "door", f"https://{town.host}:{town.ports.door}\n".encode())
     if card.wheels:
         _put_wheels(card.wheels, ours / "wheels")
+    if card.overlays:
+        _put_overlays(boot, card.overlays)
     if card.form == "cloud-init":
         _put_cloud_init(boot, card)
     else:
@@ -152,6 +159,19 @@ def _put_wheels(wheels: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
     for one in found:
         shutil.copyfile(one, target / one.name)
+
+
+def _put_overlays(boot: Path, overlays: tuple[Path, ...]) -> None:
+    """Bring overlays and name them in config.txt, in a part of ours at its end."""
+    for one in overlays:
+        if one.suffix != ".dtbo" or not one.read_bytes().startswith(DTB_MAGIC):
+            raise ProvisioningRefused(f"{one} is no compiled overlay: make a .dtbo of it with dtc")
+    (boot / "overlays").mkdir(exist_ok=True)
+    for one in overlays:
+        _put(boot / "overlays" / one.name, one.read_bytes())
+    image = (boot / "config.txt").read_text("utf-8").partition(CONFIG_MARK)[0]
+    lines = "".join(f"dtoverlay={one.stem}\n" for one in overlays)
+    _put(boot / "config.txt", f"{image}{CONFIG_MARK}{lines}".encode())
 
 
 def _static(name: str) -> bytes:

@@ -63,8 +63,9 @@ def write_card(
     reader: str = "bus-1",
     wifi: Wifi | None = None,
     wheels: Path | None = None,
+    overlays: tuple[Path, ...] = (),
 ) -> str:
     """Prepare a card and return its claim."""
-    card = Card(place_of(town, reader), form_of(boot), wifi, wheels)
+    card = Card(place_of(town, reader), form_of(boot), wifi, wheels, overlays)
     prepare(folder, town, card, boot, SystemClock())
     return (boot / "kazasu" / "claim").read_text("ascii").strip()

@@ -118,6 +118,29 @@ def test_cloud_init_is_told_what_it_understands(tmp_path: Path, made: tuple[Path
     assert not (boot / "firstrun.sh").exists()
 
 
+def test_overlays_are_named_once_behind_what_the_image_says(
+    tmp_path: Path, made: tuple[Path, Town]
+) -> None:
+    folder, town = made
+    boot = image(tmp_path / "boot", "older")
+    before = (boot / "config.txt").read_text()
+    overlays = [tmp_path / f"kazasu-{name}.dtbo" for name in ("head", "gnss")]
+    for one in overlays:
+        source = ROOT / "hw" / "overlays" / f"{one.stem}.dts"
+        subprocess.run(["dtc", "-q", "-@", "-O", "dtb", "-o", one, source], check=True)
+    for _ in range(2):
+        write_card(folder, town, boot, overlays=tuple(overlays))
+        said = (boot / "config.txt").read_text()
+        assert said.startswith(before)
+        assert said.splitlines()[-2:] == ["dtoverlay=kazasu-head", "dtoverlay=kazasu-gnss"]
+        assert said.count("dtoverlay=") == 2
+    assert (boot / "overlays" / overlays[0].name).read_bytes() == overlays[0].read_bytes()
+    source = ROOT / "hw" / "overlays" / "kazasu-head.dts"
+    with pytest.raises(ProvisioningRefused, match="no compiled overlay"):
+        write_card(folder, town, boot, overlays=(source,))
+    assert not (boot / "kazasu" / "claim").exists()
+
+
 def test_the_form_is_told_by_what_the_image_brings(tmp_path: Path) -> None:
     for form in FORMS:
         assert form_of(image(tmp_path / form, form)) == form
