@@ -131,7 +131,7 @@ class Longer:
         if to_head:
             return data
         frames = self._stream.feed(data)
-        return b"".join([headlink.pack(*frame, payload + b"!") for *frame, payload in frames])
+        return b"".join(headlink.pack(*frame[:3], frame[3] + b"!") for frame in frames)
 
 
 def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
