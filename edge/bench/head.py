@@ -85,7 +85,7 @@ def state(head: Head, _: argparse.Namespace) -> int:
     ignition, opened, tenths, mv, faults = head.ask(headlink.SENSE)
     _tell_who(head)
     for name, value in (("ignition", ignition), ("lid", opened)):
-        tell(f"{text(f'head.{name}')}: {text(f'head.{name}.{value}')}")
+        tell(f"{text(f'head.{name}')}: {text(f'head.{name}.{min(value, 1)}')}")
     tell(f"{text('head.temperature')}: {tenths / 10:.1f} °C")
     tell(f"{text('head.supply')}: {mv / 1000:.1f} V")
     for bit, name in enumerate(headlink.FAULTS):
