@@ -136,7 +136,7 @@ class Box:
         self.front_end.close()
         if orderly or leaves:
             self.face.off()
-            # A head that has not heard of the end goes on watching: it then brings the machine back.
+            # A head that has not heard of the end goes on watching, and brings the machine back.
             if not leaves or self._reach(headlink.POWER, headlink.OFF) is not None:
                 self._reach(headlink.WATCH, 0)
         if leaves:
