@@ -131,7 +131,9 @@ class Longer:
         if to_head:
             return data
         frames = self._stream.feed(data)
-        return b"".join(headlink.pack(*frame[:3], frame[3] + b"!") for frame in frames)
+        return b"".join(
+            headlink.pack(kind, seq, op, payload + b"!") for kind, seq, op, payload in frames
+        )
 
 
 def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
