@@ -118,7 +118,7 @@ class Update:
                 return do(now_ms, *values)
             except OSError:
                 self._drop()
-                raise headlink.Damaged("the flash takes no more")
+            raise headlink.Damaged("the flash takes no more")
 
         return done
 
@@ -132,11 +132,11 @@ class Update:
     def _drop(self):
         """Give up what comes; what lies there is emptied by the next BEGIN."""
         incoming, self._incoming = self._incoming, None
-        if incoming:
-            try:
+        try:
+            if incoming:
                 incoming.close()
-            except OSError:  # a flash that is full may say so only then
-                pass
+        except OSError:  # a flash that is full may say so only then
+            pass
 
     def _clear(self):
         """Empty the other slot, and forget that anything was tried."""
