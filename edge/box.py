@@ -25,7 +25,7 @@ from edge.frontends.power import power_cycle
 from edge.frontends.recovery import Recovering
 from edge.head import HeadGone, HeadRefused
 from edge.looks import standing
-from edge.senses import IN_VEHICLES, Senses
+from edge.senses import Senses
 from wire import headlink
 from wire.clock import Clock
 from wire.headlink import Op
@@ -60,7 +60,7 @@ class Box:
             counted,
         )
         self.face: Final = Face(head, clock, aloud=config.buzzer)
-        self._senses = Senses(in_vehicle=config.place_kind in IN_VEHICLES)
+        self._senses = Senses(config.place_kind)
         self._opening = 0
         self._sense_ns = self._began_ns = 0
         self._healthy = False
@@ -74,7 +74,7 @@ class Box:
 
     @property
     def leaves(self) -> bool:
-        """True when the vehicle's journey is over."""
+        """True when the vehicle's journey is over, or the mains are."""
         return self._senses.leaves(self._clock.monotonic_ns())
 
     def watch(self, ready: bool, online: bool, heard: bool) -> None:

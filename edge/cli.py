@@ -69,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--json", action="store_true", help="one JSON object a line")
         elif name in HALVES:
             one.add_argument("--parent", type=int, default=0, help=argparse.SUPPRESS)
+    enrol = commands.add_parser("enrol", help="turn a new card's claim into this reader's identity")
+    enrol.add_argument("config", type=Path, metavar="CONFIG", help="the reader's edge.toml")
+    enrol.add_argument("--card", type=Path, required=True, help="the folder with the claim")
+    enrol.set_defaults(command=_enrol)
     unsent = commands.add_parser("unsent", help="write what lies on a dead reader's card")
     unsent.add_argument("state", type=Path, metavar="STATE", help="its state folder")
     unsent.add_argument("--reader", required=True, help="its full name, tenant/reader")
@@ -230,6 +234,21 @@ def _journal(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return CONFIG_REFUSED
     return 1 if damaged else 0
+
+
+def _enrol(arguments: argparse.Namespace) -> int:
+    """0: this reader has its identity; 1: ask again later; 2: the card cannot be used."""
+    from edge.config import ConfigRefused, read_config
+    from edge.enrol import EnrolRefused, NotNow, enrol
+
+    try:
+        config = read_config(arguments.config)
+        fresh = enrol(config, arguments.card)
+    except (ConfigRefused, EnrolRefused, NotNow, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return CONFIG_REFUSED if isinstance(error, ConfigRefused | EnrolRefused) else 1
+    sys.stdout.write(f"{config.reader}: {'enrolled' if fresh else 'has been enrolled before'}\n")
+    return 0
 
 
 def _unsent(arguments: argparse.Namespace) -> int:

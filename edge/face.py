@@ -1,8 +1,8 @@
 """What the reader head's lamp and buzzer show, as the card half knows it.
 
 Upheld: a card waits for one request at most, and for none while the head is away · what stands
-between two cards is said once, and again to a head that was opened anew · it covers no answer that
-somebody still looks at · a reader without a head has no face, and needs no other code.
+between two cards is said once, and again to a head that was opened anew; the head lets an answer
+end first · a reader without a head has no face, and needs no other code.
 """
 
 from typing import Final
@@ -13,10 +13,9 @@ from wire import headlink
 from wire.clock import Clock
 from wire.codes import Code, Outcome
 
-ANSWER_MS: Final = 2_000
-"""An answer stands at least so long: a yes, the shortest, ends then (firmware/face.py)."""
 FAULT_MS: Final = 10_000
-"""The fault of a single card stands as long as the screen shows a refusal (web/static/page.js)."""
+"""The fault of a single card stands as long as the screen shows a refusal (web/static/page.js), or
+until the next card; the head would leave it for ever."""
 
 
 class Face:
@@ -27,32 +26,31 @@ class Face:
         self._stands: Meaning | None = None
         """What stands at the head; None: it is to be told."""
         self._opening = 0
-        self._answer_until_ns = 0
+        self._fault_until_ns = 0
 
     def stand(self, meaning: Meaning) -> None:
         """Show this between two cards; costs nothing while it is shown already."""
         if self._head is None or not self._head.is_open:
             return
         if self._opening != self._head.openings:
-            self._opening, self._stands, self._answer_until_ns = self._head.openings, None, 0
-        if meaning == self._stands or self._clock.monotonic_ns() < self._answer_until_ns:
+            self._opening, self._stands, self._fault_until_ns = self._head.openings, None, 0
+        if meaning == self._stands or self._clock.monotonic_ns() < self._fault_until_ns:
             return
         if self._show(meaning):
             self._stands = meaning
 
     def reading(self) -> None:
-        """A card is being read."""
-        self._show("reading")
+        """A card is being read; should it leave without an answer, what stands is told again."""
+        if self._show("reading"):
+            self._stands = None
 
     def answer(self, outcome: Outcome, code: Code) -> None:
         """Show what became of a card."""
         meaning = answer(outcome, code)
-        if self._head is None or not self._show(meaning, self._aloud):
-            return
-        if self._opening != self._head.openings or meaning == "fault":
-            self._opening, self._stands = self._head.openings, None
-        lasts_ms = FAULT_MS if meaning == "fault" else ANSWER_MS
-        self._answer_until_ns = self._clock.monotonic_ns() + lasts_ms * 1_000_000
+        self._fault_until_ns = 0
+        if self._show(meaning, self._aloud) and meaning == "fault":
+            self._stands = None
+            self._fault_until_ns = self._clock.monotonic_ns() + FAULT_MS * 1_000_000
 
     def off(self) -> None:
         """Nobody is meant to come here."""

@@ -13,9 +13,11 @@ import time
 
 import headlink
 
-WAIT_MS = 10
-"""The longest that the loop sleeps: parts are ticked so often, and the chip's time-outs are that
-exact."""
+WAIT_MS = 5
+"""The longest that the loop sleeps: the chip's time-outs are that exact."""
+TICK_MS = 5
+"""Parts are ticked so often, and not with each byte of the chip: its answer waits for none of them
+in between."""
 LINK_BYTES = 512
 """Read at once; more waits in the USB buffers."""
 NFC_OPS = (headlink.NFC, headlink.NFC_RESET, headlink.NFC_POLL)
@@ -42,7 +44,7 @@ class Head:
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._poll.register(uart, select.POLLIN)
-        self.now_ms = 0
+        self.now_ms = self._ticked_ms = 0
         self._ticks = time.ticks_ms()
 
     def fit(self, nfc, parts, heard):
@@ -64,8 +66,10 @@ class Head:
             for asked in self._stream.feed(data):
                 self._asked(now_ms, asked)
         self._nfc.tick(now_ms)
-        for part in self._parts:
-            part.tick(now_ms)
+        if now_ms - self._ticked_ms >= TICK_MS:
+            self._ticked_ms = now_ms
+            for part in self._parts:
+                part.tick(now_ms)
 
     def say(self, op, *values, tail=b""):
         """Tell the computer of an event; one that is lost heals, as its state can be asked for."""

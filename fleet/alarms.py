@@ -30,6 +30,8 @@ class AlarmKind(enum.StrEnum):
     """Something could not be read or verified; the subject is the reader."""
     REPLAY = "replay"
     """A decision could not be repeated from what it rested on; the subject is the reader."""
+    OPENED = "opened"
+    """The lid of a reader's box was opened; the subject is the reader."""
     BROKER_DROPPED = "broker-dropped"
     """The broker dropped messages: its limits are too small; readers send again. One subject."""
 

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from fleet import journals, store, telemetry
+from fleet import alarms, journals, store, telemetry
+from fleet.alarms import AlarmKind
 from fleet.registry import Reader
 from fleet.schema import bad_message, online_change, reader_state
 from fleet.telemetry import Minute
@@ -20,6 +21,8 @@ from wire.envelope import MessageRefused, Purpose, open_envelope
 from wire.messages import Status, Telemetry, Triage, TwinReported
 from wire.topics import Leaf
 
+LID_OPENED: Final = "head.opened"
+"""A reader's counter that somebody has to look after (edge/senses.py)."""
 UNKNOWN_READER: Final = "?"
 """Stands in `bad_message` for every name that is not in the registry."""
 
@@ -48,11 +51,13 @@ class Heard(NamedTuple):
     unknown_cards: list[tuple[Reader, Triage, int]]
     minutes: list[Minute]
     answers: list[tuple[Reader, DeskAnswer]]
+    opened: dict[str, int]
+    """Readers whose lid was opened, and when that was heard (ms)."""
 
 
 def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
     """Take a group in, inside the caller's transaction."""
-    heard = Heard(set(), [], [], [])
+    heard = Heard(set(), [], [], [], {})
     claiming = {one.reader.name for one in said if one.leaf is Leaf.STATUS}
     store.lock(connection, "reader", claiming)  # a status moves a journal's marks (journals.claim)
     for one in said:
@@ -60,6 +65,8 @@ def take(connection: sa.Connection, said: Sequence[Said]) -> Heard:
             _TAKERS[one.leaf](connection, one, heard)
         except (MessageRefused, telemetry.TelemetryRefused) as error:
             _refuse(connection, one, error.reason)
+    for name, at_ms in sorted(heard.opened.items()):
+        alarms.sound(connection, AlarmKind.OPENED, name, name, "", at_ms)
     return heard
 
 
@@ -121,6 +128,8 @@ def _telemetry(_connection: sa.Connection, said: Said, heard: Heard) -> None:
     report = open_envelope(said.payload, Purpose.TELEMETRY, name, said.reader.key, Telemetry)
     telemetry.check(report)
     heard.minutes.append(Minute(name, report, said.reader.place.by_hour))
+    if report.counters.get(LID_OPENED):
+        heard.opened[name] = said.received_at_ms
 
 
 def _reported(connection: sa.Connection, said: Said, _heard: Heard) -> None:

@@ -68,9 +68,9 @@ def fleet_acl() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _listener(port: int, root: Path, acl: Path, files: BrokerFiles) -> list[str]:
+def _listener(at: str, root: Path, acl: Path, files: BrokerFiles) -> list[str]:
     return [
-        f"listener {port} 127.0.0.1",
+        f"listener {at}",
         f"cafile {root}",
         f"certfile {files.server_certificate}",
         f"keyfile {files.server_key}",
@@ -83,8 +83,14 @@ def _listener(port: int, root: Path, acl: Path, files: BrokerFiles) -> list[str]
     ]
 
 
-def mosquitto_conf(folder: Path, files: BrokerFiles, readers_port: int, fleet_port: int) -> str:
-    """Return the configuration; the lists are expected in `folder` under their usual names."""
+def mosquitto_conf(
+    folder: Path, files: BrokerFiles, readers_port: int, fleet_port: int, elsewhere: bool = False
+) -> str:
+    """Return the configuration; the lists are expected in `folder` under their usual names.
+
+    `elsewhere`: readers call from other machines; the fleet's listener is always local.
+    """
+    readers_at = str(readers_port) if elsewhere else f"{readers_port} 127.0.0.1"
     lines = [
         "# Made by kazasu-provision; change town.toml and run it again.",
         "per_listener_settings true",
@@ -101,9 +107,9 @@ def mosquitto_conf(folder: Path, files: BrokerFiles, readers_port: int, fleet_po
         f"max_queued_messages {QUEUED_MESSAGES_MAX}",
         f"max_queued_bytes {QUEUED_BYTES_MAX}",
         "",
-        *_listener(readers_port, files.readers_root, folder / "readers.acl", files),
+        *_listener(readers_at, files.readers_root, folder / "readers.acl", files),
         "use_username_as_clientid true",
         "",
-        *_listener(fleet_port, files.fleet_root, folder / "fleet.acl", files),
+        *_listener(f"{fleet_port} 127.0.0.1", files.fleet_root, folder / "fleet.acl", files),
     ]
     return "\n".join(lines) + "\n"

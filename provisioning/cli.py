@@ -1,5 +1,6 @@
 """`kazasu-provision`: identities, keys and broker policy of a town, credentials of its members."""
 
+import contextlib
 import errno
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,6 +72,70 @@ def broker(folder: Folder, town: TownFile) -> None:
     except (ProvisioningRefused, OSError) as error:
         _refused(error)
     _out.print(f"mosquitto -c {folder / 'broker' / 'mosquitto.conf'}", markup=False)
+
+
+@app.command()
+def sd(
+    folder: Folder,
+    town: TownFile,
+    reader: Annotated[str, typer.Option("--reader", help="The place whose reader it becomes.")],
+    boot: Annotated[Path, typer.Option("--boot", help="The card's FAT partition, mounted.")],
+    form: Annotated[
+        str, typer.Option("--form", help="cloud-init (Trixie), older (Bookworm), or auto.")
+    ] = "auto",
+    wifi: Annotated[
+        str, typer.Option("--wifi", help="Name of its Wi-Fi; the password is asked for.")
+    ] = "",
+    wheels: Annotated[
+        Path | None, typer.Option("--wheels", help="Folder of the program's wheels.")
+    ] = None,
+    overlay: Annotated[
+        list[Path], typer.Option("--overlay", help="A device-tree overlay (.dtbo); may repeat.")
+    ] = [],  # noqa: B006  # typer's way to say none
+) -> None:
+    """Write one reader's card: who it is, where it calls, and a claim that is good once."""
+    from provisioning.claims import DAYS
+    from provisioning.sd import FORMS, Card, form_of, place_of, prepare
+    from provisioning.town import read_town
+    from provisioning.wifi import Wifi
+    from wire.clock import SystemClock
+
+    try:
+        chosen = form_of(boot) if form == "auto" else next((f for f in FORMS if f == form), None)
+        if chosen is None:
+            raise ProvisioningRefused(f"--form is cloud-init, older or auto, not {form!r}")
+        read = read_town(town)
+        place = place_of(read, reader)
+        password = typer.prompt("Wi-Fi password", hide_input=True, err=True) if wifi else ""
+        network = Wifi.of(wifi, password) if wifi else None
+        card = Card(place, chosen, network, wheels, tuple(overlay))
+        prepare(folder, read, card, boot, SystemClock())
+    except (ProvisioningRefused, OSError) as error:
+        _refused(error)
+    said = f"{reader}: {chosen}, its claim is good once and for {DAYS} days"
+    _out.print(said, markup=False)
+
+
+@app.command()
+def door(
+    folder: Folder,
+    town: TownFile,
+    listen: Annotated[str, typer.Option("--listen", help="Address to listen on.")] = "",
+) -> None:
+    """Give new readers their certificates, each for the claim on its card; runs until stopped."""
+    from provisioning.door import Door, Enrolment
+    from provisioning.town import read_town
+    from wire.clock import SystemClock
+
+    try:
+        read = read_town(town)
+        host = listen or ("" if read.host else "127.0.0.1")
+        server = Door(Enrolment(folder, read, SystemClock()), folder, host, read.ports.door)
+    except (ProvisioningRefused, OSError) as error:
+        _refused(error)
+    _out.print(f"{read.tenant}: new readers call at port {read.ports.door}", markup=False)
+    with contextlib.suppress(KeyboardInterrupt), server:
+        server.serve_forever()
 
 
 @app.command()

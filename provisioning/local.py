@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -32,10 +31,12 @@ from provisioning.authority import (
     pem,
     read_certificate,
 )
+from provisioning.claims import alone
+from provisioning.enrolled import read_enrolled, registered
 from provisioning.keys import KeyRing
+from provisioning.registry import Before, read_registry, write_registry
 from provisioning.town import Place, Town
 from provisioning.vault import (
-    ProvisioningRefused,
     ed25519_key,
     p256_key,
     private_folder,
@@ -47,6 +48,7 @@ from wire.registry import RegisteredPlace, RegisteredReader, Registry
 from wire.seal import SealBroken, open_keys, seal_keys
 
 _HOST: Final = "127.0.0.1"
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104  # for readers elsewhere; each listener asks who it is
 _SERVER_NAMES: Final[list[x509.GeneralName]] = [
     x509.DNSName("localhost"),
     x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
@@ -69,10 +71,15 @@ class _Site:
 def make_local(folder: Path, town: Town, clock: Clock) -> None:
     """Write the whole tree. Raises ProvisioningRefused, and OSError when the disk says no."""
     folder = private_folder(folder).resolve()
+    with alone(folder):
+        _make_local(folder, town, clock)
+
+
+def _make_local(folder: Path, town: Town, clock: Clock) -> None:
     for name in ("authority", "server", "fleet", "keys", "readers", "broker"):
         private_folder(folder / name)
     now = datetime.datetime.fromtimestamp(clock.now_ms() // 1000, datetime.UTC)
-    former = _former_registry(folder, town.tenant)
+    before = Before.of(read_registry(folder, town.tenant))
     ring = KeyRing.at(folder / "keys" / "programme-keys.json", town.tenant)
     ring.add(town.programmes)
     site = _Site(
@@ -85,12 +92,11 @@ def make_local(folder: Path, town: Town, clock: Clock) -> None:
     )
     _make_server(site)
     _make_fleet(site)
-    readers = [_make_reader(site, place, former) for place in town.place]
+    readers = [_make_reader(site, place, before) for place in town.place]
     places = [_registered(place) for place in town.place]
     epochs = {name: ring.present(name).epoch for name in town.programmes}
     registry = Registry(1, town.tenant, places, readers, epochs, town.organisation)
-    data = msgspec.json.format(msgspec.json.encode(registry))
-    write_file(folder / "fleet" / "registry.json", data + b"\n")
+    write_registry(folder, registry)
     make_broker(folder, town)
 
 
@@ -104,23 +110,11 @@ def make_broker(folder: Path, town: Town) -> None:
         folder / "authority" / "operators.pem",
     )
     home = private_folder(folder / "broker")
-    conf = broker.mosquitto_conf(home, files, town.ports.readers, town.ports.fleet)
+    ports = town.ports
+    conf = broker.mosquitto_conf(home, files, ports.readers, ports.fleet, bool(town.host))
     write_file(home / "readers.acl", broker.readers_acl().encode(), 0o600)
     write_file(home / "fleet.acl", broker.fleet_acl().encode(), 0o600)
     write_file(home / "mosquitto.conf", conf.encode())
-
-
-def _former_registry(folder: Path, tenant: str) -> dict[str, RegisteredReader]:
-    path = folder / "fleet" / "registry.json"
-    if not path.exists():
-        return {}
-    try:
-        registry = msgspec.json.decode(path.read_bytes(), type=Registry)
-    except msgspec.MsgspecError as error:
-        raise ProvisioningRefused(f"{path}: {error}: move it away, and run again") from error
-    if registry.tenant != tenant:
-        raise ProvisioningRefused(f"{folder} belongs to {registry.tenant}: use another folder")
-    return {reader.reader: reader for reader in registry.readers}
 
 
 def _certificate(
@@ -143,13 +137,30 @@ def _certificate(
 def _make_server(site: _Site) -> None:
     home = site.folder / "server"
     key = p256_key(home / "server.key")
+    names, path = _server_names(site.town.host), home / "server.pem"
+    if path.exists() and _names_of(read_certificate(path)) != names:
+        path.unlink()  # it would be kept for its year
     _certificate(
-        home / "server.pem",
+        path,
         site.root,
         key,
         site.now,
-        lambda: site.root.issue_server(key.public_key(), _SERVER_NAMES, site.now),
+        lambda: site.root.issue_server(key.public_key(), names, site.now),
     )
+
+
+def _server_names(host: str) -> list[x509.GeneralName]:
+    """Return what the servers answer to: this machine's names, and the town's."""
+    if not host:
+        return _SERVER_NAMES
+    try:
+        return [*_SERVER_NAMES, x509.IPAddress(ipaddress.ip_address(host))]
+    except ValueError:
+        return [*_SERVER_NAMES, x509.DNSName(host)]
+
+
+def _names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
 
 
 def _make_fleet(site: _Site) -> None:
@@ -175,17 +186,21 @@ def _make_fleet(site: _Site) -> None:
         "server_key": "../server/server.key",
         "signing_key": "signing.key",
         "devices_port": ports.devices,
+        **({"devices_host": _EVERYWHERE} if site.town.host else {}),
         "console_port": ports.console,
         "office_port": ports.office,
     }
     write_file(home / "fleet.toml", _toml(config))
 
 
-def _make_reader(
-    site: _Site, place: Place, former: dict[str, RegisteredReader]
-) -> RegisteredReader:
+def _make_reader(site: _Site, place: Place, before: Before) -> RegisteredReader:
     home = private_folder(site.folder / "readers" / place.name)
     name = site.town.reader_at(place)
+    write_file(home / "authority.pem", pem(site.root.certificate))
+    write_file(home / "fleet.pub", (site.folder / "fleet" / "signing.pub").read_bytes())
+    write_file(home / "edge.toml", _toml(_edge_config(site.town, place)))
+    if enrolled := read_enrolled(home):
+        return registered(enrolled, name, place.programmes, site.ring, before)
     key, sealing = p256_key(home / "reader.key"), p256_key(home / "sealing.key")
     certificate = _certificate(
         home / "reader.pem",
@@ -194,16 +209,13 @@ def _make_reader(
         site.now,
         lambda: site.root.issue_reader(name, key.public_key(), site.now),
     )
-    write_file(home / "authority.pem", pem(site.root.certificate))
-    write_file(home / "fleet.pub", (site.folder / "fleet" / "signing.pub").read_bytes())
-    write_file(home / "edge.toml", _toml(_edge_config(site.town, place)))
     return RegisteredReader(
         reader=str(name),
         place=place.name,
         fingerprint=fingerprint(certificate),
         public_key=public_pem(key).decode(),
         sealing_public_key=public_pem(sealing).decode(),
-        keys_sealed=_sealed(site, place, sealing, former.get(str(name))),
+        keys_sealed=_sealed(site, place, sealing, before.readers.get(str(name))),
     )
 
 
@@ -237,9 +249,9 @@ def _edge_config(town: Town, place: Place) -> dict[str, object]:
         "programmes": place.programmes,
         "front_end": place.front_end,
         "technologies": place.technologies,
-        "broker_host": _HOST,
+        "broker_host": town.host or _HOST,
         "broker_port": town.ports.readers,
-        "devices_url": f"https://{_HOST}:{town.ports.devices}",
+        "devices_url": f"https://{town.host or _HOST}:{town.ports.devices}",
         "page_port": place.page_port,
         **(tablets if place.tablet_host else {}),
         **({"gpsd": place.gpsd} if place.gpsd else {}),
@@ -261,7 +273,7 @@ def _registered(place: Place) -> RegisteredPlace:
 
 
 def _toml(values: dict[str, object]) -> bytes:
-    """Write strings, numbers and lists of strings: TOML's basic strings are JSON's."""
+    """Write strings, numbers, booleans and lists of strings: TOML writes them as JSON does."""
     lines = ["# Made by kazasu-provision; change town.toml and run it again."]
     lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return ("\n".join(lines) + "\n").encode()

@@ -2,9 +2,12 @@
 
     tenant = "kazasu-shi"
 
-    [ports]            # all on 127.0.0.1
+    host = ""          # where readers on other machines call; empty: all on this one
+
+    [ports]            # on 127.0.0.1; with a host, what readers call is open to other machines
     readers = 18883    # MQTT for readers        devices = 18443   # HTTPS for readers
     fleet = 18884      # MQTT for the fleet      console = 18080, office = 18081
+    door = 18085       # HTTPS for readers without a certificate (kazasu-provision door)
 
     [[place]]
     name = "bus-1"
@@ -55,13 +58,14 @@ class TownRefused(ProvisioningRefused):
 
 
 class Ports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where each server listens, on the loopback interface alone."""
+    """Where each server listens."""
 
     readers: Port
     fleet: Port
     devices: Port
     console: Port
     office: Port
+    door: Port = 18_085
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +99,9 @@ class Town(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ports: Ports
     place: Annotated[list[Place], Meta(min_length=1, max_length=PLACES_MAX)]
     organisation: Annotated[list[RegisteredOrganisation], Meta(max_length=ORGANISATIONS_MAX)] = []
+    host: Annotated[str, Meta(pattern=r"^([a-z0-9.-]{1,253})?$(?!\n)")] = ""
+    """A name or IPv4 address of the town's servers, in their certificate; what readers call is then
+    open to other machines."""
 
     def reader_at(self, place: Place) -> ReaderName:
         """Return the full name of the reader that stands at a place."""

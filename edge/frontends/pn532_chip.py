@@ -126,7 +126,6 @@ class BehindHead:
 
     def __init__(self, head: Head, baudrate: int = min(SPEEDS)) -> None:
         self._head, self._baudrate = head, baudrate
-        self._chip: HeadChip | None = None
 
     def open(self) -> None:
         """See Module; the chip is reset in `start`, whatever state a crash has left it in."""
@@ -134,26 +133,17 @@ class BehindHead:
     def start(self) -> Any:
         """See Module."""
         self._head.ask(headlink.NFC_RESET, self._baudrate, within_s=RESET_S)
-        self._chip = HeadChip(self._head, logger=_log)
-        return set_up(self._chip)
+        return set_up(HeadChip(self._head, logger=_log))
 
     def close(self) -> None:
         """See Module."""
-        if self._chip:
+        if self._head.is_open:
             with contextlib.suppress(*FAULTS):
-                self._chip.rf_configuration(*FIELD_OFF)
+                HeadChip(self._head, logger=_log).rf_configuration(*FIELD_OFF)
 
 
 class HeadChip(pn532.Chipset):  # type: ignore[misc]  # nfcpy has no types
-    """nfcpy's chip behind the head: a command goes there without a frame.
-
-    It is over when the head is opened anew, by whomever: a head that has begun anew has reset the
-    chip, which says nothing of it and is deaf.
-    """
-
-    def __init__(self, head: Head, logger: logging.Logger) -> None:
-        super().__init__(head, logger)
-        self._opening = head.openings
+    """nfcpy's chip behind the head: a command goes there without a frame."""
 
     def command(self, cmd_code: int, cmd_data: bytes | None, timeout: float) -> bytearray:
         """Return the data of the chip's answer within so many seconds.
@@ -161,8 +151,6 @@ class HeadChip(pn532.Chipset):  # type: ignore[misc]  # nfcpy has no types
         Raises OSError (ETIMEDOUT when the chip is silent), or nfcpy's Chipset.Error.
         """
         head: Head = self.transport
-        if not head.is_open or head.openings != self._opening:
-            raise OSError(errno.ENODEV, "the reader head was opened anew")
         command = bytes([cmd_code]) + bytes(cmd_data or b"")
         within_ms = min(int(1000 * timeout), 0xFFFF)
         try:

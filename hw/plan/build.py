@@ -17,8 +17,8 @@ HEAD = "U1"
 class Build(msgspec.Struct, frozen=True):
     """What a site's files and the head's make together.
 
-    `pins` are by `place.pin`; `soldered` and `wires` say which net a pin is on, as often as the
-    files say it: more than one net for a pin is a fault that the checks find.
+    `pins` are by `place.pin`. `members` are the pins that some line puts on a net, `nets_of` the
+    nets that a pin is put on: more than one is a fault that the checks find.
     """
 
     name: str
@@ -28,30 +28,11 @@ class Build(msgspec.Struct, frozen=True):
     boards: dict[str, Board]
     pins: dict[str, Pin]
     nets: dict[str, Net]
-    soldered: tuple[tuple[str, str], ...]
+    soldered: dict[str, tuple[str, ...]]
     wires: tuple[Wire, ...]
     kinds: dict[str, WireKind]
-
-    def told(self) -> Iterator[tuple[str, str]]:
-        """Yield each net and a pin that some line puts on it."""
-        yield from self.soldered
-        for wire in self.wires:
-            yield wire.net, wire.start
-            yield wire.net, wire.end
-
-    def members(self) -> dict[str, list[str]]:
-        """Return the pins of each net, each once, in the files' order."""
-        found: dict[str, dict[str, None]] = defaultdict(dict)
-        for net, pin in self.told():
-            found[net][pin] = None
-        return {net: list(pins) for net, pins in found.items()}
-
-    def nets_of(self) -> dict[str, list[str]]:
-        """Return the nets that each pin is put on: more than one is a fault."""
-        found: dict[str, dict[str, None]] = defaultdict(dict)
-        for net, pin in self.told():
-            found[pin][net] = None
-        return {pin: list(nets) for pin, nets in found.items()}
+    members: dict[str, list[str]]
+    nets_of: dict[str, list[str]]
 
     def counts(self) -> Counter[str]:
         """Return how many of each part are placed."""
@@ -66,18 +47,29 @@ class Build(msgspec.Struct, frozen=True):
         return pin.limit_a if pin else 0.0
 
     def reached_from(self, net: str) -> set[str]:
-        """Return the nets that a current can come from or go to through parts that carry it."""
-        nets_of = self.nets_of()
+        """Return the nets that a current can come from or go to through parts that carry it.
+
+        Ground is where it ends: what else hangs there is not counted.
+        """
         seen, waiting = {net}, [net]
-        members = self.members()
         while waiting:
-            for pin in members.get(waiting.pop(), []):
+            for pin in self._members_to_follow(waiting.pop(), net):
                 for other in self.through(pin):
-                    for further in nets_of.get(other, []):
+                    for further in self.nets_of.get(other, []):
                         if further not in seen:
                             seen.add(further)
                             waiting.append(further)
         return seen
+
+    def _members_to_follow(self, net: str, first: str) -> list[str]:
+        ends = net != first and net in self.nets and self.nets[net].domain == "gnd"
+        return [] if ends else self.members.get(net, [])
+
+    def ones(self) -> Iterator[list[str]]:
+        """Yield the pins, by `place.pin`, that are one inside their part."""
+        for ref, board in self.boards.items():
+            for group in board.ones:
+                yield [f"{ref}.{pin}" for pin in group]
 
     def through(self, pin: str) -> Iterator[str]:
         """Yield the pins that a current at this one comes out of, on the other side of the part."""
@@ -105,6 +97,8 @@ def build(plan: Plan, name: str) -> Build:
     if HEAD in boards:
         for gpio in plan.pins.pin:
             pins[f"{HEAD}.{gpio.name}"] = _pin_of(gpio, plan.boards.chip.at)
+    wires = plan.head.wires + site.wires
+    members, nets_of = _joined(plan.head.nets, wires)
     return Build(
         name=name,
         site=site,
@@ -113,10 +107,26 @@ def build(plan: Plan, name: str) -> Build:
         boards=boards,
         pins=pins,
         nets={net.name: net for net in (*plan.nets.nets, *site.nets)},
-        soldered=tuple((net, pin) for net, pins in plan.head.nets.items() for pin in pins),
-        wires=plan.head.wires + site.wires,
+        soldered=plan.head.nets,
+        wires=wires,
         kinds={kind.id: kind for kind in plan.wires.wires},
+        members=members,
+        nets_of=nets_of,
     )
+
+
+def _joined(
+    soldered: dict[str, tuple[str, ...]], wires: tuple[Wire, ...]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the pins of each net and the nets of each pin, each once, in the files' order."""
+    told = [(net, pin) for net, pins in soldered.items() for pin in pins]
+    told += [(wire.net, pin) for wire in wires for pin in (wire.start, wire.end)]
+    members: dict[str, list[str]] = defaultdict(list)
+    nets_of: dict[str, list[str]] = defaultdict(list)
+    for net, pin in dict.fromkeys(told):
+        members[net].append(pin)
+        nets_of[pin].append(net)
+    return dict(members), dict(nets_of)
 
 
 def _pin_of(gpio: HeadPin, at: tuple[int, ...]) -> Pin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hw.plan import faults_nets, faults_parts, faults_pins, faults_power, faults_wires
+from hw.plan import faults_joins, faults_nets, faults_parts, faults_pins, faults_power, faults_wires
 from hw.plan.build import build
 from hw.plan.read import Plan
 
@@ -13,6 +13,7 @@ def faults(plan: Plan) -> list[str]:
     for name in plan.sites:
         site = build(plan, name)
         found += faults_parts.faults(plan, site)
+        found += faults_joins.faults(site)
         found += faults_nets.faults(site)
         found += faults_wires.faults(site, plan.wires.fuse)
         found += faults_power.faults(plan, site)

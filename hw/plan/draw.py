@@ -85,7 +85,7 @@ def _numbers(site: Build, ref: str, pins: list[str]) -> dict[str, int | str]:
 
 
 def _connector(site: Build, ref: str, numbers: dict[str, int | str]) -> dict[str, Any]:
-    nets, place, part = site.nets_of(), site.places[ref], site.parts.get(ref)
+    nets, place, part = site.nets_of, site.places[ref], site.parts.get(ref)
     shown = {
         "type": place.ja,
         "notes": place.en,

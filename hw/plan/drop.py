@@ -16,7 +16,7 @@ NET = "V5_PI"
 def drop_v(build: Build) -> float:
     """Return volts at the largest current; infinite where no wires lead to the Pi."""
     milliohm = sum(_milliohm(build, start, end) for start, end in WAYS)
-    return build.nets[NET].amps_max * milliohm / 1000
+    return build.nets[NET].amps_max * milliohm / 1000 if NET in build.nets else 0.0
 
 
 def _milliohm(build: Build, start: str, end: str) -> float:
@@ -49,10 +49,8 @@ def _steps(build: Build) -> dict[str, list[tuple[str, float]]]:
 
 
 def _inside(build: Build) -> Iterator[tuple[str, str]]:
-    """Yield pins of one place between which nothing resists: on one net, or joined by the part."""
-    for pins in build.members().values():
-        for pin in pins:
-            place = pin.partition(".")[0]
-            yield from ((pin, other) for other in pins if other.startswith(f"{place}."))
+    """Yield pins of one part between which nothing resists: one inside, or joined by it."""
+    for group in build.ones():
+        yield from ((pin, other) for pin in group for other in group)
     for pin in build.pins:
         yield from ((pin, other) for other in build.through(pin))

@@ -26,7 +26,7 @@ def faults(pins: Pins, chip: Chip) -> Iterator[str]:
         taken[pin.gpio] = pin.name
         if pin.gpio in chip.own:
             yield f"{where} is the Pico's own ({_names(chip.own)}); take another"
-        elif not 0 <= pin.gpio < chip.gpios or not chip.at[pin.gpio]:
+        elif not 0 <= pin.gpio < min(chip.gpios, len(chip.at)) or not chip.at[pin.gpio]:
             yield f"{where} is not led out on a Pico; take one of 0 to 22 or 26 to 28"
         if pin.function in chip.functions:
             able = chip.functions[pin.function]

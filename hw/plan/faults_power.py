@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 from hw.plan.build import Build
 from hw.plan.drop import drop_v
-from hw.plan.power import budget
+from hw.plan.power import RAIL_V, budget
 from hw.plan.read import Plan
 from hw.plan.rows import Part
 
 CAPACITORS = "S1"
 """The place of the supply with capacitors."""
+SECOND = ("U1.VBUS",)
+"""A part's other supply: the Pico lives on VSYS in normal use."""
 
 
 def faults(plan: Plan, build: Build) -> Iterator[str]:
@@ -70,13 +72,8 @@ def _voltage(build: Build, converter: Part) -> Iterator[str]:
 
 
 def _amps(plan: Plan, build: Build) -> Iterator[str]:
-    """What the nets claim must not be less than what the loads add up to."""
-    sums = budget(plan, build)
-    asked = {"V5_RAIL": sums.rail_a, _net_of(build, f"{CAPACITORS}.VIN"): sums.capacitors_a}
-    source = _net_of(build, build.site.source)
-    if source and build.nets[source].domain == "vehicle":
-        asked[source] = sums.supply_a
-    for name, reckoned in asked.items():
+    """What the nets claim must not be less than what hangs on them."""
+    for name, reckoned in _asked(plan, build).items():
         net = build.nets.get(name)
         if net and net.amps_max < reckoned:
             yield (
@@ -85,5 +82,23 @@ def _amps(plan: Plan, build: Build) -> Iterator[str]:
             )
 
 
-def _net_of(build: Build, pin: str) -> str:
-    return next((net for net, member in build.told() if member == pin and net in build.nets), "")
+def _asked(plan: Plan, build: Build) -> dict[str, float]:
+    """Return what is taken at most from each supply, in A: by parts that hang on it themselves."""
+    sums = budget(plan, build)
+    asked: dict[str, float] = {}
+    for end, amps in (
+        (f"{CAPACITORS}.5V OUT", sums.rail_a),
+        (f"{CAPACITORS}.VIN", sums.capacitors_a),
+        (f"{build.site.converter}.VIN+", sums.supply_a),
+    ):
+        asked |= dict.fromkeys(build.nets_of.get(end, []), amps)
+    whole = set(asked)
+    peaks = {load.part: load.peak_w / RAIL_V for load in plan.power.loads}
+    for ref, part in build.parts.items():
+        for pin in build.boards[ref].pins if ref in build.boards else ():
+            where = f"{ref}.{pin.id}"
+            if pin.kind == "power-in" and "5V" in pin.volts and where not in SECOND:
+                for net in build.nets_of.get(where, []):
+                    if net not in whole:
+                        asked[net] = asked.get(net, 0.0) + peaks.get(part.id, 0.0)
+    return asked

@@ -20,7 +20,7 @@ def faults(build: Build, rules: FuseRules) -> Iterator[str]:
     for wire in build.wires:
         yield from _wire(build, wire)
     for net in build.nets.values():
-        if net.name in build.members():
+        if net.name in build.members:
             yield from _limit(build, net)
     for ref, part in build.parts.items():
         if part.fuse_a:
@@ -33,9 +33,8 @@ def _wire(build: Build, wire: Wire) -> Iterator[str]:
     if wire.type not in build.kinds:
         yield f"{where} is of no kind that wires.toml knows, {wire.type!r}; name one of them"
         return
-    if wire.length_m <= 0:
-        yield f"{where} has no length; measure it"
-    if carried is None or (build.nets[wire.net].domain == "gnd" and not wire.returns):
+    is_ground = wire.net in build.nets and build.nets[wire.net].domain == "gnd"
+    if carried is None or (is_ground and not wire.returns):
         yield f"{where} does not say whose current it brings back; name a net in `returns`"
         return
     kind = build.kinds[wire.type]
@@ -72,10 +71,20 @@ def _limit(build: Build, net: Net) -> Iterator[str]:
             "take a larger one"
         )
     place = net.limited_by.partition(".")[0]
-    members = build.members()
-    reached = {pin for name in build.reached_from(net.name) for pin in members[name]}
+    reached = {pin for name in build.reached_from(net.name) for pin in build.members[name]}
     if not any(pin.partition(".")[0] == place for pin in reached):
         yield f"{where} is limited by {place}, which it does not hang on; put {place} in its way"
+
+
+def _before(build: Build, ref: str, net: Net) -> Iterator[str]:
+    """What feeds a fuse must be able to carry what the net behind it takes."""
+    for end in ("1", "2"):
+        for name in build.nets_of.get(f"{ref}.{end}", []):
+            if name in build.nets and build.nets[name].amps_max < net.amps_max:
+                yield (
+                    f"{build.name}: {net.name} takes {net.amps_max} A through {ref} from {name}, "
+                    f"which is for {build.nets[name].amps_max} A; mend the wire to {ref}"
+                )
 
 
 def _fuse(build: Build, ref: str, part: Part, rules: FuseRules) -> Iterator[str]:
@@ -83,6 +92,9 @@ def _fuse(build: Build, ref: str, part: Part, rules: FuseRules) -> Iterator[str]
     if not part.holds_a and part.fuse_a not in rules.ratings_a:
         sold = ", ".join(f"{rating:g}" for rating in rules.ratings_a)
         yield f"{where} is not made; blade fuses have {sold} A"
+    for net in build.nets.values():
+        if net.limited_by == ref and f"{ref}.1" in build.nets_of:
+            yield from _before(build, ref, net)
     bears = rules.load_share_max * (part.holds_a or part.fuse_a)
     for net in build.nets.values():
         if net.limited_by == ref and net.amps_max > bears:

@@ -104,13 +104,12 @@ def _bought(plan: Plan) -> list[tuple[Part, list[str]]]:
 
 def _soldered(site: Build) -> list[dict[str, Any]]:
     """Return the carrier's nets, each pin with where it stands on its part."""
-    rows: dict[str, list[str]] = {}
-    for net, pin in site.soldered:
-        place, _, name = pin.partition(".")
-        at = site.pins[pin].at
-        shown = f"{pin} ({at})" if at and place in ("U1", "U2", "OK1") and at != name else pin
-        rows.setdefault(net, []).append(shown)
-    return [{"net": site.nets[net], "pins": pins} for net, pins in rows.items()]
+    rows = []
+    for net, pins in site.soldered.items():
+        at = [site.pins[pin].at for pin in pins]
+        shown = [f"{pin} ({n})" if n else pin for pin, n in zip(pins, at, strict=True)]
+        rows.append({"net": site.nets[net], "pins": shown})
+    return rows
 
 
 def _in_a_slot() -> list[str]:

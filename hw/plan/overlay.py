@@ -74,6 +74,13 @@ _UART = """
 	}};
 
 	fragment@2 {{
+		target = <&uart1>;
+		__overlay__ {{
+			status = "disabled";
+		}};
+	}};
+
+	fragment@3 {{
 		target = <&uart0>;
 		__overlay__ {{
 			pinctrl-names = "default";

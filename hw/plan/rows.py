@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 Kind = Literal["power-out", "power-in", "ground", "out", "in", "both", "passive", "own"]
+Colour = Literal["RD", "BK", "YE", "GN", "WH", "BU", "OG", "GY"]
+"""IEC 60757."""
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 Domain = Literal["vehicle", "12V", "5V", "3V3", "gnd", "dry"]
 
 
@@ -20,20 +26,25 @@ class Pin(Row, frozen=True):
 
     id: str
     kind: Kind
-    volts: tuple[str, ...]
+    volts: tuple[Domain | Literal["any"], ...]
     at: str = ""
     needs: bool = False
+    meets: str = ""
     limit_a: float = 0.0
 
 
 class Board(Row, frozen=True):
-    """What a part's pins are. `joins`: pairs of pins that carry current through the part."""
+    """What a part's pins are.
+
+    `joins`: pairs of pins that carry current through the part; `ones`: pins that are one inside it.
+    """
 
     ja: str
     en: str
     source: str
     pins: tuple[Pin, ...]
     joins: tuple[tuple[str, str], ...] = ()
+    ones: tuple[tuple[str, ...], ...] = ()
 
 
 class Chip(Row, frozen=True):
@@ -68,10 +79,10 @@ class HeadPin(Row, frozen=True):
 class Pins(Row, frozen=True):
     """pins.toml."""
 
-    board_revision: int
-    nfc_uart: int
-    lamps: int
-    supply_mv_full: int
+    board_revision: Count
+    nfc_uart: Count
+    lamps: Count
+    supply_mv_full: Count
     pin: tuple[HeadPin, ...]
 
 
@@ -83,14 +94,14 @@ class Part(Row, frozen=True):
     en: str
     maker: str
     number: str
-    yen_each: tuple[int, int, int]
-    quantity: dict[str, int]
+    yen_each: tuple[Count, Count, Count]
+    quantity: dict[str, Count]
     board: str = ""
     input_v: tuple[float, float] = (0.0, 0.0)
-    out_w: float = 0.0
-    efficiency: float = 1.0
-    fuse_a: float = 0.0
-    holds_a: float = 0.0
+    out_w: NotNegative = 0.0
+    efficiency: Share = 1.0
+    fuse_a: NotNegative = 0.0
+    holds_a: NotNegative = 0.0
 
 
 class Parts(Row, frozen=True):
@@ -117,7 +128,7 @@ class Net(Row, frozen=True):
 
     name: str
     domain: Domain
-    amps_max: float
+    amps_max: NotNegative
     ja: str
     en: str
     limited_by: str = ""
@@ -130,8 +141,8 @@ class Wire(Row, frozen=True, rename={"start": "from", "end": "to"}):
     start: str
     end: str
     type: str
-    colour: str
-    length_m: float
+    colour: Colour
+    length_m: Positive
     returns: str = ""
     drawing: Literal["head", "rail"] = "head"
 
@@ -146,14 +157,13 @@ class Head(Row, frozen=True):
     nets: dict[str, tuple[str, ...]]
 
 
-class Site(Row, frozen=True, rename={"source": "from"}):
+class Site(Row, frozen=True):
     """bus.toml, taxi.toml, school.toml."""
 
     ja: str
     en: str
-    supply_v: tuple[float, float]
+    supply_v: tuple[Positive, Positive]
     surge_v: float
-    source: str
     converter: str
     places: tuple[Place, ...]
     nets: tuple[Net, ...]
@@ -172,11 +182,11 @@ class WireKind(Row, frozen=True):
     id: str
     ja: str
     en: str
-    mm2: float
+    mm2: Positive
     awg: int
     limit_a: float
-    milliohm_per_m: float
-    yen_per_m: int
+    milliohm_per_m: Positive
+    yen_per_m: Count
     typed_in_on: datetime.date
 
 
@@ -184,7 +194,7 @@ class FuseRules(Row, frozen=True):
     """Which blade fuses there are, and how much of its rating one may carry for hours."""
 
     ratings_a: tuple[float, ...]
-    load_share_max: float
+    load_share_max: Share
 
 
 class Wires(Row, frozen=True):
@@ -198,9 +208,9 @@ class Load(Row, frozen=True):
     """What one part takes."""
 
     part: str
-    typical_w: float
-    peak_w: float
-    stopping_w: float
+    typical_w: NotNegative
+    peak_w: NotNegative
+    stopping_w: NotNegative
     source: str
     estimate: bool
 
@@ -209,11 +219,11 @@ class Supercap(Row, frozen=True):
     """The supply with capacitors. `out_w`: with its input there; `alone_w`: from the capacitors."""
 
     part: str
-    farad: float
+    farad: Positive
     volts_full: float
     volts_empty: float
-    efficiency: float
-    input_efficiency: float
+    efficiency: Share
+    input_efficiency: Share
     out_w: float
     alone_w: float
     estimate: bool
@@ -223,7 +233,7 @@ class Required(Row, frozen=True):
     """What a site's supply must be able to do."""
 
     ride_through_s: float
-    margin_share: float
+    margin_share: Share
     drop_v_max: float
 
 
@@ -244,9 +254,9 @@ class Poweroff(Row, frozen=True):
     source: str
     net: str
     pi_gpio: int
-    active_delay_ms: int
-    inactive_delay_ms: int
-    timeout_ms: int
+    active_delay_ms: Count
+    inactive_delay_ms: Count
+    timeout_ms: Count
 
 
 class Uart(Row, frozen=True):

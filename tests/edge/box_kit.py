@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import subprocess
 import sys
 import time
@@ -44,17 +45,19 @@ def pictures(meaning: str) -> set[tuple[Any, ...]]:
     return shown if meaning == "off" else shown - {DARK}
 
 
+def meaning_of(one: sim.Told) -> str:
+    """Return what the ring shows from here on; empty: it is something else, or dark for now."""
+    if one.kind != "lamp":
+        return ""
+    data = bytes.fromhex(one.value)
+    picture = tuple(zip(data[::3], data[1::3], data[2::3], strict=True))
+    return next((of for of in headlink.MEANINGS if picture in pictures(of) - {DARK}), "")
+
+
 def told(board: sim.Head, since: int = 0) -> list[str]:
     """Return the meanings that the ring has shown, in order."""
-    of = {picture: one for one in headlink.MEANINGS for picture in pictures(one)}
-    shown: list[str] = []
-    for one in board.told[since:]:
-        if one.kind == "lamp":
-            data = bytes.fromhex(one.value)
-            meaning = of[tuple(zip(data[::3], data[1::3], data[2::3], strict=True))]
-            if meaning != "off" and shown[-1:] != [meaning]:
-                shown.append(meaning)
-    return shown
+    shown = [meaning for one in board.told[since:] if (meaning := meaning_of(one))]
+    return [one for one, _ in itertools.groupby(shown)]
 
 
 def eventually(holds: Callable[[], object], within_s: float = WAIT_S) -> None:
@@ -62,6 +65,12 @@ def eventually(holds: Callable[[], object], within_s: float = WAIT_S) -> None:
     while not holds():
         assert time.monotonic() < deadline_s
         time.sleep(0.005)
+
+
+def shows(board: sim.Head, meaning: str) -> bool:
+    """Wait until the ring shows it."""
+    eventually(lambda: board.lamp in pictures(meaning))
+    return True
 
 
 @dataclass
@@ -105,8 +114,7 @@ class Boxed:
 
     def shows(self, meaning: str) -> bool:
         """Wait until the ring shows it."""
-        eventually(lambda: self.board.lamp in pictures(meaning))
-        return True
+        return shows(self.board, meaning)
 
 
 @contextlib.contextmanager

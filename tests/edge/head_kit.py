@@ -44,17 +44,24 @@ class Noise:
     def __init__(self, kind: str, seed: int, every: int = 8) -> None:
         self._rng = random.Random(seed)
         self._kind, self._every = kind, every
+        self._late = {True: b"", False: b""}
         self.done = 0
 
     def __call__(self, data: bytes, to_head: bool) -> bytes:
         """Damage some bytes on their way; see sim.Head."""
+        data, self._late[to_head] = self._late[to_head] + data, b""
         if self._rng.randrange(self._every):
             return data
         self.done += 1
         at = self._rng.randrange(len(data))
+        if self._kind == SPLIT:
+            data, self._late[to_head] = data[:at], data[at:]
+            return data
         return NOISES[self._kind](data[:at], data[at:], self._rng)
 
 
+SPLIT: Final = "split"
+"""The rest comes with what comes next."""
 NOISES: Final[dict[str, Callable[[bytes, bytes, random.Random], bytes]]] = {
     "byte lost": lambda before, after, _: before + after[1:],
     "byte doubled": lambda before, after, _: before + after[:1] + after,

@@ -2,9 +2,9 @@
 
     python tests/edge/sandbox.py UNIT WRITABLE COMMAND...       as root
 
-Its own network namespace where the unit has one; everything read-only but WRITABLE; no capability;
-no page that is writable and executable; the unit's system calls and address families alone. Not
-here: users, devices, /proc, /tmp. What the unit says is read from it, so both cannot drift apart.
+Its own network namespace and its own /proc where the unit has them; everything read-only but
+WRITABLE; no capability; no page that is writable and executable; the unit's system calls and
+address families alone. Not here: users, devices, /tmp. What the unit says is read from it.
 """
 
 import ctypes
@@ -97,10 +97,12 @@ def main(unit: str, writable: str, *command: str) -> None:
         alone = ["-n"] if settings(unit, "PrivateNetwork") == ["yes"] else []
         os.execvp("unshare", ["unshare", "-m", *alone, sys.executable, __file__, *sys.argv[1:]])
     del os.environ["INSIDE"]
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text("ascii"))
     _read_only_but(writable)
+    if settings(unit, "ProcSubset") == ["pid"]:
+        subprocess.run(["mount", "-t", "proc", "-o", "subset=pid", "proc", "/proc"], check=True)
     os.nice(sum(map(int, settings(unit, "Nice"))))
     process = ctypes.CDLL(None, use_errno=True)
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text("ascii"))
     for option, value in (
         *((PR_CAPBSET_DROP, capability) for capability in range(last + 1)),
         (PR_SET_NO_NEW_PRIVS, 1),

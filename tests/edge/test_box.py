@@ -3,6 +3,7 @@
 card → PN532 → firmware under MicroPython → USB → tap → journal, panel, and back to the lamp
 """
 
+import functools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from edge.panel import Condition, Counted, Reach, Shown
 from edge.verify import Missing, verify
 from hw.sim.cards import Card, TornAway
 from hw.sim.isodep import Reply
-from tests.edge.box_kit import Boxed, boxed, eventually, process, told
+from tests.edge.box_kit import Boxed, boxed, eventually, meaning_of, process, shows, told
 from tests.edge.head_kit import headed
 from tests.edge.reader_kit import Link, lift, make_reader, my_number_card, running
 from tests.timing import IN_TIME
@@ -155,13 +156,19 @@ def test_a_head_that_begins_anew_in_the_middle_of_a_tap_is_told_everything_again
         link.until(Shown, lambda one: one.code is Code.OK, within_s=20)
         assert bus.shows("yes")
         assert bus.shows("ready")
-        assert told(bus.board)[-2:] == ["yes", "ready"]  # the one does not cover the other
+        yes, ready = (shown_s(bus, meaning) for meaning in ("yes", "ready"))
+        assert ready - yes > 1.5  # the one does not cover the other
         assert bus.board.starts == 2
         assert bus.heard.of("watch") == [(WATCH_S,)] * 2
         names = {one.name for one in link.heard if isinstance(one, Counted)}
         if "head.restarted" not in names:
             link.until(Counted, lambda one: one.name == "head.restarted")
     assert [tap.code for tap in bus.kit.taps() if tap.outcome is Outcome.ACCEPTED] == [Code.OK]
+
+
+def shown_s(bus: Boxed, meaning: str) -> float:
+    """Return when the ring showed a meaning last anew."""
+    return next(one.at_s for one in reversed(bus.board.told) if meaning_of(one) == meaning)
 
 
 def test_a_head_that_is_away_costs_a_reader_nothing(tmp_path: Path) -> None:
@@ -174,6 +181,18 @@ def test_a_head_that_is_away_costs_a_reader_nothing(tmp_path: Path) -> None:
         box.watch(True, True, heard=True)
     assert time.monotonic() - began_s < LINK_S
     box.close(orderly=True)
+
+
+def test_a_card_that_leaves_without_an_answer_leaves_what_stood(tmp_path: Path) -> None:
+    with headed(tmp_path) as reader:
+        reader.head.ask(headlink.PING)
+        face = Face(reader.head, SystemClock())
+        face.stand("ready")
+        assert shows(reader.board, "ready")
+        face.reading()
+        assert shows(reader.board, "reading")
+        face.stand("ready")
+        assert shows(reader.board, "ready")
 
 
 def test_a_head_that_dies_costs_one_request_and_no_second_one(tmp_path: Path) -> None:
@@ -195,7 +214,7 @@ def test_a_head_that_dies_costs_one_request_and_no_second_one(tmp_path: Path) ->
 def test_the_watch_is_on_while_it_runs_and_off_when_it_was_told_to_end(bus: Boxed) -> None:
     with process(bus.kit) as (tap, _):
         eventually(lambda: bus.heard.of("watch") == [(WATCH_S,)])
-        assert bus.heard.of("healthy")
+        eventually(lambda: bus.heard.of("healthy"))
         tap.send_signal(signal.SIGTERM)
         assert tap.wait(10) == 0
     eventually(lambda: bus.heard.of("watch") == [(WATCH_S,), (0,)])
@@ -225,6 +244,11 @@ def test_the_watch_is_off_also_where_the_plug_was_loose_at_the_end(bus: Boxed) -
     assert bus.heard.of("watch") == [(WATCH_S,), (0,)]
 
 
+def leaves(box: Box) -> bool:
+    box.watch(True, True, heard=True)
+    return box.leaves
+
+
 def test_a_head_that_has_not_heard_of_the_end_of_a_journey_goes_on_watching(
     tmp_path: Path,
 ) -> None:
@@ -232,12 +256,7 @@ def test_a_head_that_has_not_heard_of_the_end_of_a_journey_goes_on_watching(
     with boxed(tmp_path, "off-at-once") as bus:
         box = opened(bus)
         bus.board.set("IGNITION", 0)
-
-        def leaves() -> bool:
-            box.watch(True, True, heard=True)
-            return box.leaves
-
-        eventually(leaves)
+        eventually(lambda: leaves(box))
 
         def cut(data: bytes, to_head: bool) -> bytes:
             heard = bus.heard(data, to_head)
@@ -319,3 +338,36 @@ def test_a_lid_that_is_opened_is_counted(bus: Boxed) -> None:
         link.ready()
         bus.board.set("TAMPER", 1)
         link.until(Counted, lambda one: one.name == "head.opened")
+
+
+def test_the_fault_of_a_single_card_goes_with_the_next_one(tmp_path: Path) -> None:
+    with headed(tmp_path) as reader:
+        reader.head.ask(headlink.PING)
+        clock = Minute()
+        face = Face(reader.head, clock)
+        face.stand("ready")
+        assert shows(reader.board, "ready")
+        next_card = functools.partial(face.answer, Outcome.ACCEPTED, Code.OK)
+        for ends in (next_card, clock.forward):
+            face.answer(Outcome.REFUSED, Code.DEVICE_FAULT)
+            face.stand("ready")
+            assert shows(reader.board, "fault")
+            ends()
+            face.stand("ready")
+            assert shows(reader.board, "ready")
+
+
+class Minute:
+    """A clock that stands still until a minute is over."""
+
+    def __init__(self) -> None:
+        self._ns = 0
+
+    def now_ms(self) -> int:
+        return 0
+
+    def monotonic_ns(self) -> int:
+        return self._ns
+
+    def forward(self) -> None:
+        self._ns += 60 * 1_000_000_000

@@ -19,7 +19,7 @@ from edge.schemes import REGISTER
 from edge.schemes.allowlist import Reading
 from hw.sim.cards import FeliCaCard, StaffToken
 from hw.sim.pn532 import Fault
-from tests.edge.head_kit import NOISES, Headed, Noise, front_end, headed
+from tests.edge.head_kit import NOISES, SPLIT, Headed, Noise, front_end, headed
 from tests.edge.reader_kit import identifier, my_number_card
 from tests.timing import IN_TIME
 from wire import headlink
@@ -137,10 +137,10 @@ class Other:
         """See sim.Head.mangle."""
         if to_head:
             return data
-        out = b""
-        for kind, seq, code, payload in self._stream.feed(data):
-            out += headlink.pack(kind, seq, code, self._change(payload))
-        return out
+        frames = self._stream.feed(data)
+        return b"".join(
+            headlink.pack(kind, seq, op, self._change(payload)) for kind, seq, op, payload in frames
+        )
 
 
 def test_a_request_that_comes_again_is_done_once(reader: Headed) -> None:
@@ -198,7 +198,7 @@ def test_the_head_looks_for_cards_by_itself_and_says_so_once(reader: Headed) -> 
     device = front_end(reader)
     assert device.sense(("106B",)) is None  # which loads what Type B needs into the chip
     reader.head.ask(headlink.NFC_POLL, 1)
-    reader.head.hear(0.2)
+    reader.head.hear(0.2)  # of its senses, perhaps
     assert headlink.CARD not in reader.head.events
     resident = my_number_card(7)
     reader.chip.place(resident)
@@ -243,7 +243,7 @@ def test_what_goes_wrong_between_head_and_chip_is_mended_or_said_in_time(
     assert held(device).sensed_id == UID
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", [*NOISES, SPLIT])
 def test_on_a_bad_link_no_card_is_taken_for_another_and_no_call_hangs(
     reader: Headed, kind: str
 ) -> None:
@@ -267,7 +267,7 @@ def test_on_a_bad_link_no_card_is_taken_for_another_and_no_call_hangs(
     assert read(held(device)) == right
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", [*NOISES, SPLIT])
 def test_on_a_bad_link_each_pulse_that_was_answered_was_made_once(
     reader: Headed, kind: str
 ) -> None:
@@ -357,7 +357,7 @@ def test_a_front_end_is_opened_by_the_heads_name_alone(reader: Headed) -> None:
 
 
 def test_a_head_that_somebody_else_opened_anew_leaves_no_deaf_chip_behind(reader: Headed) -> None:
-    """Such as the lamp's request: the chip was reset, and a poll would just find nothing."""
+    """Such as the lamp's request. The chip was reset: it sleeps, and does not just find nothing."""
     device = front_end(reader)
     reader.board.reset()
     eventually(lambda: reader.board.starts == 2)

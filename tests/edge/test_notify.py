@@ -19,8 +19,10 @@ from tests.edge.systemd_kit import Listener, half
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.ptrace.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+PTRACE_CONT = 7
 WALL = 0x40000000
-# linux/ptrace.h, wait.h
+SELECTS = (b"23 ", b"270 ", b"72 ")
+# linux/ptrace.h, wait.h; select and pselect6 of x86-64 and arm64.
 
 
 @pytest.fixture
@@ -57,13 +59,24 @@ def test_a_card_half_whose_loop_stands_still_says_nothing_more(
 
 @contextlib.contextmanager
 def held(thread: int) -> Iterator[None]:
-    """Hold one thread of a child still, wherever it is, as a driver does that does not return."""
-    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
-        if LIBC.ptrace(request, thread, None, None):
-            raise OSError(ctypes.get_errno(), "ptrace")
-    os.waitpid(thread, WALL)
+    """Hold one thread of a child still where it waits, as a driver does that does not return.
+
+    There it has let go of Python's lock, so that the process's other threads could run.
+    """
+    _ptrace(PTRACE_SEIZE, thread)
+    while True:
+        _ptrace(PTRACE_INTERRUPT, thread)
+        os.waitpid(thread, WALL)
+        if Path(f"/proc/{thread}/syscall").read_bytes().startswith(SELECTS):
+            break
+        _ptrace(PTRACE_CONT, thread)
     yield
-    LIBC.ptrace(PTRACE_DETACH, thread, None, None)
+    _ptrace(PTRACE_DETACH, thread)
+
+
+def _ptrace(request: int, thread: int) -> None:
+    if LIBC.ptrace(request, thread, None, None):
+        raise OSError(ctypes.get_errno(), f"ptrace {request:#x}")
 
 
 async def test_the_network_half_says_so_while_it_talks_and_while_it_tries(

@@ -16,8 +16,8 @@ COUNTERS = ("head.opened", "head.restarted", "head.supply-low", *(f"head.{one}" 
 class Vehicle:
     """Senses, a look a second."""
 
-    def __init__(self, *, in_vehicle: bool = True) -> None:
-        self.senses = Senses(in_vehicle=in_vehicle)
+    def __init__(self, kind: str = "bus") -> None:
+        self.senses = Senses(kind)
         self.now_ms = 0
 
     def look(
@@ -50,18 +50,24 @@ def test_who_turns_the_key_again_goes_on() -> None:
 
 
 def test_a_reader_that_stands_in_a_house_has_no_ignition() -> None:
-    desk = Vehicle(in_vehicle=False)
+    desk = Vehicle("desk")
     for _ in range(3):
         assert not desk.look(ignition=0, mv=5_000, ms=LEAVE_MS)
     assert desk.counted() == {}
 
 
+def test_a_school_without_mains_ends_in_order_and_has_no_battery() -> None:
+    school = Vehicle("school")
+    assert not school.look(ignition=0, mv=5_000)
+    assert school.look(ignition=0, mv=5_000, ms=LEAVE_MS)
+    assert school.counted() == {}
+
+
 def test_what_begins_is_counted_once_and_again_when_it_begins_again() -> None:
     bus = Vehicle()
-    for opened in (0, 1, 1, 0, 1):
+    for opened in (0, 1, 1, 0, 1, 0):
         bus.look(opened=opened)
     assert bus.counted() == {"head.opened": 1}  # nobody had listened before
-    bus.look(opened=0)
     bus.look(opened=1, faults=HOT)
     assert bus.counted() == {"head.opened": 1, "head.too-hot": 1}
     assert bus.counted() == {}

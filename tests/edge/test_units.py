@@ -31,7 +31,6 @@ from wire.codes import Code
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 CARD = my_number_card(1)
-TAP_USER, LINK_USER, GROUP = 61_001, 61_002, 61_000
 HALVES = ("kazasu-tap.service", "kazasu-link.service")
 
 
@@ -109,30 +108,53 @@ def test_the_card_half_has_no_network() -> None:
 
 
 @pytest.fixture
-def state() -> Iterator[Path]:
-    """The state folder as tmpfiles.conf makes it, where any user may come by."""
+def root() -> Iterator[Path]:
+    """A reader's root as systemd makes it of our two files, where any user may come by."""
     home = Path(tempfile.mkdtemp(dir="/dev/shm"))
     home.chmod(0o755)
-    for line in (UNITS / "tmpfiles.conf").read_text("utf-8").splitlines():
-        if line.startswith("d /data/kazasu/state"):
-            _, path, mode, owner, _ = line.split()
-            folder = home / Path(path).relative_to("/data/kazasu")
-            folder.mkdir()
-            os.chown(folder, LINK_USER if owner == "kazasu-link" else 0, GROUP)
-            folder.chmod(int(mode, 8))
-    yield home / "state"
+    (home / "etc").mkdir()
+    for name in ("passwd", "group"):
+        (home / "etc" / name).write_text("")
+    ours = home / "data" / "kazasu"
+    ours.mkdir(parents=True)
+    for name in (
+        "edge.toml",
+        "reader.pem",
+        "reader.key",
+        "sealing.key",
+    ):  # enrolled
+        (ours / name).touch(0o644 if name == "edge.toml" else 0o600)
+    for command in (
+        ("systemd-sysusers", f"--root={home}", UNITS / "sysusers.conf"),
+        ("systemd-tmpfiles", f"--root={home}", "--create", UNITS / "tmpfiles.conf"),
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    yield home
     shutil.rmtree(home)
 
 
-def as_user(user: int, unit: str, act: Callable[[], None]) -> None:
-    """Do something in a child as a user of the group, with a unit's umask."""
+@pytest.fixture
+def state(root: Path) -> Path:
+    return root / "data" / "kazasu" / "state"
+
+
+def ids(root: Path, name: str) -> tuple[int, int]:
+    """Return user and group of one of our users."""
+    lines = (root / "etc" / "passwd").read_text().splitlines()
+    (found,) = (line.split(":") for line in lines if line.startswith(f"{name}:"))
+    return int(found[2]), int(found[3])
+
+
+def as_half(root: Path, unit: str, act: Callable[[], None]) -> None:
+    """Do something in a child as a unit's user, with its umask."""
+    user, group = ids(root, settings(unit, "User")[0])
     umask = int(settings(unit, "UMask")[0], 8)
     child = os.fork()
     if child == 0:
         status = 1
         try:
             os.setgroups([])
-            os.setgid(GROUP)
+            os.setgid(group)
             os.setuid(user)
             os.umask(umask)
             act()
@@ -154,7 +176,26 @@ def stamp() -> Stamp:
     return Stamp(1, 1, ClockState.HOLDOVER)
 
 
-def test_each_half_reads_what_the_other_writes_and_changes_none_of_it(state: Path) -> None:
+def test_each_half_has_its_own_key_and_reads_what_both_need(root: Path) -> None:
+    folder = root / "data" / "kazasu"
+
+    def reads(may: str, may_not: str) -> Callable[[], None]:
+        def look() -> None:
+            for name in ("edge.toml", "reader.pem", may):
+                (folder / name).read_bytes()
+            refused((folder / may_not).read_bytes)
+            refused(lambda: (folder / "edge.toml").write_bytes(b""))
+            refused((folder / may).unlink)
+
+        return look
+
+    as_half(root, HALVES[0], reads("sealing.key", "reader.key"))
+    as_half(root, HALVES[1], reads("reader.key", "sealing.key"))
+
+
+def test_each_half_reads_what_the_other_writes_and_changes_none_of_it(
+    root: Path, state: Path
+) -> None:
     def tap() -> None:
         journal = Journal(state / FOLDER, "kazasu-shi/bus-1", "boot", "0", stamp)
         journal.begin_if_due()
@@ -181,16 +222,11 @@ def test_each_half_reads_what_the_other_writes_and_changes_none_of_it(state: Pat
         replace_file(state / "rosters" / "pass.current", b"2")
         (state / "poweroff").touch()
 
-    for user, unit, act in (
-        (TAP_USER, HALVES[0], tap),
-        (LINK_USER, HALVES[1], link),
-        (TAP_USER, HALVES[0], tap_again),
-    ):
-        as_user(user, unit, act)
+    for unit, act in ((HALVES[0], tap), (HALVES[1], link), (HALVES[0], tap_again)):
+        as_half(root, unit, act)
 
 
 def test_what_one_user_makes_is_nobody_else_s(tmp_path: Path) -> None:
-    os.umask(os.umask(0))
     make_folder(tmp_path / "a" / "state")
     replace_file(tmp_path / "a" / "state" / "x", b"")
     assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700

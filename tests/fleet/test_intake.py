@@ -136,3 +136,14 @@ def test_readers_are_told_the_time_and_nothing_of_other_places(fleet: VirtualFle
     wish = open_envelope(letter.payload, Purpose.TWIN_DESIRED, name, key, TwinDesired)
     assert wish.at_ms == fleet.clock.now_ms()
     assert [one.programme for one in wish.rosters] == ["senior-pass"]
+
+
+def test_an_opened_lid_stands_before_operators_until_somebody_clears_it(
+    fleet: VirtualFleet,
+) -> None:
+    say(fleet, minute(counters={"head.was-cut": 1}), Purpose.TELEMETRY, Leaf.TELEMETRY)
+    assert fleet.alarms() == set()
+    for times in (1, 2):
+        opened = minute(counters={"head.opened": times})
+        say(fleet, opened, Purpose.TELEMETRY, Leaf.TELEMETRY)
+        assert fleet.alarms() == {"opened"}

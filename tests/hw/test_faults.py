@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings, strategies
 
 from hw.plan.check import faults
 from hw.plan.read import DataRefused, load, plan_of
@@ -41,6 +42,21 @@ def without_wire(site: str, start: str) -> Change:
     def change(tables: dict[str, Any]) -> None:
         of = tables["head"] if site == "head" else tables["sites"][site]
         of["wires"].remove(one(of["wires"], start=start))
+
+    return change
+
+
+def without_joint(name: str, joint: str) -> Change:
+    return lambda tables: tables["head"]["nets"][name].remove(joint)
+
+
+def exchanged(site: str, start: str, other: str) -> Change:
+    """Crimp the far ends of two wires the wrong way round."""
+
+    def change(tables: dict[str, Any]) -> None:
+        rows = tables["head"]["wires"] if site == "head" else tables["sites"][site]["wires"]
+        first, second = one(rows, start=start), one(rows, start=other)
+        first["to"], second["to"] = second["to"], first["to"]
 
     return change
 
@@ -124,6 +140,14 @@ PLANTED: list[tuple[Change, str]] = [
     ),
     (without_wire("head", "S1.5V OUT"), "bus: nothing drives V5_RAIL (5 V, always on)"),
     (soldered("LAMP_5V", ["R8.1", "C1.1"]), "bus: nothing drives LAMP_5V"),
+    # joints
+    (without_wire("head", "X2.3"), "bus: V5_RAIL (5 V, always on) is in pieces, S1.5V OUT does"),
+    (without_wire("bus", "X1.5"), "bus: J6.3 is soldered and not wired"),
+    (without_joint("GND", "J8.3"), "bus: J8.3 is wired and not soldered"),
+    (exchanged("bus", "X0.B+", "X0.GND"), "bus: X1 joins BATT and GND, for its pins are one"),
+    (exchanged("bus", "X0.B+", "X3.4"), "bus: fuse F1 has 5V on V5_PI and vehicle on VIN"),
+    (exchanged("head", "J2.3", "J2.5"), "bus: N1.RX (SCL) must meet NFC_TX, and does not on"),
+    (exchanged("head", "J3.1", "J3.3"), "bus: L1.5V lives on LAMP_DIN (lamp's data), which is a"),
     # pins that are alone, or are not there
     (without_wire("head", "J2.5"), "bus: N1.RSTPDN must be connected and is not"),
     (wire("head", "J2.5", to="N1.RESET"), "NFC_RESET names N1.RESET, and no part in place has"),
@@ -134,7 +158,6 @@ PLANTED: list[tuple[Change, str]] = [
     (wire("bus", "X0.B+", type="avs05"), "too thin for a fault: X0.B+ gives up to 10.0 A"),
     (site_net("bus", "V5_GNSS", amps_max=9.0), "the wire F4.2 to G1.5V is too thin: 9.0 A"),
     (wire("bus", "F1.2", type="avs9"), "is of no kind that wires.toml knows, 'avs9'"),
-    (wire("bus", "F1.2", length_m=0.0), "has no length"),
     (wire("bus", "X0.GND", returns=""), "does not say whose current it brings back"),
     (site_part("bus", "F1", "blade5"), "bus: the wire X4.3 to J6.2 is thinner than its fuse"),
     (part("blade3", fuse_a=1.0), "bus: fuse F1 (1.0 A) is too small for VIN"),
@@ -159,7 +182,10 @@ PLANTED: list[tuple[Change, str]] = [
     (site_part("bus", "K1", "converter12"), "bus: a surge reaches 58 V, and RSD-30G-12 bears 36 V"),
     (site_part("taxi", "K1", "converter24"), "taxi: the supply falls to 11 V, and RSD-30L-12"),
     (net("V5_RAIL", amps_max=2.0), "bus: V5_RAIL says 2.0 A at most, and the loads add up to 2.84"),
-    (site_net("taxi", "BATT", amps_max=1.0), "taxi: BATT says 1.0 A at most, and the loads add"),
+    (
+        site_net("taxi", "BATT", amps_max=1.0),
+        "taxi: VIN takes 3.2 A through F1 from BATT, which is",
+    ),
     # files that name each other
     (lambda tables: tables["lamp"]["meanings"].pop(), "lamp.toml: its meanings are not"),
     (lambda tables: tables["overlay"]["poweroff"].update(pi_gpio=5), "P1.GPIO5 is not wired"),
@@ -180,6 +206,71 @@ def test_a_planted_fault_is_found_and_says_what_to_do(change: Change, sentence: 
     assert all("; " in fault for fault in found), found
 
 
+SYMMETRICAL = {frozenset({"B1.1", "B1.2"}), frozenset({"SW1.COM", "SW1.NO"})}
+"""A buzzer and a contact work either way round."""
+
+
+def test_each_wire_and_each_joint_that_is_left_out_is_noticed() -> None:
+    changes: dict[str, Change] = {}
+    for site, of in (("head", TABLES["head"]), *TABLES["sites"].items()):
+        for row in of["wires"]:
+            changes[f"{row['from']} to {row['to']}"] = without_wire(site, row["from"])
+    for name, pins in TABLES["head"]["nets"].items():
+        for joint in pins:
+            changes[f"{name}, {joint}"] = without_joint(name, joint)
+    assert len(changes) > 120
+    assert [said for said, change in changes.items() if not found_after(change)] == []
+
+
+@given(strategies.data())
+@settings(max_examples=40, deadline=None)
+def test_two_wires_that_are_exchanged_are_noticed(data: strategies.DataObject) -> None:
+    site = data.draw(strategies.sampled_from(["head", *TABLES["sites"]]))
+    rows = TABLES["head"]["wires"] if site == "head" else TABLES["sites"][site]["wires"]
+    first, second = data.draw(
+        strategies.lists(strategies.sampled_from(rows), min_size=2, max_size=2)
+    )
+    ends = frozenset({first["to"], second["to"]})
+    assume(first["net"] != second["net"])
+    assume(ends not in SYMMETRICAL and not ends <= {"B1.1", "SW1.COM"})
+    assume(not {"D0.IN1", "D0.IN2"} >= ends)
+    assert found_after(exchanged(site, first["from"], second["from"])), ends
+
+
+@given(strategies.data())
+@settings(max_examples=60, deadline=None)
+def test_whatever_is_changed_the_checks_answer(data: strategies.DataObject) -> None:
+    """A row is lost, or a word or figure becomes another: sentences or a refusal, never a crash."""
+    tables = copy.deepcopy(TABLES)
+    spot: Any = tables
+    while True:
+        key = data.draw(
+            strategies.sampled_from(sorted(spot) if isinstance(spot, dict) else range(len(spot)))
+        )
+        inner = spot[key]
+        if (
+            not (isinstance(inner, dict | list) and inner)
+            or data.draw(strategies.integers(0, 4)) == 0
+        ):
+            break
+        spot = inner
+    if data.draw(strategies.booleans()):
+        del spot[key]
+    else:
+        spot[key] = data.draw(strategies.sampled_from(["", "nowhere", -1, 0, 10**9, 1.5, [], {}]))
+    try:
+        plan = plan_of(tables)
+    except DataRefused:
+        return
+    assert all("; " in fault for fault in faults(plan))
+
+
+def found_after(change: Change) -> list[str]:
+    tables = copy.deepcopy(TABLES)
+    change(tables)
+    return faults(plan_of(tables))
+
+
 def test_a_pin_that_two_pwm_outputs_share_is_found() -> None:
     tables = copy.deepcopy(TABLES)
     pin("RELAY", gpio=14, function="pwm")(tables)
@@ -190,7 +281,11 @@ def test_a_pin_that_two_pwm_outputs_share_is_found() -> None:
 
 
 def test_an_unknown_key_and_a_wrong_type_are_refused() -> None:
-    for change in (pin("RELAY", volts=3.3), wire("bus", "F1.2", length_m="4 m")):
+    for change in (
+        pin("RELAY", volts=3.3),
+        wire("bus", "F1.2", length_m="4 m"),
+        wire("bus", "F1.2", length_m=0.0),
+    ):
         tables = copy.deepcopy(TABLES)
         change(tables)
         with pytest.raises(DataRefused, match=r"pins\.pin|wires"):

@@ -119,3 +119,13 @@ def test_every_file_that_the_flashing_copies_is_there(plan: Plan) -> None:
     assert {"firmware/main.py", "firmware/pins.py", "wire/headlink.py"} <= set(copied)
     assert all((ROOT / path).exists() for path in copied)
     assert {f"firmware/{path.name}" for path in (ROOT / "firmware").glob("*.py")} <= set(copied)
+
+
+def test_the_commands_that_the_technician_types_exist() -> None:
+    page = (ROOT / make.GUIDE / "index.html").read_text("utf-8")
+    known = said_by(ROOT / ".venv" / "bin" / "kazasu-edge", "head", "-h")
+    typed = set(re.findall(r"kazasu-edge head (\w+)", page))
+    assert typed == {"state", "show", "pulse"}
+    assert all(re.search(rf"^ +{command} ", known, re.MULTILINE) for command in typed)
+    for unit in re.findall(r"systemctl stop ([\w-]+)", page):
+        assert (ROOT / "edge" / "systemd" / f"{unit}.service").exists(), unit

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -45,6 +46,11 @@ BASE = """
 			reg = <0x7e201000 0x200>;
 			status = "disabled";
 			bt: bluetooth { compatible = "brcm,bcm43438-bt"; status = "okay"; };
+		};
+		uart1: serial@7e215040 {
+			compatible = "brcm,bcm2835-aux-uart";
+			reg = <0x7e215040 0x40>;
+			status = "okay";
 		};
 	};
 };
@@ -90,6 +96,7 @@ def test_both_overlays_apply_to_a_pi_and_say_what_the_data_says(plan: Plan, tmp_
     serial = "/soc/serial@7e201000"
     assert value(tree, serial, "status", "s") == "okay"
     assert value(tree, serial, "pinctrl-0") == value(tree, f"{gpio}/kazasu_gnss", "phandle")
+    assert value(tree, "/soc/serial@7e215040", "status", "s") == "disabled"
     assert value(tree, f"{serial}/bluetooth", "status", "s") == "disabled"
 
 
@@ -154,15 +161,32 @@ def test_a_stale_file_and_a_changed_picture_are_told(plan: Plan, tmp_path: Path)
     assert make.make(plan, tmp_path) == []
 
 
-def test_the_command_tells_a_fault_and_writes_nothing() -> None:
+def test_the_command_finds_this_checkout_right_and_fresh() -> None:
+    command = [str(ROOT / "scripts" / "hw"), "--check"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_command_tells_a_fault_and_writes_nothing(tmp_path: Path) -> None:
+    for folder in ("hw/plan", "hw/data", "hw/overlays", "wire", "firmware", "docs/build-guide"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "hw" / "__init__.py", tmp_path / "hw")
+    pins = tmp_path / "hw" / "data" / "pins.toml"
+    pins.write_text(pins.read_text("utf-8").replace("gpio = 18", "gpio = 16"), encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     done = subprocess.run(
-        [ROOT / "scripts" / "hw", "--check"],
+        [sys.executable, "-m", "hw.plan.make"],
         check=False,
         capture_output=True,
         text=True,
-        env={**os.environ, "LC_ALL": "C"},
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "pins.toml, RELAY: GPIO 16 is used twice, LAMP has it too; take a free one\n"
+    )
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 
 
 def test_ride_through_is_the_energy_between_two_voltages_over_the_load(plan: Plan) -> None:

@@ -286,6 +286,14 @@ def test_a_taxi_is_its_company_s_and_takes_calls_of_its_own_tablets(tmp_path: Pa
     assert calls == [("10.0.0.1", 3101, "127.0.0.1:2947"), ("", 0, "")]
 
 
+def test_a_place_where_the_screen_speaks_keeps_its_heads_buzzer_silent(tmp_path: Path) -> None:
+    silent = msgspec.structs.replace(place("school-1", 3001, "school"), buzzer=False)
+    make_local(tmp_path / "local", a_town(silent, place("bus-1", 3002)), SetClock())
+    readers = tmp_path / "local" / "readers"
+    configs = [read_config(readers / name / "edge.toml") for name in ("school-1", "bus-1")]
+    assert [config.buzzer for config in configs] == [False, True]
+
+
 def test_the_registry_describes_every_reader_and_no_secret(folder: Path) -> None:
     told = registry(folder)
     assert [entry.reader for entry in told.readers] == ["kazasu-shi/bus-1", "kazasu-shi/school-1"]
