@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import stat
 from collections.abc import AsyncIterator
@@ -614,7 +615,7 @@ def test_tablets_need_one_address_and_a_taxi(tmp_path: Path, lines: str) -> None
     fields = msgspec.structs.asdict(config("taxi"))
     for name in ("tablet_host", "tablet_port", "card_ap"):
         del fields[name]
-    text = "\n".join(f"{key} = {value!r}" for key, value in fields.items())
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in fields.items())
     file = tmp_path / "edge.toml"
     good = 'tablet_host = "10.0.0.1"\ntablet_port = 8100\n'
     file.write_text(good + text)
@@ -622,6 +623,6 @@ def test_tablets_need_one_address_and_a_taxi(tmp_path: Path, lines: str) -> None
     file.write_text(f"{lines}\n{text}")
     with pytest.raises(ConfigRefused):
         read_config(file)
-    file.write_text(good + text.replace("'taxi'", "'bus'"))
+    file.write_text(good + text.replace('"taxi"', '"bus"', 1))
     with pytest.raises(ConfigRefused):
         read_config(file)
