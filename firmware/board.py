@@ -48,9 +48,9 @@ def make():
         machine.PWM(pin(pins.BUZZER, pin.OUT), freq=1000, duty_u16=0),
     )
     relay = Relay(pin(pins.RELAY, pin.OUT, value=0))
-    # Where no ignition is wired, as at a desk, the pull-up says that it is on.
+    # The carrier's R2 pulls IGNITION low (hw/data): where nothing is wired, it is off.
     senses = Senses(
-        pin(pins.IGNITION, pin.IN, pin.PULL_UP),
+        pin(pins.IGNITION, pin.IN),
         pin(pins.TAMPER, pin.IN, pin.PULL_UP),
         machine.ADC(machine.ADC.CORE_TEMP),
         machine.ADC(pin(pins.SUPPLY)),

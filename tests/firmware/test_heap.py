@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hw.head_firmware import ROOT, bundle
+from hw.sim.head import pins
 from tests.firmware.interpreters import micropython
 from wire import headbundle, headlink
 
@@ -69,8 +70,10 @@ def test_everything_that_can_be_asked_leaves_half_of_the_heap(tmp_path: Path) ->
     world, control = socket.socketpair()
     chip, line = pty.openpty()
     usb.setblocking(False)
+    control.setblocking(False)
     os.set_blocking(line, False)
     link.settimeout(WITHIN_S)
+    world.sendall(f"pin {pins()['IGNITION']} 1\n".encode())  # else nothing is updated
     fds = {"LINK_FD": usb.fileno(), "CONTROL_FD": control.fileno(), "CHIP_FD": line}
     head = subprocess.Popen(
         [*micropython(), "-c", ENDS],
