@@ -222,11 +222,15 @@ class WholeTown:
         self.until_kept(agent)
         agent.stop()
 
+        pause_s = 1.0
+
         def answered() -> bool:
+            nonlocal pause_s
             if agent.acknowledged() != agent.ends():  # it was stopped with the answer on its way
                 agent.start("link")
-                time.sleep(1)
+                time.sleep(pause_s)
                 agent.stop()
+                pause_s *= 2  # a machine with much other work has not begun it in one second
             return agent.acknowledged() == agent.ends()
 
         until(answered, f"{agent.name} has heard of all")

@@ -34,9 +34,17 @@ MEMBERS: Final = range(1, 13)
 
 @pytest.fixture(scope="module")
 def town() -> Iterator[WholeTown]:
-    """One town; each test has a reader of its own."""
-    with whole_town(MEMBERS, *busses("bus-1", "bus-2", "bus-3", "bus-4")) as made:
+    """One town for all of these tests."""
+    with whole_town(MEMBERS, *busses(*(f"bus-{n}" for n in range(1, 13)))) as made:
         yield made
+
+
+@pytest.fixture
+def reader(town: WholeTown) -> Iterator[Agent]:
+    """A reader that no test has begun: each try of a test has its own."""
+    found = next(one for one in town.agents.values() if not one.folder.exists())
+    yield found
+    found.stop(how=signal.SIGKILL)
 
 
 def begin_day(town: WholeTown, reader: Agent, *cards: int) -> None:
@@ -83,9 +91,8 @@ def after_a_minute(town: WholeTown) -> None:
 
 
 def test_flipped_bytes_in_the_middle_are_declared_lost_and_all_others_arrive(
-    town: WholeTown,
+    town: WholeTown, reader: Agent
 ) -> None:
-    reader = town.agents["bus-1"]
     with town.fleet():
         begin_day(town, reader, 1, 2)
     reader.hold(3, 4, 5, 6, 7, 8, 9)
@@ -115,8 +122,7 @@ def test_flipped_bytes_in_the_middle_are_declared_lost_and_all_others_arrive(
     holds_together(town, reader, before)
 
 
-def test_a_torn_tail_that_the_fleet_was_told_of_is_missed(town: WholeTown) -> None:
-    reader = town.agents["bus-2"]
+def test_a_torn_tail_that_the_fleet_was_told_of_is_missed(town: WholeTown, reader: Agent) -> None:
     with town.fleet():
         begin_day(town, reader, 1, 2)
         reader.stop()
@@ -170,9 +176,10 @@ def _status(message: Message, town: WholeTown, reader: Agent) -> Status:
     return open_envelope(message.payload, Purpose.STATUS, reader.name, key, Status)
 
 
-def test_last_weeks_copy_forks_and_what_it_lacks_stays_counted_once(town: WholeTown) -> None:
-    reader = town.agents["bus-3"]
-    copy = town.state / "last-week"
+def test_last_weeks_copy_forks_and_what_it_lacks_stays_counted_once(
+    town: WholeTown, reader: Agent
+) -> None:
+    copy = town.state / f"last-week-of-{reader.config.place}"
     with town.fleet():
         begin_day(town, reader, 1, 2)
         reader.stop()
@@ -203,9 +210,8 @@ def test_last_weeks_copy_forks_and_what_it_lacks_stays_counted_once(town: WholeT
 
 
 def test_a_journal_that_cannot_be_read_any_more_stops_nothing_and_is_missed(
-    town: WholeTown,
+    town: WholeTown, reader: Agent
 ) -> None:
-    reader = town.agents["bus-4"]
     with town.fleet():
         begin_day(town, reader, 1, 2)
         reader.stop()
