@@ -7,9 +7,10 @@ kazasu-fleet --config fleet.toml ingest | dispatch | devices | console | office
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -241,10 +242,16 @@ def _serve(service: Coroutine[Any, Any, None]) -> None:
     asyncio.run(run_until_told())
 
 
+@functools.cache
+def _command() -> Callable[..., object]:
+    """Return all commands as one: made once, however many a process runs."""
+    return typer.main.get_command(app)
+
+
 def run(argv: list[str], clock: Clock) -> int:
     """Run one command with this clock; return the exit status."""
     try:
-        app(args=argv, prog_name="kazasu-fleet", obj=clock)
+        _command()(args=argv, prog_name="kazasu-fleet", obj=clock)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except REFUSALS as error:

@@ -8,8 +8,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.bench.figures import Table
+from tests.browser import chromium
 from tests.web import desk_work
-from tests.web.conftest import CHROMIUM, Sites, open_sites, sign_in
+from tests.web.conftest import Sites, open_sites, sign_in
 from tests.web.keystrokes import Task
 from tests.web.town import build_town, town_in
 
@@ -19,7 +20,7 @@ def bench() -> Table:
     rows = []
     with tempfile.TemporaryDirectory(prefix="kz-") as folder, sync_playwright() as playwright:
         build_town(Path(folder) / "town")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(**chromium())
         for n, task in enumerate(desk_work.TASKS):
             state = Path(folder) / str(n)
             shutil.copytree(Path(folder) / "town", state)

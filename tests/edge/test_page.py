@@ -26,6 +26,7 @@ from edge.web import app
 from edge.web.app import serve
 from programmes.calendar import local_day, start_of_day_ms
 from programmes.texts import LANGUAGES, say
+from tests.browser import chromium
 from tests.edge.rig import free_port, until
 from wire.clock import ClockState, SystemClock
 from wire.codes import Code, Outcome
@@ -152,9 +153,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
-        )
+        browser = await playwright.chromium.launch(**chromium())
         yield browser
         await browser.close()
 

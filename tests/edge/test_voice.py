@@ -24,6 +24,7 @@ from edge.voice import (
 from programmes.register import RULEBOOKS
 from programmes.texts import NoSuchText, catalogue
 from tests import recordings
+from tests.browser import chromium
 from tests.edge.rig import until
 from tests.edge.test_page import Site, serving
 from wire.codes import Code, Outcome
@@ -273,8 +274,7 @@ async def kiosk() -> AsyncIterator[Browser]:
     """A browser as a reader starts it: it may sound before anybody touches the page."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+            **chromium("--autoplay-policy=no-user-gesture-required")
         )
         yield browser
         await browser.close()
@@ -361,8 +361,7 @@ async def test_what_a_browser_kept_back_is_not_said_to_somebody_else(bus: Site) 
     assert late_ms
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--autoplay-policy=document-user-activation-required"],
+            **chromium("--autoplay-policy=document-user-activation-required")
         )
         said: list[str] = []
         page = await listening(bus, browser)

@@ -21,10 +21,10 @@ from fleet.grants import Role
 from fleet.web import console as console_process
 from fleet.web import office as office_process
 from fleet.web.app import CONNECTIONS_MAX, HOST
+from tests.browser import chromium
 from tests.web.town import PASSWORD, Town, build_town, empty_town, town_in
 from wire import door
 
-CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 30_000
 """For whatever a page is to show: a hundred times what it takes on a machine that is not busy."""
 expect.set_options(timeout=PATIENCE_MS)
@@ -165,11 +165,9 @@ def office(sites: Sites, signed_in: Cookies, visit: BrowserContext) -> Page:
 def browser() -> Iterator[Browser]:
     """One browser a file: as long as it is open no asynchronous test of another folder can run."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(**chromium())
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -17,13 +17,14 @@ from fleet.work_acts import Act
 from fleet.work_entries import NewEntry, declare
 from hw.sim.antenna import Antenna
 from programmes.calendar import is_school_day, local_day, start_of_day_ms
+from tests.browser import chromium
 from tests.edge.gate_kit import TEACHERS, Gate, SchoolClock, make_whole_gate
 from tests.edge.reader_kit import lift, running
 from tests.edge.taxi_kit import driving
 from tests.edge.test_gate_trial import listens
 from tests.fleet.work_kit import NORTH, RULES, Schools, at, open_schools
 from tests.web.conftest import Sites, open_sites
-from tests.web.screenshots import CHROMIUM, WINDOW, keep, open_page, sign_in_as
+from tests.web.screenshots import WINDOW, keep, open_page, sign_in_as
 from tests.web.test_school_pages import heard
 from tests.web.town import PASSWORD, empty_town
 from tests.web.visitor import add_person
@@ -129,9 +130,7 @@ def gate(browser: Browser, folder: Path) -> None:
 def main() -> None:
     """Take the pictures."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(**chromium())
         office(browser, Path(folder) / "office")
         gate(browser, Path(folder) / "gate")
         browser.close()

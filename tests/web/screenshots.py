@@ -13,8 +13,9 @@ from typing import Final
 from playwright.sync_api import Browser, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+from tests.browser import chromium
+
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
-CHROMIUM: Final = "/usr/bin/chromium"
 WINDOW: Final = (1280, 800)
 PASSENGER: Final = (800, 480)
 """The reader's own small screen."""
@@ -108,9 +109,7 @@ def main() -> None:
     parser.add_argument("--audit", type=Path, help="a page by `kazasu-fleet audit verify --page`")
     given = parser.parse_args()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(**chromium())
         take(browser, given.console.rstrip("/"), given.office.rstrip("/"), given.passenger)
         if given.audit:
             take_audit(browser, given.audit)

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from fleet import schema
 from programmes.calendar import start_of_day_ms
+from tests.browser import chromium
 from tests.fleet.claim_kit import settle_ride
 from tests.fleet.company_kit import (
     ASAHI,
@@ -29,7 +30,7 @@ from tests.fleet.company_kit import (
 )
 from tests.fleet.ridden_kit import COMPANIES, Ridden, add_rides, add_taxis
 from tests.web.conftest import Sites, open_sites
-from tests.web.screenshots import CHROMIUM, WINDOW, keep, open_page, sign_in_as
+from tests.web.screenshots import WINDOW, keep, open_page, sign_in_as
 from tests.web.test_claims_pages import make
 from tests.web.town import PASSWORD, Town, empty_town
 from tests.web.visitor import add_person
@@ -123,9 +124,7 @@ def take(
 def main() -> None:
     """Take the pictures."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(**chromium())
         town = empty_town(Path(folder) / "figures")
         two_months(town)
         with open_sites(town) as sites:
