@@ -12,6 +12,7 @@ it as `postgres`.
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -93,21 +94,14 @@ class Postgres:
 
     def _create(self, template: str | None) -> str:
         name = f"kazasu_{next(self._names)}"
-        statement = sql.SQL("CREATE DATABASE {} OWNER kazasu_owner TEMPLATE {} STRATEGY {}").format(
-            sql.Identifier(name),
-            sql.Identifier(template or "template0"),
-            sql.SQL("FILE_COPY" if template else "WAL_LOG"),
-        )
         with contextlib.closing(self.administrator()) as connection:
-            connection.execute(statement)
+            _create(connection, name, template)
         return name
 
     def drop(self, databases: Databases) -> None:
         """Remove a database, whoever is still connected to it."""
-        name = databases.url.partition("?")[0].rpartition("/")[2]
-        statement = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
         with contextlib.closing(self.administrator()) as connection:
-            connection.execute(statement)
+            _drop(connection, _name_in(databases.url))
 
     def start(self) -> None:
         """Start it and return when it answers: same port, and what it had committed."""
@@ -146,6 +140,40 @@ class Postgres:
         """Stop and start it; who was connected no longer is."""
         self.stop(how)
         self.start()
+
+
+def renamed(url: str, name: str) -> str:
+    """Return the URL of another database of the same server."""
+    return re.sub(r"(?<=:///)[^?]*", name, url)
+
+
+def copy_database(*, of: str, to: str) -> None:
+    """Make the database `to`, anew where there is one, as `of`: URLs of one server.
+
+    Nobody may be connected to `of`.
+    """
+    url = renamed(to, "postgres")
+    with contextlib.closing(psycopg.connect(url, user="postgres", autocommit=True)) as connection:
+        _drop(connection, _name_in(to))
+        _create(connection, _name_in(to), _name_in(of))
+
+
+def _name_in(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
+
+
+def _create(connection: psycopg.Connection, name: str, template: str | None) -> None:
+    statement = sql.SQL("CREATE DATABASE {} OWNER kazasu_owner TEMPLATE {} STRATEGY {}").format(
+        sql.Identifier(name),
+        sql.Identifier(template or "template0"),
+        sql.SQL("FILE_COPY" if template else "WAL_LOG"),
+    )
+    connection.execute(statement)
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    connection.execute(statement)
 
 
 @contextlib.contextmanager

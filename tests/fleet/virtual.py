@@ -1,11 +1,14 @@
 """A fleet with real files and keys, and readers that sign real batches, without a network."""
 
+import atexit
 import datetime
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -24,6 +27,7 @@ from fleet.workers import Holding
 from programmes.calendar import local_day
 from provisioning.town import Place
 from tests.real import RealTown, make_town
+from tests.real_postgres import copy_database, renamed
 from tests.real_sqlite import migrated
 from wire.clock import ClockState
 from wire.codes import Code, Outcome
@@ -285,12 +289,31 @@ class VirtualFleet:
 def begin(folder: Path, places: Sequence[Place], database: str = "") -> tuple[RealTown, Path]:
     """Provision a town and initialise its fleet by command; return its configuration too.
 
-    `database` is PostgreSQL's URL; without, it has files of SQLite.
+    `database` is the URL of an empty or migrated one of PostgreSQL; without, it has files of
+    SQLite. What the commands have made is kept: the next with such places begins from a copy, under
+    ports of its own.
     """
+    plain = [msgspec.structs.replace(place, front_end="", page_port=1) for place in places]
+    what = (msgspec.json.encode(plain), renamed(database, "") if database else "")
+    if kept := _KEPT.get(what):
+        shutil.copytree(kept[0], folder / "town")
+        if database:
+            copy_database(of=kept[1], to=database)
     town = make_town(folder / "town", *places)
     home = town.folder / "fleet"
     written = (home / "fleet.toml").read_text("utf-8")
     (home / "fleet.toml").write_text(f'database = "{database}"\n{written}', "utf-8")
+    if not kept:
+        _initialise(folder, home, database)
+        _KEPT[what] = _keep(town, database)
+    return town, home / "fleet.toml"
+
+
+_KEPT: Final[dict[tuple[bytes, str], tuple[Path, str]]] = {}
+"""By places and server: a town's folder and its database as the fleet's commands left them."""
+
+
+def _initialise(folder: Path, home: Path, database: str) -> None:
     table = folder / "rules.toml"
     table.write_text(RULES, "utf-8")
     clock = HandClock()
@@ -302,7 +325,17 @@ def begin(folder: Path, places: Sequence[Place], database: str = "") -> tuple[Re
         ["schemes", "state", "senior-pass", *Scheme, *SIGNED],
     ):
         assert cli.run(["--config", str(home / "fleet.toml"), *argv], clock) == 0
-    return town, home / "fleet.toml"
+
+
+def _keep(town: RealTown, database: str) -> tuple[Path, str]:
+    folder = Path(tempfile.mkdtemp(prefix="kz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copytree(town.folder, folder, dirs_exist_ok=True)
+    if not database:
+        return folder, ""
+    copy = renamed(database, f"kazasu_kept_{len(_KEPT)}")
+    copy_database(of=database, to=copy)
+    return folder, copy
 
 
 def make_fleet(
