@@ -43,7 +43,7 @@ _HASHER: Final = PasswordHasher()
 @functools.cache
 def _nobody() -> str:
     """Return the hash that a name which nobody has is tried against, so that it takes as long."""
-    return _HASHER.hash(secrets.token_hex(16))
+    return hashed(secrets.token_hex(16))
 
 
 class AccountRefused(ValueError):
@@ -100,7 +100,7 @@ def add(
     row = {
         "name": name,
         "role": role.value,
-        "password": _HASHER.hash(password),
+        "password": hashed(password),
         "added_at_ms": at_ms,
         "failures": 0,
         "locked_until_ms": 0,
@@ -138,8 +138,7 @@ def set_password(
     """Let an account have this password from now on, until an instant when it is good once."""
     check_password(password)
     here = account.update().where(account.c.name == name)
-    hashed = _HASHER.hash(password)
-    connection.execute(here.values(password=hashed, once_until_ms=once_until_ms))
+    connection.execute(here.values(password=hashed(password), once_until_ms=once_until_ms))
     _unlock(connection, name)
 
 
@@ -307,9 +306,9 @@ def matches(kept: str | None, secret: str) -> bool:
     return _right(kept or _nobody(), secret)
 
 
-def _right(hashed: str, password: str) -> bool:
+def _right(kept: str, password: str) -> bool:
     try:
-        return _HASHER.verify(hashed, password[: PASSWORD_MAX + 1])
+        return _HASHER.verify(kept, password[: PASSWORD_MAX + 1])
     except (VerificationError, InvalidHashError):
         return False
 

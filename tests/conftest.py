@@ -7,6 +7,7 @@ come by the deadline.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, TypeVar
@@ -14,6 +15,7 @@ from typing import Protocol, TypeVar
 import hypothesis
 import pytest
 
+from fleet import accounts
 from hw.sim.site import free_ports
 from tests.real_postgres import Postgres, start_postgres
 
@@ -81,6 +83,15 @@ def eventually() -> Eventually:
 def eventually_async() -> EventuallyAsync:
     """Waits for a condition in an event loop: `await eventually_async(lambda: queue.empty())`."""
     return _wait_async
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hashed_once() -> Iterator[None]:
+    """Hash each password once: each hash takes a tenth of a second on purpose, and 64 MiB."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("hashed", "_right"):
+            patch.setattr(accounts, name, functools.cache(getattr(accounts, name)))
+        yield
 
 
 @pytest.fixture(scope="session")

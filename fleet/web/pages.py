@@ -20,21 +20,27 @@ CLOCK: Final = web.AppKey("clock", Clock)
 
 
 def set_up(app: web.Application) -> None:
-    """Give an application its templates; a name that a template misspells is an error."""
-    environment = aiohttp_jinja2.setup(
-        app,
+    """Give an application its templates."""
+    app[aiohttp_jinja2.APP_KEY] = _environment()
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Return the templates, compiled once; a name that a template misspells is an error."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        default_helpers=False,
     )
-    environment.globals.update(
+    made.globals.update(
         ms=words.milliseconds,
         hour_minute=words.hour_minute,
         step_label=words.step_label,
         hours=words.hours,
     )
+    return made
 
 
 async def render(
