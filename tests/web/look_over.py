@@ -5,8 +5,8 @@ from typing import Final
 
 from playwright.sync_api import Browser
 
+from tests.browser import violations
 from tests.web.conftest import sign_in
-from tests.web.test_accessibility import violations
 from tests.web.test_keyboard import walk
 
 LOOKS: Final = (("ja", "light", 1280), ("en", "dark", 390))

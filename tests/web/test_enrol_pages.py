@@ -21,8 +21,8 @@ from fleet.schema import (
     triage,
 )
 from fleet.schema import desk_wait as waits
+from tests.browser import violations
 from tests.web.conftest import Cookies, Sites, csrf_of
-from tests.web.test_accessibility import violations
 from tests.web.town import CONSENT, DAY, NOW_MS, PASSWORD
 from wire.credential import Scheme
 from wire.desk import DeskAnswer, DeskCard, DeskSaid

@@ -20,8 +20,8 @@ from fleet.schema import (
 )
 from fleet.tables import Format
 from fleet.tables import read as read_table
+from tests.browser import violations
 from tests.web.conftest import Sites, csrf_of
-from tests.web.test_accessibility import violations
 from tests.web.town import NOW_MS
 
 NUMBER = "123456789018"

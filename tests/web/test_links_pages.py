@@ -3,7 +3,6 @@
 import csv
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from fleet import accounts, api_clients, members, webhooks
@@ -13,6 +12,7 @@ from fleet.rights import OfficeRole, Right
 from fleet.schema import api_client, webhook_delivery
 from fleet.schema import audit as fleet_audit
 from fleet.tides import FIELDS
+from tests.browser import violations
 from tests.web.conftest import Sites, sign_in
 from tests.web.town import NOW_MS, PASSWORD
 
@@ -169,8 +169,7 @@ def test_axe_finds_nothing_on_these_pages(
         for path in paths:
             page.goto(f"{sites.office}{path}")
             page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-            found = Axe().run(page).response["violations"]
-            problems[path] = [f"{one['id']}: {one['nodes'][0]['html'][:160]}" for one in found]
+            problems[path] = violations(page)
             wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
             assert not wide, f"{path} is wider than {width} px"
         context.clear_cookies()

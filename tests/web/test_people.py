@@ -4,11 +4,11 @@ import re
 
 import pyotp
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from fleet.accounts import ONCE_MS
 from fleet.schema import account, account_right, audit
+from tests.browser import violations
 from tests.web.conftest import Sites, sign_in
 from tests.web.town import PASSWORD
 from tests.web.visitor import Answer, Visitor, add_person, visitor
@@ -233,11 +233,10 @@ PAGES = (
 )
 
 
-def _violations(page: Page) -> list[str]:
+def _objections(page: Page) -> list[str]:
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    found = Axe().run(page).response["violations"]
     wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    return [str(one["id"]) for one in found] + ["wider than the screen"] * bool(wide)
+    return violations(page) + ["wider than the screen"] * bool(wide)
 
 
 @pytest.mark.parametrize(
@@ -262,25 +261,25 @@ def test_axe_finds_nothing_on_any_of_these_pages(
     for path in PAGES:
         page.goto(office + path)
         assert page.locator("html").get_attribute("lang") == language
-        problems[path] = _violations(page)
+        problems[path] = _objections(page)
     page.goto(f"{office}/people")
     page.fill("#account", "mori")
     page.locator('form[action="/people"] button').click()
-    problems["once"] = _violations(page)
+    problems["once"] = _objections(page)
     page.goto(f"{office}/people")
     page.fill("#account", "mori")
     page.locator('form[action="/people"] button').click()
-    problems["refused"] = _violations(page)
+    problems["refused"] = _objections(page)
     page.goto(f"{office}/security/app")
     app = pyotp.TOTP(page.locator("code").inner_text().replace(" ", ""))
     page.fill("#second_code", app.at(sites.town.clock.at_ms // 1000))
     page.keyboard.press("Enter")
     page.wait_for_url(f"{office}/security#second")
-    problems["factors"] = _violations(page)
+    problems["factors"] = _objections(page)
     context.clear_cookies()
     page.goto(f"{office}/login?lang={language}")
     sign_in(page, office, "boss")
     page.wait_for_url(f"{office}/second")
-    problems["second"] = _violations(page)
+    problems["second"] = _objections(page)
     context.close()
     assert {where: what for where, what in problems.items() if what} == {}

@@ -9,7 +9,6 @@ import msgspec
 import pyotp
 import pytest
 import sqlalchemy as sa
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from fleet import accounts, rights, rules, schema, second_factor
@@ -20,6 +19,7 @@ from fleet.second_factor import FRESH_MS
 from fleet.web.session import session_key
 from programmes.register import RULEBOOKS
 from programmes.texts import LANGUAGES, catalogue
+from tests.browser import violations
 from tests.web.conftest import Sites, csrf_of, sign_in
 from tests.web.town import NOW_MS, PASSWORD, TENANT
 from wire.codes import Code, Outcome
@@ -370,8 +370,7 @@ def test_the_pages_of_taxi_rules_are_for_everybody_in_both_languages(
             office.goto(page + ("&" if "?" in page else "?") + f"lang={language}")
             office.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
             assert "{" not in office.locator("main").inner_text()
-            found = Axe().run(office).response["violations"]
-            problems[page, language] = [one["id"] for one in found]
+            problems[page, language] = violations(office)
             assert not office.evaluate("document.documentElement.scrollWidth > innerWidth"), page
     assert {where: what for where, what in problems.items() if what} == {}
 
@@ -396,8 +395,7 @@ def test_every_page_of_rules_is_for_everybody_in_both_languages_and_on_a_small_s
             office.goto(page + ("&" if "?" in page else "?") + f"lang={language}")
             office.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
             assert "{" not in office.locator("main").inner_text()
-            found = Axe().run(office).response["violations"]
-            problems[page, language] = [one["id"] for one in found]
+            problems[page, language] = violations(office)
             wide = office.evaluate("document.documentElement.scrollWidth > innerWidth")
             assert not wide, page
     assert {where: what for where, what in problems.items() if what} == {}
