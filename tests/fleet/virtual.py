@@ -294,7 +294,7 @@ def begin(folder: Path, places: Sequence[Place], database: str = "") -> tuple[Re
     ports of its own.
     """
     plain = [msgspec.structs.replace(place, front_end="", page_port=1) for place in places]
-    what = (msgspec.json.encode(plain), renamed(database, "") if database else "")
+    what = (msgspec.json.encode(plain), renamed(database, ""))
     if kept := _KEPT.get(what):
         shutil.copytree(kept[0], folder / "town")
         if database:
