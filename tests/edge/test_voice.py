@@ -27,6 +27,7 @@ from tests import recordings
 from tests.browser import chromium
 from tests.edge.rig import until
 from tests.edge.test_page import Site, serving
+from tests.timing import IN_TIME
 from wire.codes import Code, Outcome
 
 READ: Final = {one.words: one.reading for one in recordings.recorded()}
@@ -355,6 +356,7 @@ async def test_a_sentence_with_a_lost_recording_is_not_said_by_halves(
     assert [one["seconds"] for one in await started(page, 1)] == [length_s]
 
 
+@IN_TIME  # what is not said within 1.5 s is not said at all
 async def test_what_a_browser_kept_back_is_not_said_to_somebody_else(bus: Site) -> None:
     """Nothing is asked of the page here: playwright's questions count as a person's touch."""
     late_ms = re.search(r"LATE_MS = ([0-9]+)", (recordings.FOLDER.parent / "voice.js").read_text())
