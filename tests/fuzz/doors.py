@@ -1,6 +1,7 @@
 """The HTTP doors as they are served: real applications behind real listeners, and who is let in."""
 
 import asyncio
+import functools
 import re
 import threading
 import time
@@ -25,8 +26,9 @@ SLOW_S: Final = 5.0
 T = TypeVar("T")
 
 
+@functools.cache
 def document(name: str) -> dict[str, Any]:
-    """Return one of docs/api."""
+    """Return one of docs/api: read once, which takes a second, and changed by nobody."""
     read: dict[str, Any] = schemathesis.openapi.from_path(API / f"{name}.yaml").raw_schema
     return read
 
