@@ -56,10 +56,8 @@ OFFICE = (
 )
 
 
-@pytest.mark.parametrize(
-    ("language", "scheme", "width", "height"),
-    [("ja", "light", 1280, 800), ("en", "dark", 390, 844)],
-)
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize(("scheme", "width", "height"), [("light", 1280, 800), ("dark", 390, 844)])
 def test_axe_finds_nothing_on_any_page(
     sites: Sites, browser: Browser, language: str, scheme: str, width: int, height: int
 ) -> None:
